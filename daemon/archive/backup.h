@@ -1,0 +1,81 @@
+// One backup: source tree to revision. Blocking; runs its own threads and joins them before it returns.
+// Memory is bounded in bytes whatever the tree holds, but for one directory's own listing.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/path.h"
+#include "common/result.h"
+#include "daemon/policy/policy.h"
+#include "daemon/repository/repository.h"
+#include "daemon/repository/tree.h"
+#include "daemon/runtime/progress.h"
+
+namespace backup {
+
+// What the pipeline must look at. A metadata comparison looks at everything; change tracking names the changed
+// paths, and every subtree it does not name is taken from the parent revision by id, without a system call.
+// Called from several threads.
+class LookAt {
+  public:
+    enum class Directory : std::uint8_t {
+        untouched,  // nothing below changed: keep the parent's subtree by id
+        entries,    // look at the entries that `entry` names; keep the other nodes as they are
+        all,        // list it and compare every entry
+    };
+    virtual ~LookAt() = default;
+    virtual Directory directory(const std::string& path) const = 0;
+    // Asked for children of a directory answered with `entries`: names to stat again (created, changed, deleted),
+    // subdirectories that have something to look at below included.
+    virtual std::vector<std::string> entries(const std::string& path) const = 0;
+    // True: content must be read although size, times and inode are those of the parent.
+    virtual bool must_read(const std::string& path) const = 0;
+};
+
+struct BackupRequest {
+    const BackupSet* set = nullptr;
+    std::optional<RevisionEntry> parent;  // nothing: everything is new
+    bool full = false;                    // read all content again; the parent still gives the summary
+    const LookAt* look_at = nullptr;      // nullptr: everything, by metadata
+    std::string trigger = "user";
+    std::uint64_t number = 1;             // of the revision within its set
+    std::string hostname;
+    unsigned threads = 0;                 // 0: chosen from the machine
+    std::string tree_rules = "auto";      // "auto", "go119", "go122"
+    WriteOptions write;
+    // Directories never entered: the local repository itself, our state. Compared by device and inode.
+    std::vector<Path> never_enter;
+    const Clock* clock = nullptr;
+};
+
+struct BackupCounts {
+    std::uint64_t files_new = 0, files_changed = 0, files_removed = 0, files_unmodified = 0;
+    std::uint64_t dirs_new = 0, dirs_changed = 0, dirs_unmodified = 0;
+    std::uint64_t dirs_read = 0;   // directories listed
+    std::uint64_t files_read = 0;  // files opened for content
+    std::uint64_t bytes_read = 0;
+    std::uint64_t blobs_new = 0, data_blobs_new = 0, tree_blobs_new = 0;
+    std::uint64_t bytes_added = 0, bytes_stored = 0;
+    std::uint64_t total_files = 0, total_bytes = 0;
+};
+
+struct BackupResult {
+    RevisionId revision;
+    BlobId tree;
+    Snapshot snapshot;
+    BackupCounts counts;
+};
+
+// Takes the shared lock, walks, stores, commits. Unreadable objects go to `exceptions` and the run goes on; a set
+// path that is missing is an exception, all of them missing is an error (`not_found`/no_such_path).
+// Cancelled through `stop`: `cancelled`, what was stored so far is checkpointed, no revision appears.
+Result<BackupResult> run_backup(const BackupRequest& request, Repository& repository,
+                                Progress& progress, ExceptionLog& exceptions, std::stop_token stop);
+
+}  // namespace backup

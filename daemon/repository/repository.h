@@ -1,0 +1,133 @@
+// Repository is an open repository in restic's format, version 1 (read) or 2: master key, config, index, snapshots.
+// One object per repository lives as long as the daemon; all its methods may be called from several threads
+// (internally locked), none from the loop thread, for they do I/O. Reading creates nothing in the repository.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/id.h"
+#include "common/result.h"
+#include "daemon/backend/backend.h"
+#include "daemon/repository/blob_sink.h"
+#include "daemon/repository/blob_source.h"
+#include "daemon/repository/snapshot.h"
+
+namespace backup {
+
+struct RepositoryConfig {
+    unsigned version = 2;
+    std::string id;  // 64 hex digits
+    std::uint64_t chunker_polynomial = 0;
+};
+
+struct KeyInfo {
+    KeyId id;
+    std::string username, hostname;
+    Timestamp created{};
+    bool is_current = false;  // the one this repository was opened with
+};
+
+struct RevisionEntry {
+    RevisionId id;
+    Snapshot snapshot;
+};
+
+// Durable memory of the locks we hold, so that those of a killed daemon are removed at the next start.
+// Implemented by the state store. remember() is called before the lock file is written.
+class LockJournal {
+  public:
+    virtual ~LockJournal() = default;
+    virtual void remember(const std::string& repository_id, const LockId& lock) = 0;
+    virtual void forget(const std::string& repository_id, const LockId& lock) = 0;
+    virtual std::vector<LockId> remembered(const std::string& repository_id) = 0;
+};
+
+struct RepositoryOptions {
+    const Clock* clock = nullptr;        // required
+    LockJournal* lock_journal = nullptr; // none: nothing is remembered (tests, read-only use)
+    std::optional<KeyId> key_hint;       // tried first: one scrypt instead of several
+    std::size_t most_key_memory = std::size_t{1} << 30;  // refuse key files that want more for scrypt
+};
+
+// What a key file costs to make; tests use a small N.
+struct KeyCost {
+    std::uint32_t n = 32768, r = 8, p = 0;  // p 0: measured so that scrypt takes about 500 ms
+};
+
+struct WriteOptions {
+    std::size_t pack_bytes = std::size_t{16} << 20;
+    int compression_level = 3;
+    // Blobs of packs in flight between sealing and stored; the bound of upload memory.
+    std::size_t most_upload_bytes = std::size_t{32} << 20;
+    bool verify_before_upload = true;  // decode what was encoded, before a pack is uploaded
+};
+
+// WriteSession holds a shared lock (refreshed every 5 minutes by a thread of its own), takes blobs, and ends with
+// commit() or with destruction. Without commit nothing becomes visible. Lock lost and a prune may have run: commit()
+// re-checks that what it relies on is still indexed, else fails with `conflict`.
+class WriteSession : public BlobSink {
+  public:
+    // Stores the open packs, then the index, then the snapshot, each durable before the next is begun; reads the
+    // snapshot back. The snapshot's `tree` must have been saved or be contained.
+    virtual Result<RevisionId> commit(const Snapshot& snapshot) = 0;
+    // Packs and index only: what was saved will be found by the next run. For cancel and shutdown.
+    virtual Result<> checkpoint() = 0;
+
+    struct Counters {
+        std::uint64_t data_blobs_new = 0, tree_blobs_new = 0;
+        std::uint64_t bytes_added = 0;   // plaintext of new blobs
+        std::uint64_t bytes_stored = 0;  // sealed
+        std::uint64_t packs_stored = 0;
+    };
+    virtual Counters counters() const = 0;
+};
+
+class Repository {
+  public:
+    virtual ~Repository() = default;
+
+    // Makes config and first key in an empty place; `conflict` if a config, key or snapshot exists.
+    static Result<std::unique_ptr<Repository>> init(Backend& backend, ByteView password,
+                                                    const RepositoryOptions& options, KeyCost cost = {});
+    // Kinds and codes: `not_found`/repository_missing without a config, `denied`/wrong_password, `corrupt`/
+    // repository_damaged, `invalid`/unsupported for an unknown version. A key file that cannot be parsed is
+    // skipped with a warning. Removes our own stale locks (lock journal; own hostname and dead pid).
+    static Result<std::unique_ptr<Repository>> open(Backend& backend, ByteView password,
+                                                    const RepositoryOptions& options);
+
+    virtual Backend& backend() = 0;
+    virtual const RepositoryConfig& config() const = 0;
+
+    virtual Result<std::vector<KeyInfo>> list_keys() = 0;
+    virtual Result<KeyId> add_key(ByteView password, KeyCost cost = {}) = 0;
+    // Refuses the current key and the last one. Takes the exclusive lock for it.
+    virtual Result<> remove_key(const KeyId& id, DeletingBackend& deleting) = 0;
+
+    // Loads index files that are new and drops those that vanished. open() does not load the index; the
+    // first refresh does. Cheap when nothing changed (one listing).
+    virtual Result<> refresh_index(std::stop_token stop) = 0;
+    // All snapshots, unsorted. Cached by id: only new ones are read. Every unreadable one is an error in `broken`.
+    virtual Result<std::vector<RevisionEntry>> list_revisions(std::vector<Error>* broken = nullptr) = 0;
+    virtual Result<Snapshot> load_revision(const RevisionId& id) = 0;
+
+    virtual BlobSource& blobs() = 0;
+    // Visits every blob the index knows, once per copy; holds no lock while `each` runs on a copy of a shard.
+    virtual void each_indexed(const std::function<void(const BlobHandle&, const BlobLocation&)>& each) const = 0;
+
+    // Takes a shared lock (restic's protocol; conflict/repository_locked names the holder), refreshes the index.
+    virtual Result<std::unique_ptr<WriteSession>> start_write(const WriteOptions& options,
+                                                              std::stop_token stop) = 0;
+
+    // Any unpacked file: index, snapshot, lock. Verified: name, MAC, decompressed size limit.
+    virtual Result<Bytes> load_unpacked(FileType type, const FileId& id) = 0;
+    // Opens sealed bytes (a blob, a pack header) with the master key.
+    virtual Result<Bytes> unseal(ByteView sealed) const = 0;
+};
+
+}  // namespace backup
