@@ -62,7 +62,13 @@ GoRules go_rules_for(std::string_view program_version);
 
 // Reads a tree blob node by node, in stored order; the node may be moved from. An error of `each` ends it.
 // `corrupt` for anything that is no tree; names are checked (not empty, not "." or "..", no '/' and no NUL).
+// Also `corrupt`: a name that occurs twice, a directory without subtree, a file with size but without content, an
+// all-zero id, nesting beyond any sense. Names out of order are accepted (decode_tree sorts them).
 Result<> visit_tree(ByteView json, const std::function<Result<>(Node& node)>& each);
+// The same, but a node that is well-formed JSON and fails a check is handed to `bad` and left out: one odd node must
+// not cost the restore of its siblings.
+Result<> visit_tree(ByteView json, const std::function<Result<>(Node& node)>& each,
+                    const std::function<void(Error error)>& bad);
 Result<std::vector<Node>> decode_tree(ByteView json);
 
 }  // namespace backup
