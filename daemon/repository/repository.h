@@ -16,15 +16,11 @@
 #include "daemon/backend/backend.h"
 #include "daemon/repository/blob_sink.h"
 #include "daemon/repository/blob_source.h"
+#include "daemon/repository/config_codec.h"
+#include "daemon/repository/key_file.h"
 #include "daemon/repository/snapshot.h"
 
 namespace backup {
-
-struct RepositoryConfig {
-    unsigned version = 2;
-    std::string id;  // 64 hex digits
-    std::uint64_t chunker_polynomial = 0;
-};
 
 struct KeyInfo {
     KeyId id;
@@ -53,11 +49,6 @@ struct RepositoryOptions {
     LockJournal* lock_journal = nullptr; // none: nothing is remembered (tests, read-only use)
     std::optional<KeyId> key_hint;       // tried first: one scrypt instead of several
     std::size_t most_key_memory = std::size_t{1} << 30;  // refuse key files that want more for scrypt
-};
-
-// What a key file costs to make; tests use a small N.
-struct KeyCost {
-    std::uint32_t n = 32768, r = 8, p = 0;  // p 0: measured so that scrypt takes about 500 ms
 };
 
 struct WriteOptions {

@@ -13,6 +13,7 @@
 #include "common/bytes.h"
 #include "common/id.h"
 #include "common/result.h"
+#include "daemon/repository/go_json.h"
 
 namespace backup {
 
@@ -52,11 +53,6 @@ struct Node {
 };
 std::uint32_t go_mode(std::uint32_t unix_mode);
 
-// Two rules of serialisation depend on the Go release that built restic (its Unicode tables and its JSON encoder).
-enum class GoRules : std::uint8_t {
-    go119,  // Unicode 13, \u0008 and \u000c: restic up to 0.16
-    go122,  // Unicode 15, \b and \f: restic from 0.17
-};
 // Which rules wrote trees of a snapshot with this program_version ("restic 0.19.1", "" before 0.16, "backupd 0.1.0").
 GoRules go_rules_for(std::string_view program_version);
 

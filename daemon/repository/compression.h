@@ -1,0 +1,38 @@
+// zstd, for blobs and for unpacked files. Contexts are per thread and reused: nothing is allocated
+// per call but the output. Any thread.
+#pragma once
+
+#include <cstdint>
+
+#include "common/bytes.h"
+#include "common/result.h"
+
+namespace backup {
+
+inline constexpr int kDefaultCompressionLevel = 3;
+inline constexpr std::size_t kMostUnpackedBytes = std::size_t{1} << 30;
+
+// Room that compressing `bytes` may need.
+std::size_t compress_bound(std::size_t bytes);
+// One frame with content size and without checksum; returns its length. `out` has
+// compress_bound(plain.size()) bytes and does not overlap `plain`.
+std::size_t compress_to(MutableByteView out, ByteView plain, int level);
+// Appends the frame.
+void compress_into(Bytes& out, ByteView plain, int level);
+
+// Blobs: the length is known from the pack header. Several frames, skippable frames, checksums and
+// frames without content size are all fine; `corrupt` unless exactly out.size() bytes come out and
+// nothing is left over.
+Result<> decompress_to(MutableByteView out, ByteView frames);
+// The same into a buffer of its own. Lengths that no zstd data of that size can have are refused
+// before allocating.
+Result<Bytes> decompress_blob(ByteView frames, std::uint32_t plain_length);
+
+// Unpacked files (index, snapshot, lock) after unsealing. Version 1: the bytes are JSON. Version 2:
+// 0x02 and zstd, or JSON that starts with { or [; empty stays empty.
+Result<Bytes> decode_unpacked(Bytes plaintext, unsigned version,
+                              std::size_t most = kMostUnpackedBytes);
+// The inverse, ready to be sealed.
+Bytes encode_unpacked(ByteView json, unsigned version, int level = kDefaultCompressionLevel);
+
+}  // namespace backup
