@@ -48,6 +48,7 @@ enum class ErrorCode {
     cancelled,
     invalid_arguments,
     access_denied,
+    limits_exceeded,
 };
 
 class [[nodiscard]] Error {
