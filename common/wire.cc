@@ -1,7 +1,5 @@
 #include "common/wire.h"
 
-#include <systemd/sd-bus.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -9,6 +7,8 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+
+#include <systemd/sd-bus.h>
 
 #include "backupd_config.h"
 
@@ -36,7 +36,8 @@ std::optional<std::string> decoded(std::string_view folder, std::string_view pat
     return std::string(name);
 }
 
-// Where the bus has a name of its own for what we mean, that one is used: every client library knows it.
+// Where the bus has a name of its own for what we mean, that one is used: every client library
+// knows it.
 constexpr std::pair<std::string_view, std::string_view> kStandardNames[] = {
     {"InvalidArguments", "InvalidArgs"},
     {"AccessDenied", "AccessDenied"},
@@ -168,23 +169,34 @@ Result<Value> read_value(sd_bus_message* message) {
     int r = sd_bus_message_peek_type(message, &type, &contents);
     if (r < 0) return malformed(r, "value");
     switch (type) {
-        case 'b': return read_basic<int, bool>(message, type);
-        case 'y': return read_basic<std::uint8_t, std::uint32_t>(message, type);
-        case 'q': return read_basic<std::uint16_t, std::uint32_t>(message, type);
-        case 'u': return read_basic<std::uint32_t, std::uint32_t>(message, type);
-        case 'n': return read_basic<std::int16_t, std::int64_t>(message, type);
-        case 'i': return read_basic<std::int32_t, std::int64_t>(message, type);
-        case 'x': return read_basic<std::int64_t, std::int64_t>(message, type);
-        case 't': return read_basic<std::uint64_t, std::uint64_t>(message, type);
-        case 'd': return read_basic<double, double>(message, type);
-        case 's': return Value(TRY(read_string(message)));
+        case 'b':
+            return read_basic<int, bool>(message, type);
+        case 'y':
+            return read_basic<std::uint8_t, std::uint32_t>(message, type);
+        case 'q':
+            return read_basic<std::uint16_t, std::uint32_t>(message, type);
+        case 'u':
+            return read_basic<std::uint32_t, std::uint32_t>(message, type);
+        case 'n':
+            return read_basic<std::int16_t, std::int64_t>(message, type);
+        case 'i':
+            return read_basic<std::int32_t, std::int64_t>(message, type);
+        case 'x':
+            return read_basic<std::int64_t, std::int64_t>(message, type);
+        case 't':
+            return read_basic<std::uint64_t, std::uint64_t>(message, type);
+        case 'd':
+            return read_basic<double, double>(message, type);
+        case 's':
+            return Value(TRY(read_string(message)));
         case 'o': {
             const char* text = nullptr;
             r = sd_bus_message_read_basic(message, 'o', &text);
             if (r < 0) return malformed(r, "object path");
             return Value(ObjectPath{text});
         }
-        case 'a': return read_array(message, contents);
+        case 'a':
+            return read_array(message, contents);
     }
     return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                  std::string("a value of type ") + type + " is not known here");
@@ -192,7 +204,9 @@ Result<Value> read_value(sd_bus_message* message) {
 
 }  // namespace
 
-std::string_view bus_name() { return BACKUPD_BUS_NAME; }
+std::string_view bus_name() {
+    return BACKUPD_BUS_NAME;
+}
 std::string interface_name(std::string_view part) {
     return std::string(bus_name()) + "." + std::string(part);
 }
@@ -204,12 +218,22 @@ const std::string& root_path() {
     }();
     return path;
 }
-std::string set_path(std::string_view id) { return encoded("set", id); }
-std::string repository_path(std::string_view name) { return encoded("repository", name); }
-std::string job_path(std::uint64_t id) { return root_path() + "/job/" + std::to_string(id); }
-std::string restore_path() { return root_path() + "/restore"; }
+std::string set_path(std::string_view id) {
+    return encoded("set", id);
+}
+std::string repository_path(std::string_view name) {
+    return encoded("repository", name);
+}
+std::string job_path(std::uint64_t id) {
+    return root_path() + "/job/" + std::to_string(id);
+}
+std::string restore_path() {
+    return root_path() + "/restore";
+}
 
-std::optional<std::string> set_from_path(std::string_view path) { return decoded("set", path); }
+std::optional<std::string> set_from_path(std::string_view path) {
+    return decoded("set", path);
+}
 std::optional<std::string> repository_from_path(std::string_view path) {
     return decoded("repository", path);
 }
@@ -226,15 +250,24 @@ std::optional<std::uint64_t> job_from_path(std::string_view path) {
 std::string short_error_name(const Error& error) {
     if (error.code() != ErrorCode::none) return std::string(to_string(error.code()));
     switch (error.kind()) {
-        case ErrorKind::not_found: return "NoSuchPath";
-        case ErrorKind::transient: return "RepositoryUnavailable";
-        case ErrorKind::denied: return "AccessDenied";
-        case ErrorKind::invalid: return "InvalidArguments";
-        case ErrorKind::corrupt: return "RepositoryDamaged";
-        case ErrorKind::conflict: return "Conflict";
-        case ErrorKind::no_space: return "NoSpace";
-        case ErrorKind::cancelled: return "Cancelled";
-        case ErrorKind::io: return "Failed";
+        case ErrorKind::not_found:
+            return "NoSuchPath";
+        case ErrorKind::transient:
+            return "RepositoryUnavailable";
+        case ErrorKind::denied:
+            return "AccessDenied";
+        case ErrorKind::invalid:
+            return "InvalidArguments";
+        case ErrorKind::corrupt:
+            return "RepositoryDamaged";
+        case ErrorKind::conflict:
+            return "Conflict";
+        case ErrorKind::no_space:
+            return "NoSpace";
+        case ErrorKind::cancelled:
+            return "Cancelled";
+        case ErrorKind::io:
+            return "Failed";
     }
     return "Failed";
 }
@@ -246,7 +279,9 @@ std::string full_error_name(std::string_view short_name) {
     return std::string(bus_name()) + std::string(kErrorPart) + std::string(short_name);
 }
 
-std::string error_name(const Error& error) { return full_error_name(short_error_name(error)); }
+std::string error_name(const Error& error) {
+    return full_error_name(short_error_name(error));
+}
 
 Error error_from_name(std::string_view name, std::string message) {
     std::string own = std::string(bus_name()) + std::string(kErrorPart);
@@ -258,8 +293,12 @@ Error error_from_name(std::string_view name, std::string message) {
     return Error(ErrorKind::io, code, std::move(message));
 }
 
-bool Value::operator==(const Value& other) const { return held == other.held; }
-const char* Value::signature() const { return std::visit(SignatureOf{}, held); }
+bool Value::operator==(const Value& other) const {
+    return held == other.held;
+}
+const char* Value::signature() const {
+    return std::visit(SignatureOf{}, held);
+}
 
 const Value* DictReader::take(std::string_view key) {
     for (const DictEntry& entry : dict_) {
@@ -337,8 +376,7 @@ std::optional<std::vector<std::string>> DictReader::file_names(std::string_view 
 }
 
 Result<> DictReader::finish() const {
-    if (!problem_.empty())
-        return Error(ErrorKind::invalid, ErrorCode::invalid_arguments, problem_);
+    if (!problem_.empty()) return Error(ErrorKind::invalid, ErrorCode::invalid_arguments, problem_);
     for (const DictEntry& entry : dict_)
         if (std::ranges::find(taken_, entry.key) == taken_.end())
             return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
@@ -430,7 +468,8 @@ Result<std::vector<std::string>> read_strings(sd_bus_message* message) {
     std::vector<std::string> list;
     int r = sd_bus_message_enter_container(message, 'a', "s");
     const char* text = nullptr;
-    while (r >= 0 && (r = sd_bus_message_read_basic(message, 's', &text)) > 0) list.emplace_back(text);
+    while (r >= 0 && (r = sd_bus_message_read_basic(message, 's', &text)) > 0)
+        list.emplace_back(text);
     if (r >= 0) r = sd_bus_message_exit_container(message);
     if (r < 0) return malformed(r, "texts");
     return list;

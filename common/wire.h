@@ -1,6 +1,7 @@
-// Wire: the words of the D-Bus interface in one place, for the daemon and its clients: names, object paths, error names,
-// and values of type a{sv} read from and written to messages. Plain values but for the functions that take a message:
-// those belong to the thread that owns the bus connection. Source: dbus/*.xml.
+// Wire: the words of the D-Bus interface in one place, for the daemon and its clients: names,
+// object paths, error names, and values of type a{sv} read from and written to messages. Plain
+// values but for the functions that take a message: those belong to the thread that owns the bus
+// connection. Source: dbus/*.xml.
 #pragma once
 
 #include <cstdint>
@@ -31,10 +32,12 @@ std::optional<std::string> set_from_path(std::string_view path);
 std::optional<std::string> repository_from_path(std::string_view path);
 std::optional<std::uint64_t> job_from_path(std::string_view path);
 
-// The last part of an error's name: the code when there is one, else what its kind means to a caller.
+// The last part of an error's name: the code when there is one, else what its kind means to a
+// caller.
 std::string short_error_name(const Error& error);
-// "NoSuchSet" -> "org.backupd1.Error.NoSuchSet"; "InvalidArguments", "AccessDenied", "LimitsExceeded" and "Failed" are
-// the bus's own: "org.freedesktop.DBus.Error.InvalidArgs". Empty stays empty.
+// "NoSuchSet" -> "org.backupd1.Error.NoSuchSet"; "InvalidArguments", "AccessDenied",
+// "LimitsExceeded" and "Failed" are the bus's own: "org.freedesktop.DBus.Error.InvalidArgs". Empty
+// stays empty.
 std::string full_error_name(std::string_view short_name);
 std::string error_name(const Error& error);
 // For clients: an Error with the code that the name stands for.
@@ -55,16 +58,17 @@ using Dict = std::vector<DictEntry>;  // a{sv}, in order
 
 // A value of one of the types that the interface uses.
 struct Value {
-    using Variant = std::variant<bool, std::uint32_t, std::uint64_t, std::int64_t, double, std::string,
-                                 ObjectPath, FileName, std::vector<std::string>,
+    using Variant = std::variant<bool, std::uint32_t, std::uint64_t, std::int64_t, double,
+                                 std::string, ObjectPath, FileName, std::vector<std::string>,
                                  std::vector<ObjectPath>, std::vector<FileName>, Dict>;
     Variant held;
 
     Value(Variant value) : held(std::move(value)) {}  // NOLINT: implicit
     template <typename T>
-        requires(std::is_constructible_v<Variant, T &&> && !std::is_same_v<std::remove_cvref_t<T>, Value>)
-    Value(T&& value) : held(std::forward<T>(value)) {}  // NOLINT: implicit
-    Value(const char* text) : held(std::string(text)) {}  // NOLINT: implicit
+    requires(std::is_constructible_v<Variant, T&&> &&
+             !std::is_same_v<std::remove_cvref_t<T>, Value>) Value(T&& value)
+        : held(std::forward<T>(value)) {}                      // NOLINT: implicit
+    Value(const char* text) : held(std::string(text)) {}       // NOLINT: implicit
     Value(std::string_view text) : held(std::string(text)) {}  // NOLINT: implicit
 
     bool operator==(const Value& other) const;
@@ -78,8 +82,8 @@ struct DictEntry {
     bool operator==(const DictEntry& other) const = default;
 };
 
-// Takes the entries of a dictionary by name and type; finish() then complains about what nobody took, so that a misspelt
-// option is never ignored. Integers of any width are taken where they fit.
+// Takes the entries of a dictionary by name and type; finish() then complains about what nobody
+// took, so that a misspelt option is never ignored. Integers of any width are taken where they fit.
 class DictReader {
   public:
     explicit DictReader(Dict dict) : dict_(std::move(dict)) {}
@@ -90,7 +94,8 @@ class DictReader {
     std::optional<std::string> text(std::string_view key);
     std::optional<std::vector<std::string>> texts(std::string_view key);
     std::optional<std::vector<std::string>> file_names(std::string_view key);
-    // `invalid`/invalid_arguments that names the first key of a wrong type or that nobody asked for.
+    // `invalid`/invalid_arguments that names the first key of a wrong type or that nobody asked
+    // for.
     Result<> finish() const;
 
   private:
@@ -103,8 +108,8 @@ class DictReader {
 };
 
 // sd_bus_message_append and friends return negative errno; so do these.
-int append_value(sd_bus_message* message, const Value& value);    // the bare value
-int append_dict(sd_bus_message* message, const Dict& dict);       // a{sv}
+int append_value(sd_bus_message* message, const Value& value);  // the bare value
+int append_dict(sd_bus_message* message, const Dict& dict);     // a{sv}
 int append_file_name(sd_bus_message* message, std::string_view bytes);
 // Read at the message's position. Values of types outside Value::Variant are `invalid`.
 Result<Dict> read_dict(sd_bus_message* message);

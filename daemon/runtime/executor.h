@@ -1,7 +1,8 @@
-// Executor runs blocking work for the loop: work() on a thread of its own, then done(result) on the loop thread. With one
-// thread the work runs strictly in order, which makes it the home of anything that wants a serial writer.
-// Created, used and destroyed on the loop thread. The destructor waits for what was begun; what still waits is dropped,
-// and so are all done() callbacks not yet called: they never leave the loop thread, so they may own its objects.
+// Executor runs blocking work for the loop: work() on a thread of its own, then done(result) on the
+// loop thread. With one thread the work runs strictly in order, which makes it the home of anything
+// that wants a serial writer. Created, used and destroyed on the loop thread. The destructor waits
+// for what was begun; what still waits is dropped, and so are all done() callbacks not yet called:
+// they never leave the loop thread, so they may own its objects.
 #pragma once
 
 #include <condition_variable>

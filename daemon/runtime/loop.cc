@@ -1,9 +1,9 @@
 #include "daemon/runtime/loop.h"
 
-#include <uv.h>
-
 #include <cassert>
 #include <utility>
+
+#include <uv.h>
 
 namespace backup {
 
@@ -33,9 +33,15 @@ void close_state(LoopHandle::State* state) {
     uv_close(&state->any, [](uv_handle_t* handle) { delete LoopHandle::State::of(handle); });
 }
 
-void on_timer(uv_timer_t* handle) { LoopHandle::State::of(handle)->callback(); }
-void on_signal_arrived(uv_signal_t* handle, int) { LoopHandle::State::of(handle)->callback(); }
-void on_prepare(uv_prepare_t* handle) { LoopHandle::State::of(handle)->callback(); }
+void on_timer(uv_timer_t* handle) {
+    LoopHandle::State::of(handle)->callback();
+}
+void on_signal_arrived(uv_signal_t* handle, int) {
+    LoopHandle::State::of(handle)->callback();
+}
+void on_prepare(uv_prepare_t* handle) {
+    LoopHandle::State::of(handle)->callback();
+}
 
 int to_uv(int events) {
     int mask = 0;
@@ -61,7 +67,8 @@ void on_poll(uv_poll_t* handle, int status, int uv_events) {
 
 LoopHandle::LoopHandle() = default;
 LoopHandle::LoopHandle(State* state) : state_(state) {}
-LoopHandle::LoopHandle(LoopHandle&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+LoopHandle::LoopHandle(LoopHandle&& other) noexcept
+    : state_(std::exchange(other.state_, nullptr)) {}
 LoopHandle& LoopHandle::operator=(LoopHandle&& other) noexcept {
     if (this != &other) {
         reset();
@@ -69,7 +76,9 @@ LoopHandle& LoopHandle::operator=(LoopHandle&& other) noexcept {
     }
     return *this;
 }
-LoopHandle::~LoopHandle() { reset(); }
+LoopHandle::~LoopHandle() {
+    reset();
+}
 
 void LoopHandle::reset() {
     if (state_ == nullptr) return;
@@ -83,7 +92,9 @@ void Timer::start(Duration delay, Duration repeat) {
 void Timer::stop() {
     if (state_ != nullptr) uv_timer_stop(&state_->timer);
 }
-bool Timer::is_running() const { return state_ != nullptr && uv_is_active(&state_->any) != 0; }
+bool Timer::is_running() const {
+    return state_ != nullptr && uv_is_active(&state_->any) != 0;
+}
 
 void FdWatch::set(int events) {
     if (events == none)
@@ -199,6 +210,8 @@ LoopHandle Loop::before_sleep(std::function<void()> callback) {
     return LoopHandle(state);
 }
 
-void Loop::update_time() { uv_update_time(&impl_->loop); }
+void Loop::update_time() {
+    uv_update_time(&impl_->loop);
+}
 
 }  // namespace backup

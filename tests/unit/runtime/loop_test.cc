@@ -1,11 +1,11 @@
 #include "daemon/runtime/loop.h"
 
+#include <algorithm>
+#include <thread>
+
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <thread>
 
 #include "common/unique_fd.h"
 #include "daemon/runtime/executor.h"
