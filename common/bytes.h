@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
@@ -14,7 +15,8 @@
 
 namespace backup {
 
-// Leaves new bytes uninitialised: a 16 MiB buffer that is about to be read into is not zeroed first.
+// Leaves new bytes uninitialised: a 16 MiB buffer that is about to be read into is not zeroed
+// first.
 template <typename T>
 struct UninitialisedAllocator : std::allocator<T> {
     template <typename U>
@@ -42,9 +44,23 @@ inline ByteView as_bytes(std::string_view text) {
 inline std::string_view as_text(ByteView bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-inline Bytes to_bytes(ByteView view) { return Bytes(view.begin(), view.end()); }
-inline Bytes to_bytes(std::string_view text) { return to_bytes(as_bytes(text)); }
-inline void append(Bytes& to, ByteView from) { to.insert(to.end(), from.begin(), from.end()); }
+// Not Bytes(begin, end) and insert(): with an allocator of our own GCC 12 copies those byte by
+// byte, 4 GB/s against 40.
+inline Bytes to_bytes(ByteView view) {
+    Bytes bytes(view.size());
+    if (!view.empty()) std::memcpy(bytes.data(), view.data(), view.size());
+    return bytes;
+}
+inline Bytes to_bytes(std::string_view text) {
+    return to_bytes(as_bytes(text));
+}
+// `from` must not lie in `to`.
+inline void append(Bytes& to, ByteView from) {
+    if (from.empty()) return;
+    std::size_t begin = to.size();
+    to.resize(begin + from.size());
+    std::memcpy(to.data() + begin, from.data(), from.size());
+}
 
 std::string to_hex(ByteView bytes);  // lower case
 // Strict: lower case digits only, exactly out.size() * 2 of them.

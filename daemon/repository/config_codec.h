@@ -20,7 +20,7 @@ struct RepositoryConfig {
 };
 
 // Version 2, a random id and a random irreducible polynomial.
-RepositoryConfig make_config();
+Result<RepositoryConfig> make_config();
 std::string encode_config(const RepositoryConfig& config);
 // `invalid`/unsupported for versions other than 1 and 2, `corrupt` for everything else that is
 // wrong, a reducible polynomial included.
