@@ -29,7 +29,10 @@ inline constexpr std::size_t kZeroChunkLength = kMinChunk;
 const BlobId& zero_chunk_id();
 
 struct ChunkerTables {
-    std::array<std::uint64_t, 256> mod;
+    std::array<std::uint64_t, 256>
+        mod;  // what reduces a digest whose top byte is b; clears that byte
+    // What byte b adds to a digest after it and 64 more bytes went in. Taken out after the new byte
+    // went in: the look-up then depends on the data alone, not on the digest before it.
     std::array<std::uint64_t, 256> out;
 };
 // Kept for the life of the process: one entry per polynomial ever used. Thread-safe.
@@ -55,7 +58,8 @@ class Chunker {
     std::size_t scanned_ = 0;  // no cut ends at or before this length
 };
 
-// The same rule written down plainly, byte by byte: what tests and fuzzing compare with.
-std::size_t reference_cut(ByteView data, const ChunkerTables& tables);
+// The same rule written down plainly, byte by byte: what tests, fuzzing and benchmarks compare
+// with. Never 0 for data.
+std::size_t reference_cut(ByteView data, std::uint64_t polynomial);
 
 }  // namespace backup
