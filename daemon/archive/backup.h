@@ -15,6 +15,7 @@
 #include "daemon/policy/policy.h"
 #include "daemon/repository/repository.h"
 #include "daemon/repository/tree.h"
+#include "daemon/runtime/fs.h"
 #include "daemon/runtime/progress.h"
 
 namespace backup {
@@ -51,7 +52,8 @@ struct BackupRequest {
     WriteOptions write;
     // Directories never entered: the local repository itself, our state. Compared by device and inode.
     std::vector<Path> never_enter;
-    const Clock* clock = nullptr;
+    const Clock* clock = nullptr;  // nullptr: the system's
+    Fs* fs = nullptr;              // nullptr: the real one
 };
 
 struct BackupCounts {
