@@ -25,7 +25,8 @@ struct SnapshotSummary {
 
 struct Snapshot {
     Timestamp time{};
-    std::string time_text;  // as read from a file: retention buckets use the zone written there. Empty: local zone
+    std::string time_text;  // as read from a file: retention buckets use the zone written there.
+                            // Empty: local zone
     std::optional<RevisionId> parent;
     BlobId tree;
     std::vector<std::string> paths;  // absolute, as given, in order; bytes
@@ -40,8 +41,9 @@ struct Snapshot {
 std::string encode_snapshot(const Snapshot& snapshot);
 Result<Snapshot> decode_snapshot(ByteView json);
 
-// What makes a snapshot a revision of ours are tags in the repository, so that a fresh machine knows them:
-// backupd:set=NAME, backupd:n=7, backupd:trigger=user, backupd:mode=full|incremental, backupd:exceptions=2.
+// What makes a snapshot a revision of ours are tags in the repository, so that a fresh machine
+// knows them: backupd:set=NAME, backupd:n=7, backupd:trigger=user, backupd:mode=full|incremental,
+// backupd:exceptions=2.
 struct RevisionTags {
     std::string set;  // empty: not a revision of ours
     std::uint64_t number = 0;
