@@ -63,7 +63,7 @@ class Zone {
 // neighbouring times: one object per thread.
 class ZoneFormatter {
   public:
-    static constexpr std::size_t kLongest = 36;  // 9999-12-31T23:59:59.123456789+23:59
+    static constexpr std::size_t kLongest = 48;  // with room for copies of fixed size
 
     explicit ZoneFormatter(std::shared_ptr<const Zone> zone);
     // RFC 3339 with up to 9 fraction digits, without quotes. `out` has room for kLongest bytes;
@@ -73,7 +73,8 @@ class ZoneFormatter {
 
   private:
     void move_to(std::int64_t seconds);  // loads the period
-    char* write_checked(FileTime time, char* out);
+    char* write_local(std::int64_t local, std::uint32_t nanoseconds, char* out);
+    char* write_far(FileTime time, char* out);
 
     std::shared_ptr<const Zone> zone_;
     Zone::Period period_{0, 0, 0};
