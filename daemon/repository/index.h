@@ -1,0 +1,106 @@
+// BlobIndex knows where every blob of a repository is, and which blobs the running sessions are about to store.
+// Held in memory: 48 bytes for a blob and about 7 for finding it, so 1.5 million blobs take some 82 MB. It grows shard
+// by shard and in small steps, never copying the whole. Thread-safe: 256 shards with a mutex each; no I/O.
+//
+//   shard = first byte of the id        entries: blocks of 256, in order of arrival, never moved by growth
+//   slots: open addressing, power of two, at most 3/4 full; a slot is 8 bits of hash and the number of an entry
+//
+// A blob may have several copies (in several packs); each is an entry of its own. A *claim* is an entry without a
+// place: a session has said that it will store the blob. It counts as present for that session alone, because another
+// session must not rely on data whose index file may never be written.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/repository/blob.h"
+
+namespace backup {
+
+// Stands for a PackId within one BlobIndex.
+using PackNumber = std::uint32_t;
+// Names a session among those running at the same time.
+using SessionNumber = std::uint16_t;
+
+class BlobIndex {
+  public:
+    BlobIndex();
+    ~BlobIndex();
+    BlobIndex(const BlobIndex&) = delete;
+    BlobIndex& operator=(const BlobIndex&) = delete;
+
+    // Gives the pack a number, or the one it has, and counts one more user of it.
+    PackNumber acquire_pack(const PackId& pack);
+    // How many users a pack has; 0 when it is unknown.
+    std::uint32_t pack_users(const PackId& pack) const;
+
+    // Adds a copy. False if exactly this copy (type, id, pack, offset) is known already.
+    bool add(const BlobHandle& handle, PackNumber pack, std::uint32_t offset, std::uint32_t length,
+             std::uint32_t uncompressed_length);
+
+    // One user less for each of these packs (repeated numbers count). The copies in packs without users are forgotten
+    // in one pass. A forgotten blob that a session relied on and that has no other copy counts as lost.
+    void release_packs(const std::vector<PackNumber>& packs);
+
+    bool contains(const BlobHandle& handle) const;
+    std::optional<BlobLocation> find(const BlobHandle& handle) const;
+    std::vector<BlobLocation> find_all(const BlobHandle& handle) const;
+
+    // ---- for sessions
+    SessionNumber begin_session();
+    // Forgets the claims that are left.
+    void end_session(SessionNumber session);
+
+    enum class Claim : std::uint8_t {
+        known,    // the repository has it; noted as relied on
+        claimed,  // this session has it or another thread of it is storing it
+        granted,  // the caller must store it, or fail the session
+    };
+    Claim claim(const BlobHandle& handle, SessionNumber session);
+    // Known, or claimed by the session. Noted as relied on when known.
+    bool rely_on(const BlobHandle& handle, SessionNumber session);
+    // The claim becomes a copy that everybody may rely on, because its index file is stored.
+    void settle(const BlobHandle& handle, SessionNumber session, PackNumber pack, std::uint32_t offset,
+                std::uint32_t length, std::uint32_t uncompressed_length);
+
+    // Blobs that were relied on and vanished from the index, ever. A session compares it with the value at its start.
+    std::uint64_t lost_count() const { return lost_.load(std::memory_order_acquire); }
+
+    // Visits every copy. No lock is held while `each` runs: it sees a copy of one shard at a time.
+    void each(const std::function<void(const BlobHandle&, const BlobLocation&)>& visit) const;
+    std::uint64_t size() const;          // copies and claims
+    std::size_t memory_bytes() const;    // of the tables
+
+  private:
+    struct Shard;
+    struct Entry;
+    struct Pack {
+        PackId id;
+        std::uint32_t users = 0;
+    };
+
+    Shard& shard_of(const BlobId& id) const { return shards_[id.bytes[0]]; }
+    BlobLocation location_of(const Entry& entry) const;
+
+    std::unique_ptr<Shard[]> shards_;
+
+    mutable std::shared_mutex packs_mutex_;  // guards the three below; taken inside a shard's mutex
+    std::vector<Pack> packs_;
+    std::vector<PackNumber> free_packs_;
+    std::unordered_map<PackId, PackNumber> pack_numbers_;
+
+    std::mutex sessions_mutex_;  // guards sessions_
+    std::vector<bool> sessions_;
+    std::atomic<bool> any_relied_on_{false};
+    std::atomic<std::uint64_t> lost_{0};
+};
+
+}  // namespace backup
