@@ -1,0 +1,113 @@
+#include "daemon/repository/blob_codec.h"
+
+#include <atomic>
+#include <cstring>
+
+#include "common/log.h"
+#include "daemon/repository/compression.h"
+
+namespace backup {
+
+namespace {
+
+constexpr std::size_t kMostKept = std::size_t{4} << 20;
+
+struct Scratch {
+    Bytes sealed, opened, plain;
+};
+
+Scratch& scratch() {
+    thread_local Scratch mine;
+    return mine;
+}
+
+// Not a plain resize: that would copy what is of no use any more.
+MutableByteView room(Bytes& buffer, std::size_t bytes) {
+    if (buffer.capacity() > kMostKept && bytes <= kMostKept) Bytes().swap(buffer);
+    buffer.clear();
+    buffer.resize(bytes);
+    return buffer;
+}
+
+std::atomic<EncodeFault> encode_fault{nullptr};
+
+void fault_point(EncodeStage stage, ByteView bytes) {
+    if (EncodeFault fault = encode_fault.load(std::memory_order_relaxed)) fault(stage, bytes);
+}
+
+// Compression has to pay: reading decompresses each time.
+bool is_worth_it(std::size_t compressed, std::size_t plain) {
+    return compressed + plain / 64 < plain;
+}
+
+EncodedBlob encode_once(const MasterKey& key, BlobType type, ByteView plaintext,
+                        const EncodeOptions& options) {
+    EncodedBlob encoded;
+    const std::size_t bound =
+        options.version >= 2 ? compress_bound(plaintext.size()) : plaintext.size();
+    MutableByteView buffer = room(scratch().sealed, bound + kSealOverhead);
+    MutableByteView payload = buffer.subspan(kIvBytes);
+    std::size_t length = 0;
+    fault_point(EncodeStage::plaintext, plaintext);
+    if (options.version >= 2) {
+        length = compress_to(payload.first(bound), plaintext, options.level);
+        if (type == BlobType::tree || is_worth_it(length, plaintext.size()))
+            encoded.uncompressed_length = static_cast<std::uint32_t>(plaintext.size());
+    }
+    if (encoded.uncompressed_length == 0) {
+        length = plaintext.size();
+        std::memcpy(payload.data(), plaintext.data(), length);
+    }
+    fault_point(EncodeStage::compressed, payload.first(length));
+    MutableByteView sealed = buffer.first(length + kSealOverhead);
+    key.seal_in_place(sealed);
+    fault_point(EncodeStage::sealed, sealed);
+    encoded.sealed = sealed;
+    return encoded;
+}
+
+}  // namespace
+
+void set_encode_fault_for_test(EncodeFault fault) { encode_fault.store(fault); }
+
+Result<EncodedBlob> encode_blob(const MasterKey& key, const BlobHandle& handle, ByteView plaintext,
+                                const EncodeOptions& options) {
+    // Offsets and lengths in a pack are 32 bits wide.
+    if (plaintext.size() > (std::size_t{1} << 32) - (std::size_t{1} << 26))
+        return Error(ErrorKind::invalid, ErrorCode::unsupported, "a blob of 4 GiB cannot be stored");
+    for (int attempt = 0;; ++attempt) {
+        EncodedBlob encoded = encode_once(key, handle.type, plaintext, options);
+        if (!options.verify) return encoded;
+        Result<> good = decode_blob(key, handle, encoded.sealed, encoded.uncompressed_length,
+                                    scratch().plain);
+        if (good.ok()) {
+            room(scratch().plain, 0);
+            return encoded;
+        }
+        if (attempt == 1)
+            return Error(ErrorKind::io, "blob " + handle.id.short_hex() +
+                                            " does not decode to what was encoded (" +
+                                            good.error().message() + "): is the memory faulty?");
+        log_warning("a blob just encoded did not decode, encoding it again: is the memory faulty?");
+    }
+}
+
+Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,
+                     std::uint32_t uncompressed_length, Bytes& out) {
+    if (sealed.size() < kSealOverhead) return Error(ErrorKind::corrupt, "shorter than any blob");
+    const std::size_t payload = sealed.size() - kSealOverhead;
+    if (uncompressed_length == 0) {
+        TRY(key.unseal_into(room(out, payload), sealed));
+    } else {
+        MutableByteView opened = room(scratch().opened, payload);
+        TRY(key.unseal_into(opened, sealed));
+        // Zstandard reaches at most about 32,000 to 1: a length beyond that is a lie, and would cost memory.
+        if (uncompressed_length / 32'768 > payload)
+            return Error(ErrorKind::corrupt, "impossible uncompressed length");
+        TRY(decompress_to(room(out, uncompressed_length), opened));
+    }
+    if (blob_id(out) != handle.id) return Error(ErrorKind::corrupt, "content does not match its id");
+    return {};
+}
+
+}  // namespace backup

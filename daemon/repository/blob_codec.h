@@ -1,0 +1,38 @@
+// Between a blob's plaintext and its sealed form in a pack. Stateless for the caller; scratch memory belongs to the thread
+// and is reused from call to call (kept up to 4 MiB per buffer), so nothing is allocated per blob. Any thread.
+#pragma once
+
+#include <cstdint>
+
+#include "common/result.h"
+#include "daemon/repository/blob.h"
+#include "daemon/repository/crypto.h"
+
+namespace backup {
+
+struct EncodedBlob {
+    ByteView sealed;  // in memory of this thread, valid until its next call
+    std::uint32_t uncompressed_length = 0;  // 0: stored raw
+};
+
+struct EncodeOptions {
+    unsigned version = 2;
+    int level = 3;
+    bool verify = true;
+};
+
+// Version 2: trees are always compressed, data where it helps. With `verify` the sealed form is opened, decompressed and
+// hashed again; a difference is tried once more from the plaintext, then `io`: the memory of the machine cannot be trusted.
+Result<EncodedBlob> encode_blob(const MasterKey& key, const BlobHandle& handle, ByteView plaintext,
+                                const EncodeOptions& options);
+
+// Verifies MAC, decompressed length and id. `out` becomes the plaintext; it is only meaningful on success. `corrupt` otherwise.
+Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,
+                     std::uint32_t uncompressed_length, Bytes& out);
+
+// Tests flip bits between the stages: called, if set, with the bytes that a stage is about to use.
+enum class EncodeStage : std::uint8_t { plaintext, compressed, sealed };
+using EncodeFault = void (*)(EncodeStage stage, ByteView bytes);
+void set_encode_fault_for_test(EncodeFault fault);
+
+}  // namespace backup
