@@ -153,6 +153,34 @@ bool BlobIndex::add(const BlobHandle& handle, PackNumber pack, std::uint32_t off
     return true;
 }
 
+template <typename Forget>
+void BlobIndex::forget_copies(const Forget& forget) {
+    for (std::size_t i = 0; i < kShards; ++i) {
+        Shard& shard = shards_[i];
+        std::lock_guard lock(shard.mutex);
+        std::vector<BlobHandle> relied_on;
+        shard.erase_if([&](const Entry& entry) {
+            if (entry.is_claim() || !forget(entry)) return false;
+            if ((entry.word & kReliedOnBit) != 0) relied_on.push_back(entry.handle());
+            return true;
+        });
+        for (const BlobHandle& handle : relied_on) {
+            // The promise moves to another copy if there is one.
+            if (Entry* other = shard.find_copy(handle))
+                other->word |= kReliedOnBit;
+            else
+                lost_.fetch_add(1, std::memory_order_acq_rel);
+        }
+    }
+}
+
+void BlobIndex::keep_only(const std::map<PackNumber, std::unordered_set<BlobHandle>>& packs) {
+    forget_copies([&](const Entry& entry) {
+        auto found = packs.find(entry.number());
+        return found != packs.end() && !found->second.contains(entry.handle());
+    });
+}
+
 void BlobIndex::release_packs(const std::vector<PackNumber>& packs) {
     std::vector<bool> unused;
     std::vector<PackNumber> gone;
@@ -168,24 +196,9 @@ void BlobIndex::release_packs(const std::vector<PackNumber>& packs) {
     }
     if (gone.empty()) return;
 
-    for (std::size_t i = 0; i < kShards; ++i) {
-        Shard& shard = shards_[i];
-        std::lock_guard lock(shard.mutex);
-        std::vector<BlobHandle> relied_on;
-        shard.erase_if([&](const Entry& entry) {
-            if (entry.is_claim() || entry.number() >= unused.size() || !unused[entry.number()])
-                return false;
-            if ((entry.word & kReliedOnBit) != 0) relied_on.push_back(entry.handle());
-            return true;
-        });
-        for (const BlobHandle& handle : relied_on) {
-            // The promise moves to another copy if there is one.
-            if (Entry* other = shard.find_copy(handle))
-                other->word |= kReliedOnBit;
-            else
-                lost_.fetch_add(1, std::memory_order_acq_rel);
-        }
-    }
+    forget_copies([&](const Entry& entry) {
+        return entry.number() < unused.size() && unused[entry.number()];
+    });
 
     // Only now may the numbers be given to other packs: no entry names them any more.
     std::unique_lock lock(packs_mutex_);

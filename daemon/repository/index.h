@@ -14,11 +14,13 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "daemon/repository/blob.h"
@@ -49,6 +51,9 @@ class BlobIndex {
     // One user less for each of these packs (repeated numbers count). The copies in packs without users are forgotten
     // in one pass. A forgotten blob that a session relied on and that has no other copy counts as lost.
     void release_packs(const std::vector<PackNumber>& packs);
+
+    // Forgets the copies in these packs of any blob but the ones given for the pack.
+    void keep_only(const std::map<PackNumber, std::unordered_set<BlobHandle>>& packs);
 
     bool contains(const BlobHandle& handle) const;
     std::optional<BlobLocation> find(const BlobHandle& handle) const;
@@ -87,6 +92,8 @@ class BlobIndex {
         std::uint32_t users = 0;
     };
 
+    template <typename Forget>
+    void forget_copies(const Forget& forget);
     Shard& shard_of(const BlobId& id) const { return shards_[id.bytes[0]]; }
     BlobLocation location_of(const Entry& entry) const;
 

@@ -83,7 +83,13 @@ Result<SavedBlob> PackWriter::save(BlobType type, ByteView plaintext) {
     const auto length = static_cast<std::uint32_t>(encoded->sealed.size());
     Result<Reserved> reserved =
         reserve({type, handle.id, 0, length, encoded->uncompressed_length}, length);
-    if (!reserved.ok()) return give_up(std::move(reserved).error());
+    if (!reserved.ok()) {
+        if (reserved.error().kind() != ErrorKind::cancelled) return give_up(std::move(reserved).error());
+        // What was stored before stays good for a checkpoint, but there is nothing to commit any more: others may
+        // believe that this blob is on its way.
+        is_incomplete_ = true;
+        return std::move(reserved).error();
+    }
     std::memcpy(reserved->at, encoded->sealed.data(), length);
     release(reserved->pack);
 
@@ -194,10 +200,9 @@ Result<> PackWriter::flush() {
     }
     const std::uint64_t end = next_serial_;
     changed_.notify_all();
-    changed_.wait(lock, stop_,
+    changed_.wait(lock,
                   [&] { return error_ || in_flight_.empty() || *in_flight_.begin() >= end; });
     if (error_) return *error_;
-    if (!in_flight_.empty() && *in_flight_.begin() < end) return stopped();
     spare_.reset();
     return {};
 }

@@ -60,12 +60,15 @@ class PackWriter {
     PackWriter& operator=(const PackWriter&) = delete;
 
     Result<SavedBlob> save(BlobType type, ByteView plaintext);
-    // Closes the open packs and waits until everything saved before the call is stored and on_stored has returned.
+    // Closes the open packs and waits until everything saved before the call is stored and on_stored has returned. A stop
+    // request does not end it: it is how a cancelled run keeps what it has.
     Result<> flush();
 
     // Makes an error final for the session, as if a stage had met it.
     void fail(const Error& error);
     Result<> health() const;
+    // A save was given up on request: what is stored is good, but not all of it is there.
+    bool is_incomplete() const { return is_incomplete_; }
     WriteSession::Counters counters() const;
 
   private:
@@ -102,6 +105,7 @@ class PackWriter {
     std::uint64_t coins_ = 0;
     unsigned coins_left_ = 0;
     std::atomic<bool> failed_{false};  // error_ is set; read without the lock
+    std::atomic<bool> is_incomplete_{false};
 
     std::atomic<std::uint64_t> data_blobs_{0}, tree_blobs_{0}, bytes_added_{0}, bytes_stored_{0},
         packs_stored_{0};

@@ -17,6 +17,7 @@
 #include "daemon/repository/blob_sink.h"
 #include "daemon/repository/blob_source.h"
 #include "daemon/repository/config_codec.h"
+#include "daemon/repository/crypto.h"
 #include "daemon/repository/key_file.h"
 #include "daemon/repository/snapshot.h"
 
@@ -102,8 +103,10 @@ class Repository {
 
     // Loads index files that are new and drops those that vanished. open() does not load the index; the
     // first refresh does. Cheap when nothing changed (one listing).
-    virtual Result<> refresh_index(std::stop_token stop) = 0;
-    // All snapshots, unsorted. Cached by id: only new ones are read. Every unreadable one is an error in `broken`.
+    // Without `broken` an index file that cannot be loaded is the error; with it such files are skipped and reported.
+    virtual Result<> refresh_index(std::stop_token stop, std::vector<Error>* broken = nullptr) = 0;
+    // All snapshots, unsorted. Cached by id: only new ones are read. Every unreadable one is an error in `broken`
+    // (without it, a warning in the log).
     virtual Result<std::vector<RevisionEntry>> list_revisions(std::vector<Error>* broken = nullptr) = 0;
     virtual Result<Snapshot> load_revision(const RevisionId& id) = 0;
 
@@ -115,10 +118,16 @@ class Repository {
     virtual Result<std::unique_ptr<WriteSession>> start_write(const WriteOptions& options,
                                                               std::stop_token stop) = 0;
 
+    // Removes the locks of dead processes of this host and those older than 30 minutes; `all`: also those that look alive or
+    // cannot be read, except the ones that sessions of this process hold. Counts them.
+    virtual Result<unsigned> remove_stale_locks(bool all) = 0;
+
     // Any unpacked file: index, snapshot, lock. Verified: name, MAC, decompressed size limit.
     virtual Result<Bytes> load_unpacked(FileType type, const FileId& id) = 0;
     // Opens sealed bytes (a blob, a pack header) with the master key.
     virtual Result<Bytes> unseal(ByteView sealed) const = 0;
+    // For whoever decodes packs itself, as the checker does. Lives as long as the repository.
+    virtual const MasterKey& master_key() const = 0;
 };
 
 }  // namespace backup

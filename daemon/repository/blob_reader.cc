@@ -1,0 +1,113 @@
+#include "daemon/repository/blob_reader.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "daemon/repository/blob_codec.h"
+
+namespace backup {
+
+namespace {
+
+constexpr std::uint64_t kMostRead = std::uint64_t{8} << 20;
+constexpr std::uint64_t kMostGap = std::uint64_t{1} << 20;
+
+std::string name_of(const BlobHandle& handle) {
+    return std::string(handle.type == BlobType::tree ? "tree " : "data blob ") +
+           handle.id.short_hex();
+}
+
+// An error about the bytes that are stored, as opposed to one of reaching them.
+bool is_damage(const Error& error) {
+    return error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found;
+}
+
+}  // namespace
+
+bool BlobReader::contains(const BlobHandle& handle) const {
+    return index_.contains(handle) || marked_.contains(handle);
+}
+
+std::optional<BlobLocation> BlobReader::locate(const BlobHandle& handle) const {
+    std::optional<BlobLocation> place = index_.find(handle);
+    return place ? place : marked_.find(handle);
+}
+
+Result<> BlobReader::load_copy(const BlobHandle& handle, const BlobLocation& place, Bytes& out) {
+    const Handle file{FileType::pack, retag<struct FileTag>(place.pack)};
+    // Damage is read twice: what a cable or a cache did may not happen again.
+    for (int attempt = 0;; ++attempt) {
+        Result<Bytes> sealed = backend_.get(file, {place.offset, place.length});
+        if (!sealed.ok()) return std::move(sealed).error().during(file.text());
+        Result<> decoded =
+            sealed->size() == place.length
+                ? decode_blob(key_, handle, *sealed, place.uncompressed_length, out)
+                : Error(ErrorKind::corrupt, "short read");
+        if (decoded.ok()) return {};
+        if (attempt == 1 || decoded.error().kind() != ErrorKind::corrupt)
+            return std::move(decoded).error().during(file.text());
+    }
+}
+
+Result<Bytes> BlobReader::load(const BlobHandle& handle) {
+    std::vector<BlobLocation> places = index_.find_all(handle);
+    std::ranges::move(marked_.find_all(handle), std::back_inserter(places));
+    if (places.empty())
+        return Error(ErrorKind::not_found, ErrorCode::repository_damaged,
+                     name_of(handle) + " is not in the index");
+    std::optional<Error> unreachable, damage;
+    Bytes plain;
+    for (const BlobLocation& place : places) {
+        Result<> loaded = load_copy(handle, place, plain);
+        if (loaded.ok()) return plain;
+        (is_damage(loaded.error()) ? damage : unreachable) = std::move(loaded).error();
+    }
+    // A copy that could not be reached may be good: the caller may try again later.
+    if (unreachable) return (*std::move(unreachable)).during(name_of(handle));
+    return Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
+                 name_of(handle) + " is damaged: " + damage->message());
+}
+
+Result<> BlobReader::load_from_pack(const PackId& pack, std::span<const Wanted> wanted,
+                                    const EachBlob& each) {
+    std::vector<std::size_t> order(wanted.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::sort(order, {}, [&](std::size_t i) { return wanted[i].location.offset; });
+
+    const Handle file{FileType::pack, retag<struct FileTag>(pack)};
+    Bytes plain;
+    for (std::size_t first = 0; first < order.size();) {
+        const std::uint64_t begin = wanted[order[first]].location.offset;
+        std::uint64_t end = begin;
+        std::size_t last = first;
+        for (; last < order.size(); ++last) {
+            const BlobLocation& place = wanted[order[last]].location;
+            const std::uint64_t place_end = std::uint64_t{place.offset} + place.length;
+            if (last != first && (place.offset > end + kMostGap || place_end - begin > kMostRead)) break;
+            end = std::max(end, place_end);
+        }
+        Result<Bytes> read = backend_.get(file, {begin, end - begin});
+        const bool is_whole = read.ok() && read->size() == end - begin;
+        for (; first < last; ++first) {
+            const Wanted& want = wanted[order[first]];
+            Result<> decoded =
+                is_whole ? decode_blob(key_, want.handle,
+                                       ByteView(*read).subspan(want.location.offset - begin,
+                                                               want.location.length),
+                                       want.location.uncompressed_length, plain)
+                         : Error(ErrorKind::corrupt, "not read");
+            if (decoded.ok()) {
+                TRY(each(order[first], ByteView(plain)));
+                continue;
+            }
+            Result<Bytes> other = load(want.handle);
+            if (other.ok())
+                TRY(each(order[first], ByteView(*other)));
+            else
+                TRY(each(order[first], std::move(other).error()));
+        }
+    }
+    return {};
+}
+
+}  // namespace backup

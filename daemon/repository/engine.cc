@@ -1,0 +1,189 @@
+#include "daemon/repository/engine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cassert>
+#include <set>
+#include <thread>
+
+#include "common/log.h"
+#include "daemon/repository/session.h"
+#include "daemon/repository/unpacked.h"
+
+namespace backup {
+
+namespace {
+
+// Snapshots are small: reading them is all waiting.
+constexpr unsigned kMostReaders = 8;
+
+FileId file_id(const auto& id) { return retag<struct FileTag>(id); }
+
+}  // namespace
+
+Engine::Engine(Backend& backend, MasterKey key, const KeyId& key_id, RepositoryConfig config,
+               const RepositoryOptions& options)
+    : backend_(backend),
+      key_(std::move(key)),
+      key_id_(key_id),
+      config_(std::move(config)),
+      options_(options),
+      loader_(backend_, key_, config_.version, index_, marked_),
+      reader_(backend_, key_, index_, marked_) {
+    assert(options.clock);
+}
+
+LockPlace Engine::lock_place() const {
+    return {backend_, key_, *options_.clock, options_.lock_journal, config_.version, config_.id};
+}
+
+Result<> Engine::refresh_index(std::stop_token stop, std::vector<Error>* broken) {
+    return loader_.refresh(std::move(stop), broken);
+}
+
+void Engine::each_indexed(
+    const std::function<void(const BlobHandle&, const BlobLocation&)>& each) const {
+    index_.each(each);
+}
+
+Result<Bytes> Engine::load_unpacked(FileType type, const FileId& id) {
+    return read_unpacked(backend_, key_, config_.version, type, id);
+}
+
+Result<Snapshot> Engine::load_revision(const RevisionId& id) {
+    {
+        std::lock_guard lock(snapshots_mutex_);
+        auto found = snapshots_.find(id);
+        if (found != snapshots_.end()) return *found->second;
+    }
+    Result<Bytes> json = load_unpacked(FileType::snapshot, file_id(id));
+    if (!json.ok()) {
+        Error error = std::move(json).error();
+        if (error.kind() == ErrorKind::not_found)
+            return std::move(error).with_code(ErrorCode::no_such_revision);
+        return error;
+    }
+    Result<Snapshot> snapshot = decode_snapshot(*json);
+    if (!snapshot.ok())
+        return std::move(snapshot).error().during("snapshot " + id.short_hex()).with_code(
+            ErrorCode::repository_damaged);
+    std::lock_guard lock(snapshots_mutex_);
+    snapshots_[id] = std::make_shared<const Snapshot>(*snapshot);
+    return snapshot;
+}
+
+Result<std::vector<RevisionEntry>> Engine::list_revisions(std::vector<Error>* broken) {
+    std::set<RevisionId> listed;
+    TRY_DURING(backend_.list(FileType::snapshot,
+                             [&](const FileInfo& info) { listed.insert(id_cast<RevisionId>(info.id)); }),
+               "list snapshots");
+    std::vector<RevisionId> wanted;
+    {
+        std::lock_guard lock(snapshots_mutex_);
+        std::erase_if(snapshots_, [&](const auto& entry) { return !listed.contains(entry.first); });
+        for (const RevisionId& id : listed)
+            if (!snapshots_.contains(id)) wanted.push_back(id);
+    }
+    TRY(read_snapshots(wanted, broken));
+    std::vector<RevisionEntry> entries;
+    std::lock_guard lock(snapshots_mutex_);
+    for (const auto& [id, snapshot] : snapshots_)
+        if (listed.contains(id)) entries.push_back({id, *snapshot});
+    return entries;
+}
+
+Result<> Engine::read_snapshots(const std::vector<RevisionId>& ids, std::vector<Error>* broken) {
+    std::atomic<std::size_t> next{0};
+    std::mutex mutex;  // guards the two below
+    std::vector<Error> damaged;
+    std::optional<Error> failure;
+    auto work = [&] {
+        for (std::size_t i = next++; i < ids.size(); i = next++) {
+            Result<Snapshot> snapshot = load_revision(ids[i]);
+            if (snapshot.ok() || snapshot.error().kind() == ErrorKind::not_found) continue;
+            std::lock_guard lock(mutex);
+            // Damage concerns one revision; anything else, such as lost contact, all of them.
+            if (snapshot.error().kind() == ErrorKind::corrupt)
+                damaged.push_back(std::move(snapshot).error());
+            else if (!failure)
+                failure = std::move(snapshot).error();
+        }
+    };
+    {
+        std::vector<std::jthread> readers;
+        const std::size_t most = std::min<std::size_t>(
+            ids.size() / 4, std::clamp(backend_.properties().connections, 1U, kMostReaders));
+        for (std::size_t i = 1; i < most; ++i) readers.emplace_back(work);
+        work();
+    }
+    if (failure) return *std::move(failure);
+    for (Error& error : damaged) {
+        if (broken)
+            broken->push_back(std::move(error));
+        else
+            log_warning("a revision cannot be read: " + error.message());
+    }
+    return {};
+}
+
+Result<std::unique_ptr<WriteSession>> Engine::start_write(const WriteOptions& options,
+                                                          std::stop_token stop) {
+    if (!config_.write_obstacle.empty())
+        return Error(ErrorKind::invalid, ErrorCode::unsupported, config_.write_obstacle);
+    std::unique_ptr<RepositoryLock> lock =
+        TRY(RepositoryLock::acquire(lock_place(), false, stop));
+    // Under the lock: what the index names now stays.
+    TRY(loader_.refresh(stop));
+    return std::unique_ptr<WriteSession>(std::make_unique<Session>(
+        Session::Place{backend_, key_, config_.version, index_, loader_, *options_.clock},
+        std::move(lock), options, std::move(stop)));
+}
+
+Result<unsigned> Engine::remove_stale_locks(bool all) {
+    return backup::remove_stale_locks(lock_place(), all);
+}
+
+Result<std::vector<KeyInfo>> Engine::list_keys() {
+    std::vector<KeyId> ids;
+    TRY_DURING(backend_.list(FileType::key,
+                             [&](const FileInfo& info) { ids.push_back(id_cast<KeyId>(info.id)); }),
+               "list keys");
+    std::vector<KeyInfo> keys;
+    for (const KeyId& id : ids) {
+        Result<Bytes> json = backend_.get({FileType::key, file_id(id)});
+        if (!json.ok()) {
+            if (json.error().kind() == ErrorKind::not_found) continue;
+            return std::move(json).error().during("key " + id.short_hex());
+        }
+        Result<KeyFile> file = decode_key_file(*json, SIZE_MAX);
+        if (!file.ok() || content_id<KeyId>(*json) != id) {
+            log_warning("key file " + id.short_hex() + " is damaged");
+            continue;
+        }
+        keys.push_back({id, file->username, file->hostname, file->created, id == key_id_});
+    }
+    return keys;
+}
+
+Result<KeyId> Engine::add_key(ByteView password, KeyCost cost) {
+    return write_key(backend_, key_, password, cost, options_.clock->now());
+}
+
+Result<> Engine::remove_key(const KeyId& id, DeletingBackend& deleting) {
+    if (id == key_id_)
+        return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
+                     "this is the key that the repository was opened with");
+    std::unique_ptr<RepositoryLock> lock = TRY(RepositoryLock::acquire(lock_place(), true, {}));
+    std::vector<KeyInfo> keys = TRY(list_keys());
+    auto is = [](const KeyId& wanted) {
+        return [&](const KeyInfo& key) { return key.id == wanted; };
+    };
+    if (std::ranges::none_of(keys, is(key_id_)))
+        return Error(ErrorKind::conflict, ErrorCode::conflict,
+                     "the key that the repository was opened with is gone: no other key is removed");
+    Result<FileInfo> info = backend_.stat({FileType::key, file_id(id)});
+    if (!info.ok()) return std::move(info).error().during("key " + id.short_hex());
+    return deleting.remove({FileType::key, file_id(id)});
+}
+
+}  // namespace backup

@@ -1,0 +1,219 @@
+#include "daemon/repository/index_loader.h"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <unordered_set>
+
+#include "daemon/repository/index_file.h"
+#include "daemon/repository/unpacked.h"
+
+namespace backup {
+
+namespace {
+
+// An index file takes up to some 15 MiB while it is decoded.
+constexpr unsigned kMostThreads = 4;
+
+class Collector final : public IndexVisitor {
+  public:
+    Collector(BlobIndex& index, BlobIndex& marked, std::function<void(PackNumber, std::size_t)> note)
+        : index_(index), marked_(marked), note_(std::move(note)) {}
+
+    void pack(const PackId& pack, std::span<const PackedBlob> blobs) override {
+        file.packs.push_back(add(index_, pack, blobs));
+        note_(file.packs.back(), blobs.size());
+    }
+    void pack_to_delete(const PackId& pack, std::span<const PackedBlob> blobs) override {
+        file.marked_packs.push_back(add(marked_, pack, blobs));
+    }
+
+    IndexLoader::File file;
+
+  private:
+    static PackNumber add(BlobIndex& index, const PackId& pack, std::span<const PackedBlob> blobs) {
+        PackNumber number = index.acquire_pack(pack);
+        for (const PackedBlob& blob : blobs)
+            index.add({blob.type, blob.id}, number, blob.offset, blob.length,
+                      blob.uncompressed_length);
+        return number;
+    }
+
+    BlobIndex& index_;
+    BlobIndex& marked_;
+    const std::function<void(PackNumber, std::size_t)> note_;
+};
+
+}  // namespace
+
+Result<> IndexLoader::refresh(std::stop_token stop, std::vector<Error>* broken) {
+    std::lock_guard refresh_lock(refresh_mutex_);
+    // Only what was there before the listing began can be found to have vanished by it.
+    std::vector<IndexId> before;
+    {
+        std::lock_guard lock(mutex_);
+        for (const auto& [id, file] : files_)
+            if (file.is_loaded) before.push_back(id);
+    }
+    std::vector<IndexId> listed;
+    TRY_DURING(backend_.list(FileType::index,
+                             [&](const FileInfo& info) { listed.push_back(id_cast<IndexId>(info.id)); }),
+               "list the index");
+    std::ranges::sort(listed);
+
+    std::vector<IndexId> vanished;
+    std::ranges::set_difference(before, listed, std::back_inserter(vanished));
+    std::vector<IndexId> wanted;
+    std::vector<File> obsolete;
+    {
+        std::lock_guard lock(mutex_);
+        for (const IndexId& id : vanished) {
+            obsolete.push_back(std::move(files_[id]));
+            files_.erase(id);
+        }
+        for (const IndexId& id : listed)
+            if (!files_.contains(id)) wanted.push_back(id);
+    }
+
+    // New ones first: a prune writes the packs it keeps into new index files, and their blobs must not seem lost in between.
+    std::atomic<std::size_t> next{0};
+    std::mutex failure_mutex;  // guards the two below
+    std::optional<Error> failure;
+    std::vector<Error> failures;
+    std::atomic<bool> has_failed{false};
+    auto work = [&] {
+        for (;;) {
+            const std::size_t i = next.fetch_add(1);
+            if (i >= wanted.size() || has_failed || stop.stop_requested()) return;
+            Result<File> file = load(wanted[i]);
+            if (file.ok()) {
+                std::lock_guard lock(mutex_);
+                files_[wanted[i]] = *std::move(file);
+                continue;
+            }
+            if (file.error().kind() == ErrorKind::not_found) continue;  // vanished since
+            std::lock_guard lock(failure_mutex);
+            Error error = std::move(file).error().during("index " + wanted[i].short_hex());
+            if (broken) {
+                failures.push_back(std::move(error));
+            } else {
+                if (!failure) failure = std::move(error);
+                has_failed = true;
+            }
+        }
+    };
+    const auto threads = static_cast<unsigned>(std::min<std::size_t>(
+        wanted.size(), std::clamp(std::max(std::thread::hardware_concurrency(),
+                                           backend_.properties().connections),
+                                  1U, kMostThreads)));
+    {
+        std::vector<std::jthread> workers;
+        for (unsigned i = 1; i < threads; ++i) workers.emplace_back(work);
+        work();
+    }
+    if (!failure && !stop.stop_requested()) {
+        Result<> settled = settle_disagreements(obsolete);
+        if (!settled.ok()) failure = std::move(settled).error();
+    }
+    for (const File& file : obsolete) drop(file);
+    if (failure) return *std::move(failure);
+    if (broken) std::ranges::move(failures, std::back_inserter(*broken));
+    if (stop.stop_requested())
+        return Error(ErrorKind::cancelled, ErrorCode::cancelled, "stopped while loading the index");
+    return {};
+}
+
+Result<IndexLoader::File> IndexLoader::load(const IndexId& id) {
+    Bytes json = TRY(read_unpacked(backend_, key_, version_, FileType::index,
+                                   retag<struct FileTag>(id)));
+    Collector collector(index_, marked_, [this](PackNumber pack, std::size_t blobs) {
+        note_listing(pack, blobs);
+    });
+    Result<> decoded = decode_index(json, version_, collector);
+    if (!decoded.ok()) {
+        drop(collector.file);
+        return std::move(decoded).error().with_code(ErrorCode::repository_damaged);
+    }
+    collector.file.is_loaded = true;
+    return std::move(collector.file);
+}
+
+void IndexLoader::drop(const File& file) {
+    index_.release_packs(file.packs);
+    marked_.release_packs(file.marked_packs);
+}
+
+void IndexLoader::note_listing(PackNumber pack, std::size_t blobs) {
+    std::lock_guard lock(mutex_);
+    if (listed_.size() <= pack) listed_.resize(pack + std::size_t{1});
+    // A number may have been another pack's before; then the worst is that it is read again for nothing.
+    if (listed_[pack] != 0 && listed_[pack] != blobs) disputed_.insert(pack);
+    listed_[pack] = static_cast<std::uint32_t>(blobs);
+}
+
+// `dropped` files are no longer in files_, but their packs still count as used.
+Result<> IndexLoader::settle_disagreements(const std::vector<File>& dropped) {
+    std::set<PackNumber> packs;
+    std::set<IndexId> sources;
+    {
+        std::lock_guard lock(mutex_);
+        for (const File& file : dropped)
+            for (PackNumber pack : file.packs)
+                if (disputed_.contains(pack)) packs.insert(pack);
+        if (packs.empty()) return {};
+        for (const auto& [id, file] : files_)
+            for (PackNumber pack : file.packs)
+                if (packs.contains(pack)) sources.insert(id);
+    }
+
+    class Listing final : public IndexVisitor {
+      public:
+        Listing(BlobIndex& index, const std::set<PackNumber>& wanted) : index_(index), wanted_(wanted) {}
+        void pack(const PackId& pack, std::span<const PackedBlob> blobs) override {
+            PackNumber number = index_.acquire_pack(pack);
+            acquired.push_back(number);
+            if (!wanted_.contains(number)) return;
+            for (const PackedBlob& blob : blobs) listed[number].insert({blob.type, blob.id});
+        }
+        std::map<PackNumber, std::unordered_set<BlobHandle>> listed;
+        std::vector<PackNumber> acquired;
+
+      private:
+        BlobIndex& index_;
+        const std::set<PackNumber>& wanted_;
+    };
+    Listing listing(index_, packs);
+    Result<> read;
+    for (const IndexId& id : sources) {
+        Result<Bytes> json = read_unpacked(backend_, key_, version_, FileType::index,
+                                           retag<struct FileTag>(id));
+        read = json.ok() ? decode_index(*json, version_, listing) : Result<>(std::move(json).error());
+        if (!read.ok()) break;
+    }
+    if (read.ok()) {
+        // Packs that nobody lists any more go with the files that did.
+        index_.keep_only(listing.listed);
+        std::lock_guard lock(mutex_);
+        for (PackNumber pack : packs) disputed_.erase(pack);
+    }
+    index_.release_packs(listing.acquired);
+    return read;
+}
+
+void IndexLoader::announce(const IndexId& id) {
+    std::lock_guard lock(mutex_);
+    files_[id] = {};
+}
+
+void IndexLoader::withdraw(const IndexId& id) {
+    std::lock_guard lock(mutex_);
+    auto found = files_.find(id);
+    if (found != files_.end() && !found->second.is_loaded) files_.erase(found);
+}
+
+void IndexLoader::stored(const IndexId& id, std::vector<PackNumber> packs) {
+    std::lock_guard lock(mutex_);
+    files_[id] = {true, std::move(packs), {}};
+}
+
+}  // namespace backup
