@@ -68,18 +68,21 @@ EncodedBlob encode_once(const MasterKey& key, BlobType type, ByteView plaintext,
 
 }  // namespace
 
-void set_encode_fault_for_test(EncodeFault fault) { encode_fault.store(fault); }
+void set_encode_fault_for_test(EncodeFault fault) {
+    encode_fault.store(fault);
+}
 
 Result<EncodedBlob> encode_blob(const MasterKey& key, const BlobHandle& handle, ByteView plaintext,
                                 const EncodeOptions& options) {
     // Offsets and lengths in a pack are 32 bits wide.
     if (plaintext.size() > (std::size_t{1} << 32) - (std::size_t{1} << 26))
-        return Error(ErrorKind::invalid, ErrorCode::unsupported, "a blob of 4 GiB cannot be stored");
+        return Error(ErrorKind::invalid, ErrorCode::unsupported,
+                     "a blob of 4 GiB cannot be stored");
     for (int attempt = 0;; ++attempt) {
         EncodedBlob encoded = encode_once(key, handle.type, plaintext, options);
         if (!options.verify) return encoded;
-        Result<> good = decode_blob(key, handle, encoded.sealed, encoded.uncompressed_length,
-                                    scratch().plain);
+        Result<> good =
+            decode_blob(key, handle, encoded.sealed, encoded.uncompressed_length, scratch().plain);
         if (good.ok()) {
             room(scratch().plain, 0);
             return encoded;
@@ -101,12 +104,14 @@ Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView se
     } else {
         MutableByteView opened = room(scratch().opened, payload);
         TRY(key.unseal_into(opened, sealed));
-        // Zstandard reaches at most about 32,000 to 1: a length beyond that is a lie, and would cost memory.
+        // Zstandard reaches at most about 32,000 to 1: a length beyond that is a lie, and would
+        // cost memory.
         if (uncompressed_length / 32'768 > payload)
             return Error(ErrorKind::corrupt, "impossible uncompressed length");
         TRY(decompress_to(room(out, uncompressed_length), opened));
     }
-    if (blob_id(out) != handle.id) return Error(ErrorKind::corrupt, "content does not match its id");
+    if (blob_id(out) != handle.id)
+        return Error(ErrorKind::corrupt, "content does not match its id");
     return {};
 }
 

@@ -1,5 +1,6 @@
-// Between a blob's plaintext and its sealed form in a pack. Stateless for the caller; scratch memory belongs to the thread
-// and is reused from call to call (kept up to 4 MiB per buffer), so nothing is allocated per blob. Any thread.
+// Between a blob's plaintext and its sealed form in a pack. Stateless for the caller; scratch
+// memory belongs to the thread and is reused from call to call (kept up to 4 MiB per buffer), so
+// nothing is allocated per blob. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,7 @@
 namespace backup {
 
 struct EncodedBlob {
-    ByteView sealed;  // in memory of this thread, valid until its next call
+    ByteView sealed;                        // in memory of this thread, valid until its next call
     std::uint32_t uncompressed_length = 0;  // 0: stored raw
 };
 
@@ -21,12 +22,14 @@ struct EncodeOptions {
     bool verify = true;
 };
 
-// Version 2: trees are always compressed, data where it helps. With `verify` the sealed form is opened, decompressed and
-// hashed again; a difference is tried once more from the plaintext, then `io`: the memory of the machine cannot be trusted.
+// Version 2: trees are always compressed, data where it helps. With `verify` the sealed form is
+// opened, decompressed and hashed again; a difference is tried once more from the plaintext, then
+// `io`: the memory of the machine cannot be trusted.
 Result<EncodedBlob> encode_blob(const MasterKey& key, const BlobHandle& handle, ByteView plaintext,
                                 const EncodeOptions& options);
 
-// Verifies MAC, decompressed length and id. `out` becomes the plaintext; it is only meaningful on success. `corrupt` otherwise.
+// Verifies MAC, decompressed length and id. `out` becomes the plaintext; it is only meaningful on
+// success. `corrupt` otherwise.
 Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,
                      std::uint32_t uncompressed_length, Bytes& out);
 

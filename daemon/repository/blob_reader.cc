@@ -39,10 +39,9 @@ Result<> BlobReader::load_copy(const BlobHandle& handle, const BlobLocation& pla
     for (int attempt = 0;; ++attempt) {
         Result<Bytes> sealed = backend_.get(file, {place.offset, place.length});
         if (!sealed.ok()) return std::move(sealed).error().during(file.text());
-        Result<> decoded =
-            sealed->size() == place.length
-                ? decode_blob(key_, handle, *sealed, place.uncompressed_length, out)
-                : Error(ErrorKind::corrupt, "short read");
+        Result<> decoded = sealed->size() == place.length
+                               ? decode_blob(key_, handle, *sealed, place.uncompressed_length, out)
+                               : Error(ErrorKind::corrupt, "short read");
         if (decoded.ok()) return {};
         if (attempt == 1 || decoded.error().kind() != ErrorKind::corrupt)
             return std::move(decoded).error().during(file.text());
@@ -83,7 +82,8 @@ Result<> BlobReader::load_from_pack(const PackId& pack, std::span<const Wanted> 
         for (; last < order.size(); ++last) {
             const BlobLocation& place = wanted[order[last]].location;
             const std::uint64_t place_end = std::uint64_t{place.offset} + place.length;
-            if (last != first && (place.offset > end + kMostGap || place_end - begin > kMostRead)) break;
+            if (last != first && (place.offset > end + kMostGap || place_end - begin > kMostRead))
+                break;
             end = std::max(end, place_end);
         }
         Result<Bytes> read = backend_.get(file, {begin, end - begin});

@@ -1,5 +1,5 @@
-// BlobReader is the BlobSource of an open repository: finds blobs in the index, reads them from packs, verifies them.
-// Thread-safe.
+// BlobReader is the BlobSource of an open repository: finds blobs in the index, reads them from
+// packs, verifies them. Thread-safe.
 #pragma once
 
 #include "daemon/backend/backend.h"
@@ -11,7 +11,8 @@ namespace backup {
 
 class BlobReader final : public BlobSource {
   public:
-    BlobReader(Backend& backend, const MasterKey& key, const BlobIndex& index, const BlobIndex& marked)
+    BlobReader(Backend& backend, const MasterKey& key, const BlobIndex& index,
+               const BlobIndex& marked)
         : backend_(backend), key_(key), index_(index), marked_(marked) {}
 
     Result<Bytes> load(const BlobHandle& handle) override;

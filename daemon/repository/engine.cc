@@ -17,7 +17,9 @@ namespace {
 // Snapshots are small: reading them is all waiting.
 constexpr unsigned kMostReaders = 8;
 
-FileId file_id(const auto& id) { return retag<struct FileTag>(id); }
+FileId file_id(const auto& id) {
+    return retag<struct FileTag>(id);
+}
 
 }  // namespace
 
@@ -65,8 +67,10 @@ Result<Snapshot> Engine::load_revision(const RevisionId& id) {
     }
     Result<Snapshot> snapshot = decode_snapshot(*json);
     if (!snapshot.ok())
-        return std::move(snapshot).error().during("snapshot " + id.short_hex()).with_code(
-            ErrorCode::repository_damaged);
+        return std::move(snapshot)
+            .error()
+            .during("snapshot " + id.short_hex())
+            .with_code(ErrorCode::repository_damaged);
     std::lock_guard lock(snapshots_mutex_);
     snapshots_[id] = std::make_shared<const Snapshot>(*snapshot);
     return snapshot;
@@ -74,9 +78,10 @@ Result<Snapshot> Engine::load_revision(const RevisionId& id) {
 
 Result<std::vector<RevisionEntry>> Engine::list_revisions(std::vector<Error>* broken) {
     std::set<RevisionId> listed;
-    TRY_DURING(backend_.list(FileType::snapshot,
-                             [&](const FileInfo& info) { listed.insert(id_cast<RevisionId>(info.id)); }),
-               "list snapshots");
+    TRY_DURING(
+        backend_.list(FileType::snapshot,
+                      [&](const FileInfo& info) { listed.insert(id_cast<RevisionId>(info.id)); }),
+        "list snapshots");
     std::vector<RevisionId> wanted;
     {
         std::lock_guard lock(snapshots_mutex_);
@@ -130,8 +135,7 @@ Result<std::unique_ptr<WriteSession>> Engine::start_write(const WriteOptions& op
                                                           std::stop_token stop) {
     if (!config_.write_obstacle.empty())
         return Error(ErrorKind::invalid, ErrorCode::unsupported, config_.write_obstacle);
-    std::unique_ptr<RepositoryLock> lock =
-        TRY(RepositoryLock::acquire(lock_place(), false, stop));
+    std::unique_ptr<RepositoryLock> lock = TRY(RepositoryLock::acquire(lock_place(), false, stop));
     // Under the lock: what the index names now stays.
     TRY(loader_.refresh(stop));
     return std::unique_ptr<WriteSession>(std::make_unique<Session>(
@@ -179,8 +183,9 @@ Result<> Engine::remove_key(const KeyId& id, DeletingBackend& deleting) {
         return [&](const KeyInfo& key) { return key.id == wanted; };
     };
     if (std::ranges::none_of(keys, is(key_id_)))
-        return Error(ErrorKind::conflict, ErrorCode::conflict,
-                     "the key that the repository was opened with is gone: no other key is removed");
+        return Error(
+            ErrorKind::conflict, ErrorCode::conflict,
+            "the key that the repository was opened with is gone: no other key is removed");
     Result<FileInfo> info = backend_.stat({FileType::key, file_id(id)});
     if (!info.ok()) return std::move(info).error().during("key " + id.short_hex());
     return deleting.remove({FileType::key, file_id(id)});

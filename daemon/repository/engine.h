@@ -1,4 +1,5 @@
-// Engine is the Repository over a Backend: what repository.h promises, made of the parts in this room.
+// Engine is the Repository over a Backend: what repository.h promises, made of the parts in this
+// room.
 #pragma once
 
 #include <map>
@@ -27,8 +28,8 @@ class Engine final : public Repository {
     Result<std::vector<RevisionEntry>> list_revisions(std::vector<Error>* broken) override;
     Result<Snapshot> load_revision(const RevisionId& id) override;
     BlobSource& blobs() override { return reader_; }
-    void each_indexed(const std::function<void(const BlobHandle&, const BlobLocation&)>& each)
-        const override;
+    void each_indexed(
+        const std::function<void(const BlobHandle&, const BlobLocation&)>& each) const override;
     Result<std::unique_ptr<WriteSession>> start_write(const WriteOptions& options,
                                                       std::stop_token stop) override;
     Result<unsigned> remove_stale_locks(bool all) override;

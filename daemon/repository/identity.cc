@@ -1,12 +1,12 @@
 #include "daemon/repository/identity.h"
 
-#include <pwd.h>
-#include <signal.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <climits>
 #include <vector>
+
+#include <pwd.h>
+#include <signal.h>
+#include <unistd.h>
 
 namespace backup {
 

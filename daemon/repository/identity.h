@@ -1,4 +1,5 @@
-// Who we are in locks and key files: host, user, process. Asked from the system at each call; any thread.
+// Who we are in locks and key files: host, user, process. Asked from the system at each call; any
+// thread.
 #pragma once
 
 #include <cstdint>

@@ -20,8 +20,12 @@ constexpr std::size_t kMostSessions = 0xffff;
 
 constexpr std::uint32_t kSlotNumberMask = 0x00ffffff;
 
-std::uint32_t type_bit(BlobType type) { return type == BlobType::tree ? kTreeBit : 0; }
-std::uint32_t claim_number(SessionNumber session) { return kFirstClaim | session; }
+std::uint32_t type_bit(BlobType type) {
+    return type == BlobType::tree ? kTreeBit : 0;
+}
+std::uint32_t claim_number(SessionNumber session) {
+    return kFirstClaim | session;
+}
 
 }  // namespace
 
@@ -116,6 +120,8 @@ struct BlobIndex::Shard {
 
 BlobIndex::BlobIndex() : shards_(std::make_unique<Shard[]>(kShards)) {}
 BlobIndex::~BlobIndex() = default;
+
+BlobIndex::Shard& BlobIndex::shard_of(const BlobId& id) const { return shards_[id.bytes[0]]; }
 
 PackNumber BlobIndex::acquire_pack(const PackId& pack) {
     std::unique_lock lock(packs_mutex_);
@@ -337,8 +343,8 @@ void BlobIndex::each(
             for (const Entry& entry : copy) ids.push_back(packs_[entry.number()].id);
         }
         for (std::size_t n = 0; n < copy.size(); ++n)
-            visit(copy[n].handle(), {ids[n], copy[n].offset, copy[n].length,
-                                     copy[n].uncompressed_length});
+            visit(copy[n].handle(),
+                  {ids[n], copy[n].offset, copy[n].length, copy[n].uncompressed_length});
     }
 }
 
@@ -356,7 +362,8 @@ std::size_t BlobIndex::memory_bytes() const {
     for (std::size_t i = 0; i < kShards; ++i) {
         std::lock_guard lock(shards_[i].mutex);
         bytes += shards_[i].blocks.size() * kBlock * sizeof(Entry);
-        if (shards_[i].slots) bytes += (shards_[i].slot_mask + std::size_t{1}) * sizeof(std::uint32_t);
+        if (shards_[i].slots)
+            bytes += (shards_[i].slot_mask + std::size_t{1}) * sizeof(std::uint32_t);
     }
     std::shared_lock lock(packs_mutex_);
     return bytes + packs_.capacity() * sizeof(Pack) + pack_numbers_.size() * 64;

@@ -1,13 +1,16 @@
-// BlobIndex knows where every blob of a repository is, and which blobs the running sessions are about to store.
-// Held in memory: 48 bytes for a blob and about 7 for finding it, so 1.5 million blobs take some 82 MB. It grows shard
-// by shard and in small steps, never copying the whole. Thread-safe: 256 shards with a mutex each; no I/O.
+// BlobIndex knows where every blob of a repository is, and which blobs the running sessions are
+// about to store. Held in memory: 48 bytes for a blob and about 7 for finding it, so 1.5 million
+// blobs take some 82 MB. It grows shard by shard and in small steps, never copying the whole.
+// Thread-safe: 256 shards with a mutex each; no I/O.
 //
-//   shard = first byte of the id        entries: blocks of 256, in order of arrival, never moved by growth
-//   slots: open addressing, power of two, at most 3/4 full; a slot is 8 bits of hash and the number of an entry
+//   shard = first byte of the id        entries: blocks of 256, in order of arrival, never moved by
+//   growth slots: open addressing, power of two, at most 3/4 full; a slot is 8 bits of hash and the
+//   number of an entry
 //
-// A blob may have several copies (in several packs); each is an entry of its own. A *claim* is an entry without a
-// place: a session has said that it will store the blob. It counts as present for that session alone, because another
-// session must not rely on data whose index file may never be written.
+// A blob may have several copies (in several packs); each is an entry of its own. A *claim* is an
+// entry without a place: a session has said that it will store the blob. It counts as present for
+// that session alone, because another session must not rely on data whose index file may never be
+// written.
 #pragma once
 
 #include <array>
@@ -48,8 +51,9 @@ class BlobIndex {
     bool add(const BlobHandle& handle, PackNumber pack, std::uint32_t offset, std::uint32_t length,
              std::uint32_t uncompressed_length);
 
-    // One user less for each of these packs (repeated numbers count). The copies in packs without users are forgotten
-    // in one pass. A forgotten blob that a session relied on and that has no other copy counts as lost.
+    // One user less for each of these packs (repeated numbers count). The copies in packs without
+    // users are forgotten in one pass. A forgotten blob that a session relied on and that has no
+    // other copy counts as lost.
     void release_packs(const std::vector<PackNumber>& packs);
 
     // Forgets the copies in these packs of any blob but the ones given for the pack.
@@ -73,16 +77,17 @@ class BlobIndex {
     // Known, or claimed by the session. Noted as relied on when known.
     bool rely_on(const BlobHandle& handle, SessionNumber session);
     // The claim becomes a copy that everybody may rely on, because its index file is stored.
-    void settle(const BlobHandle& handle, SessionNumber session, PackNumber pack, std::uint32_t offset,
-                std::uint32_t length, std::uint32_t uncompressed_length);
+    void settle(const BlobHandle& handle, SessionNumber session, PackNumber pack,
+                std::uint32_t offset, std::uint32_t length, std::uint32_t uncompressed_length);
 
-    // Blobs that were relied on and vanished from the index, ever. A session compares it with the value at its start.
+    // Blobs that were relied on and vanished from the index, ever. A session compares it with the
+    // value at its start.
     std::uint64_t lost_count() const { return lost_.load(std::memory_order_acquire); }
 
     // Visits every copy. No lock is held while `each` runs: it sees a copy of one shard at a time.
     void each(const std::function<void(const BlobHandle&, const BlobLocation&)>& visit) const;
-    std::uint64_t size() const;          // copies and claims
-    std::size_t memory_bytes() const;    // of the tables
+    std::uint64_t size() const;        // copies and claims
+    std::size_t memory_bytes() const;  // of the tables
 
   private:
     struct Shard;
@@ -94,7 +99,7 @@ class BlobIndex {
 
     template <typename Forget>
     void forget_copies(const Forget& forget);
-    Shard& shard_of(const BlobId& id) const { return shards_[id.bytes[0]]; }
+    Shard& shard_of(const BlobId& id) const;
     BlobLocation location_of(const Entry& entry) const;
 
     std::unique_ptr<Shard[]> shards_;

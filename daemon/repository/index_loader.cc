@@ -17,7 +17,8 @@ constexpr unsigned kMostThreads = 4;
 
 class Collector final : public IndexVisitor {
   public:
-    Collector(BlobIndex& index, BlobIndex& marked, std::function<void(PackNumber, std::size_t)> note)
+    Collector(BlobIndex& index, BlobIndex& marked,
+              std::function<void(PackNumber, std::size_t)> note)
         : index_(index), marked_(marked), note_(std::move(note)) {}
 
     void pack(const PackId& pack, std::span<const PackedBlob> blobs) override {
@@ -56,9 +57,10 @@ Result<> IndexLoader::refresh(std::stop_token stop, std::vector<Error>* broken) 
             if (file.is_loaded) before.push_back(id);
     }
     std::vector<IndexId> listed;
-    TRY_DURING(backend_.list(FileType::index,
-                             [&](const FileInfo& info) { listed.push_back(id_cast<IndexId>(info.id)); }),
-               "list the index");
+    TRY_DURING(
+        backend_.list(FileType::index,
+                      [&](const FileInfo& info) { listed.push_back(id_cast<IndexId>(info.id)); }),
+        "list the index");
     std::ranges::sort(listed);
 
     std::vector<IndexId> vanished;
@@ -75,7 +77,8 @@ Result<> IndexLoader::refresh(std::stop_token stop, std::vector<Error>* broken) 
             if (!files_.contains(id)) wanted.push_back(id);
     }
 
-    // New ones first: a prune writes the packs it keeps into new index files, and their blobs must not seem lost in between.
+    // New ones first: a prune writes the packs it keeps into new index files, and their blobs must
+    // not seem lost in between.
     std::atomic<std::size_t> next{0};
     std::mutex failure_mutex;  // guards the two below
     std::optional<Error> failure;
@@ -103,9 +106,9 @@ Result<> IndexLoader::refresh(std::stop_token stop, std::vector<Error>* broken) 
         }
     };
     const auto threads = static_cast<unsigned>(std::min<std::size_t>(
-        wanted.size(), std::clamp(std::max(std::thread::hardware_concurrency(),
-                                           backend_.properties().connections),
-                                  1U, kMostThreads)));
+        wanted.size(),
+        std::clamp(std::max(std::thread::hardware_concurrency(), backend_.properties().connections),
+                   1U, kMostThreads)));
     {
         std::vector<std::jthread> workers;
         for (unsigned i = 1; i < threads; ++i) workers.emplace_back(work);
@@ -124,11 +127,10 @@ Result<> IndexLoader::refresh(std::stop_token stop, std::vector<Error>* broken) 
 }
 
 Result<IndexLoader::File> IndexLoader::load(const IndexId& id) {
-    Bytes json = TRY(read_unpacked(backend_, key_, version_, FileType::index,
-                                   retag<struct FileTag>(id)));
-    Collector collector(index_, marked_, [this](PackNumber pack, std::size_t blobs) {
-        note_listing(pack, blobs);
-    });
+    Bytes json =
+        TRY(read_unpacked(backend_, key_, version_, FileType::index, retag<struct FileTag>(id)));
+    Collector collector(index_, marked_,
+                        [this](PackNumber pack, std::size_t blobs) { note_listing(pack, blobs); });
     Result<> decoded = decode_index(json, version_, collector);
     if (!decoded.ok()) {
         drop(collector.file);
@@ -146,7 +148,8 @@ void IndexLoader::drop(const File& file) {
 void IndexLoader::note_listing(PackNumber pack, std::size_t blobs) {
     std::lock_guard lock(mutex_);
     if (listed_.size() <= pack) listed_.resize(pack + std::size_t{1});
-    // A number may have been another pack's before; then the worst is that it is read again for nothing.
+    // A number may have been another pack's before; then the worst is that it is read again for
+    // nothing.
     if (listed_[pack] != 0 && listed_[pack] != blobs) disputed_.insert(pack);
     listed_[pack] = static_cast<std::uint32_t>(blobs);
 }
@@ -168,7 +171,8 @@ Result<> IndexLoader::settle_disagreements(const std::vector<File>& dropped) {
 
     class Listing final : public IndexVisitor {
       public:
-        Listing(BlobIndex& index, const std::set<PackNumber>& wanted) : index_(index), wanted_(wanted) {}
+        Listing(BlobIndex& index, const std::set<PackNumber>& wanted)
+            : index_(index), wanted_(wanted) {}
         void pack(const PackId& pack, std::span<const PackedBlob> blobs) override {
             PackNumber number = index_.acquire_pack(pack);
             acquired.push_back(number);
@@ -185,9 +189,10 @@ Result<> IndexLoader::settle_disagreements(const std::vector<File>& dropped) {
     Listing listing(index_, packs);
     Result<> read;
     for (const IndexId& id : sources) {
-        Result<Bytes> json = read_unpacked(backend_, key_, version_, FileType::index,
-                                           retag<struct FileTag>(id));
-        read = json.ok() ? decode_index(*json, version_, listing) : Result<>(std::move(json).error());
+        Result<Bytes> json =
+            read_unpacked(backend_, key_, version_, FileType::index, retag<struct FileTag>(id));
+        read =
+            json.ok() ? decode_index(*json, version_, listing) : Result<>(std::move(json).error());
         if (!read.ok()) break;
     }
     if (read.ok()) {

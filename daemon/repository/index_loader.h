@@ -1,5 +1,6 @@
-// IndexLoader keeps the BlobIndex equal to the index files of a repository: loads those that are new, drops those that
-// vanished. Thread-safe. Blocking; loads with several threads, joined before it returns.
+// IndexLoader keeps the BlobIndex equal to the index files of a repository: loads those that are
+// new, drops those that vanished. Thread-safe. Blocking; loads with several threads, joined before
+// it returns.
 #pragma once
 
 #include <map>
@@ -17,18 +18,19 @@ namespace backup {
 
 class IndexLoader {
   public:
-    // `marked` receives the blobs of packs that another tool has marked for deletion: readable while they last, but
-    // nothing new may rely on them.
+    // `marked` receives the blobs of packs that another tool has marked for deletion: readable
+    // while they last, but nothing new may rely on them.
     IndexLoader(Backend& backend, const MasterKey& key, unsigned version, BlobIndex& index,
                 BlobIndex& marked)
         : backend_(backend), key_(key), version_(version), index_(index), marked_(marked) {}
 
-    // Without `broken` the first index file that cannot be loaded is the error, for what it lists would be missing; with it
-    // such files are skipped and reported. `cancelled` on stop: what was loaded so far stays.
+    // Without `broken` the first index file that cannot be loaded is the error, for what it lists
+    // would be missing; with it such files are skipped and reported. `cancelled` on stop: what was
+    // loaded so far stays.
     Result<> refresh(std::stop_token stop, std::vector<Error>* broken = nullptr);
 
-    // For index files that we write ourselves. Announced before they are stored, so that a refresh at the same time neither
-    // loads them a second time nor takes them for vanished.
+    // For index files that we write ourselves. Announced before they are stored, so that a refresh
+    // at the same time neither loads them a second time nor takes them for vanished.
     void announce(const IndexId& id);
     void withdraw(const IndexId& id);
     void stored(const IndexId& id, std::vector<PackNumber> packs);
@@ -53,9 +55,10 @@ class IndexLoader {
     std::mutex refresh_mutex_;  // one refresh at a time; held during I/O
     std::mutex mutex_;          // guards what follows
     std::map<IndexId, File> files_;
-    std::vector<std::uint32_t> listed_;  // by pack number: how many blobs the last index file listed for it
-    // Packs that two index files described differently (one was wrong, a repair replaced it). Both are believed until one
-    // vanishes; then the pack is read again from those that are left.
+    std::vector<std::uint32_t>
+        listed_;  // by pack number: how many blobs the last index file listed for it
+    // Packs that two index files described differently (one was wrong, a repair replaced it). Both
+    // are believed until one vanishes; then the pack is read again from those that are left.
     std::set<PackNumber> disputed_;
 };
 

@@ -41,7 +41,8 @@ Result<> IndexWriter::write(std::vector<StoredPack> packs) {
     for (const StoredPack& pack : packs) {
         if (pack.lock_generation == generation) continue;
         // While the lock was away a prune may have taken it for garbage: no index names it yet.
-        Result<FileInfo> info = place_.backend.stat({FileType::pack, retag<struct FileTag>(pack.id)});
+        Result<FileInfo> info =
+            place_.backend.stat({FileType::pack, retag<struct FileTag>(pack.id)});
         if (info.ok()) continue;
         if (info.error().kind() == ErrorKind::not_found)
             return Error(ErrorKind::conflict, ErrorCode::conflict,

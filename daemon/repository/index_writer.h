@@ -1,5 +1,6 @@
-// IndexWriter names stored packs in index files: one file when 50,000 blobs or 10 minutes have come together, and one at
-// the end. From then on their blobs belong to the repository, for this session and all others. Thread-safe; blocking.
+// IndexWriter names stored packs in index files: one file when 50,000 blobs or 10 minutes have come
+// together, and one at the end. From then on their blobs belong to the repository, for this session
+// and all others. Thread-safe; blocking.
 #pragma once
 
 #include <functional>
@@ -23,11 +24,12 @@ class IndexWriter {
         IndexLoader& loader;
         SessionNumber session;
         const Clock& clock;
-        // Makes sure that our lock protects what is about to be written; gives its generation, which changes when the lock
-        // was lost in between.
+        // Makes sure that our lock protects what is about to be written; gives its generation,
+        // which changes when the lock was lost in between.
         std::function<Result<std::uint64_t>()> secure;
     };
-    explicit IndexWriter(Place place) : place_(std::move(place)), begun_(place_.clock.monotonic()) {}
+    explicit IndexWriter(Place place)
+        : place_(std::move(place)), begun_(place_.clock.monotonic()) {}
 
     Result<> add(StoredPack pack);
     Result<> flush();

@@ -15,8 +15,8 @@ namespace {
 constexpr auto kSettle = std::chrono::milliseconds(200);
 constexpr int kReadAttempts = 3;
 
-// The locks that objects of this process hold. The journal survives a kill, this does not: together they tell a lock left
-// behind from one in use.
+// The locks that objects of this process hold. The journal survives a kill, this does not: together
+// they tell a lock left behind from one in use.
 class LiveLocks {
   public:
     void add(const LockId& id) {
@@ -62,7 +62,8 @@ Error in_the_way(const FoundLock& lock) {
 Result<> check_for_conflict(const LockPlace& place, bool exclusive, const LockId* own) {
     for (const FoundLock& lock : TRY(read_locks(place))) {
         if (own && lock.id == *own) continue;
-        // One that stays unreadable could be an exclusive one: better no backup than one that a prune breaks.
+        // One that stays unreadable could be an exclusive one: better no backup than one that a
+        // prune breaks.
         if (exclusive || !lock.file || lock.file->exclusive) return in_the_way(lock);
     }
     return {};
@@ -71,9 +72,9 @@ Result<> check_for_conflict(const LockPlace& place, bool exclusive, const LockId
 void remove_and_forget(const LockPlace& place, const LockId& id) {
     Result<> removed = place.backend.remove_lock(id);
     if (!removed.ok()) {
-        log_warning("lock " + id.short_hex() +
-                    " could not be removed, will be tried at the next start: " +
-                    removed.error().message());
+        log_warning(
+            "lock " + id.short_hex() +
+            " could not be removed, will be tried at the next start: " + removed.error().message());
         return;
     }
     if (place.journal) place.journal->forget(place.repository_id, id);
@@ -91,14 +92,15 @@ std::string describe(const LockFile& lock) {
 
 bool is_stale(const LockFile& lock, Timestamp now, const Identity& self) {
     if (now - lock.time > kLockStaleAfter) return true;
-    return lock.hostname == self.hostname && lock.pid != self.pid && !process_may_be_alive(lock.pid);
+    return lock.hostname == self.hostname && lock.pid != self.pid &&
+           !process_may_be_alive(lock.pid);
 }
 
 Result<std::vector<FoundLock>> read_locks(const LockPlace& place, bool with_empty) {
     std::vector<FileInfo> listed;
-    TRY_DURING(place.backend.list(FileType::lock,
-                                  [&](const FileInfo& info) { listed.push_back(info); }),
-               "list locks");
+    TRY_DURING(
+        place.backend.list(FileType::lock, [&](const FileInfo& info) { listed.push_back(info); }),
+        "list locks");
     std::vector<FoundLock> found;
     for (const FileInfo& info : listed) {
         FoundLock lock{id_cast<LockId>(info.id), std::nullopt};
@@ -109,8 +111,8 @@ Result<std::vector<FoundLock>> read_locks(const LockPlace& place, bool with_empt
         bool vanished = false;
         for (int attempt = 0; attempt < kReadAttempts && !lock.file && !vanished; ++attempt) {
             if (attempt > 0) TRY(pause({}));  // perhaps it is being written
-            Result<Bytes> json = read_unpacked(place.backend, place.key, place.version,
-                                               FileType::lock, info.id);
+            Result<Bytes> json =
+                read_unpacked(place.backend, place.key, place.version, FileType::lock, info.id);
             if (json.ok()) {
                 Result<LockFile> decoded = decode_lock(*json);
                 if (decoded.ok()) lock.file = *std::move(decoded);
@@ -178,7 +180,8 @@ Result<> RepositoryLock::take(std::stop_token stop) {
         withdraw(file.id);
         return error;
     };
-    // Where a listing shows every earlier put, one of two who lock at the same time surely sees the other.
+    // Where a listing shows every earlier put, one of two who lock at the same time surely sees the
+    // other.
     if (!place_.backend.properties().consistent_listing) {
         Result<> waited = pause(stop);
         if (!waited.ok()) return give_up(std::move(waited).error());
@@ -225,8 +228,9 @@ Result<RepositoryLock::State> RepositoryLock::refresh(std::stop_token stop) {
         withdraw(file.id);
         return error;
     };
-    // An old lock may be taken for dead at any moment, up to the one in which the new one was seen. If the old one is still
-    // there after that, nobody has removed it and nobody has relied on its absence.
+    // An old lock may be taken for dead at any moment, up to the one in which the new one was seen.
+    // If the old one is still there after that, nobody has removed it and nobody has relied on its
+    // absence.
     if (file.time - written_ >= kLockDoubtfulAfter) {
         if (!place_.backend.properties().consistent_listing) {
             Result<> waited = pause(stop);

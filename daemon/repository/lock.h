@@ -1,7 +1,9 @@
-// RepositoryLock is a lock file of ours in a repository, in restic's protocol: whoever writes holds a shared one, whoever
-// removes an exclusive one; they are advisory, and each is refreshed every 5 minutes. Anybody may remove our lock
-// (`restic unlock` does so when it cannot signal us), so it is verified before every write that relies on it.
-// Thread-safe. Blocking. Times are wall clock: monotonic time stands still while a laptop sleeps.
+// RepositoryLock is a lock file of ours in a repository, in restic's protocol: whoever writes holds
+// a shared one, whoever removes an exclusive one; they are advisory, and each is refreshed every 5
+// minutes. Anybody may remove our lock
+// (`restic unlock` does so when it cannot signal us), so it is verified before every write that
+// relies on it. Thread-safe. Blocking. Times are wall clock: monotonic time stands still while a
+// laptop sleeps.
 #pragma once
 
 #include <memory>
@@ -40,7 +42,8 @@ inline constexpr Duration kLockDoubtfulAfter = std::chrono::seconds(22 * 60 + 30
 
 class RepositoryLock {
   public:
-    // `conflict`/repository_locked, naming the holder, when another lock is in the way; nothing is left behind then.
+    // `conflict`/repository_locked, naming the holder, when another lock is in the way; nothing is
+    // left behind then.
     static Result<std::unique_ptr<RepositoryLock>> acquire(const LockPlace& place, bool exclusive,
                                                            std::stop_token stop);
     // Removes the lock file; if that fails, the journal remembers it for the next open.
@@ -50,11 +53,13 @@ class RepositoryLock {
 
     enum class State : std::uint8_t {
         held,  // it was there all the time
-        lost,  // it was gone, or too old for others to respect: anything may have happened to the repository since
+        lost,  // it was gone, or too old for others to respect: anything may have happened to the
+               // repository since
     };
     // Looks at the lock file, and refreshes it first if that is due.
     Result<State> verify(std::stop_token stop);
-    // Writes a new lock file if 5 minutes have passed since the last. An error only means "try again later".
+    // Writes a new lock file if 5 minutes have passed since the last. An error only means "try
+    // again later".
     Result<State> refresh_if_due(std::stop_token stop);
     // After `lost`: acquires anew. The caller must then look at the repository again.
     Result<> renew(std::stop_token stop);
@@ -92,10 +97,12 @@ Result<std::vector<FoundLock>> read_locks(const LockPlace& place, bool with_empt
 // Stale: older than 30 minutes, or of a process of this host that is gone.
 bool is_stale(const LockFile& lock, Timestamp now, const Identity& self);
 
-// Removes what a killed process of ours left: locks that the journal remembers and no running session holds, and those of
-// dead processes of this host. Foreign stale ones are only reported, by a warning. For open(); never fails.
+// Removes what a killed process of ours left: locks that the journal remembers and no running
+// session holds, and those of dead processes of this host. Foreign stale ones are only reported, by
+// a warning. For open(); never fails.
 void remove_own_stale_locks(const LockPlace& place);
-// On request. `all`: also locks that look alive or are unreadable, but never those of sessions of this process. Counts them.
+// On request. `all`: also locks that look alive or are unreadable, but never those of sessions of
+// this process. Counts them.
 Result<unsigned> remove_stale_locks(const LockPlace& place, bool all);
 
 // "user@host (process 12), shared, since 2026-01-02T03:04:05Z"

@@ -1,16 +1,18 @@
 #include "daemon/repository/pack_buffer.h"
 
-#include <sys/mman.h>
-
 #include <cerrno>
 #include <utility>
+
+#include <sys/mman.h>
 
 namespace backup {
 
 namespace {
 
 constexpr std::size_t kPage = 4096;
-std::size_t whole_pages(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+std::size_t whole_pages(std::size_t bytes) {
+    return (bytes + kPage - 1) / kPage * kPage;
+}
 
 }  // namespace
 

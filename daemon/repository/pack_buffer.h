@@ -1,5 +1,6 @@
-// PackBuffer is room for one pack: page-aligned (for direct writes), its pages touched only as they fill up, and given
-// back to the system when it goes. Movable; not thread-safe, but distinct parts may be written by distinct threads.
+// PackBuffer is room for one pack: page-aligned (for direct writes), its pages touched only as they
+// fill up, and given back to the system when it goes. Movable; not thread-safe, but distinct parts
+// may be written by distinct threads.
 #pragma once
 
 #include <cstddef>

@@ -84,9 +84,10 @@ Result<SavedBlob> PackWriter::save(BlobType type, ByteView plaintext) {
     Result<Reserved> reserved =
         reserve({type, handle.id, 0, length, encoded->uncompressed_length}, length);
     if (!reserved.ok()) {
-        if (reserved.error().kind() != ErrorKind::cancelled) return give_up(std::move(reserved).error());
-        // What was stored before stays good for a checkpoint, but there is nothing to commit any more: others may
-        // believe that this blob is on its way.
+        if (reserved.error().kind() != ErrorKind::cancelled)
+            return give_up(std::move(reserved).error());
+        // What was stored before stays good for a checkpoint, but there is nothing to commit any
+        // more: others may believe that this blob is on its way.
         is_incomplete_ = true;
         return std::move(reserved).error();
     }
@@ -111,7 +112,8 @@ Result<PackWriter::Reserved> PackWriter::reserve(const PackedBlob& blob, std::ui
     std::unique_ptr<OpenPack>& slot =
         is_alone ? alone : open_[static_cast<std::size_t>(blob.type)][coin() ? 1 : 0];
     if (!slot) {
-        // A pack closes with the blob that reaches the target, and that one is shorter than the target.
+        // A pack closes with the blob that reaches the target, and that one is shorter than the
+        // target.
         slot = open_pack(blob.type, is_alone ? length : 2 * options_.pack_bytes);
         if (!slot) return Error(ErrorKind::io, "no memory for a pack");
     }
@@ -200,8 +202,7 @@ Result<> PackWriter::flush() {
     }
     const std::uint64_t end = next_serial_;
     changed_.notify_all();
-    changed_.wait(lock,
-                  [&] { return error_ || in_flight_.empty() || *in_flight_.begin() >= end; });
+    changed_.wait(lock, [&] { return error_ || in_flight_.empty() || *in_flight_.begin() >= end; });
     if (error_) return *error_;
     spare_.reset();
     return {};
@@ -240,8 +241,10 @@ Result<> PackWriter::store(OpenPack& pack) {
     Bytes tail;
     append_pack_header(tail, pack.blobs, place_.key);
     // A header that cannot be read back would hide every blob of the pack.
-    if (TRY(decode_pack_tail(tail, pack.used + tail.size(), place_.version, place_.key)) != pack.blobs)
-        return Error(ErrorKind::io, "a pack header does not decode to what was encoded: is the memory faulty?");
+    if (TRY(decode_pack_tail(tail, pack.used + tail.size(), place_.version, place_.key)) !=
+        pack.blobs)
+        return Error(ErrorKind::io,
+                     "a pack header does not decode to what was encoded: is the memory faulty?");
     TRY(pack.buffer.grow(pack.used + tail.size()));
     std::memcpy(pack.buffer.data() + pack.used, tail.data(), tail.size());
     const ByteView content(pack.buffer.data(), pack.used + tail.size());

@@ -1,12 +1,15 @@
-// PackWriter turns blobs into stored packs: dedup -> compress -> seal -> verify -> pack -> upload. One per write session.
+// PackWriter turns blobs into stored packs: dedup -> compress -> seal -> verify -> pack -> upload.
+// One per write session.
 //
-// save() works in the caller's thread, on scratch memory of that thread; it holds the lock only to reserve room in a pack
-// and blocks while uploads lag behind. Two packs of each type are open, and each blob goes into one of them at random,
-// which hides the lengths of the chunks of known files; a blob of pack size gets a pack of its own.
+// save() works in the caller's thread, on scratch memory of that thread; it holds the lock only to
+// reserve room in a pack and blocks while uploads lag behind. Two packs of each type are open, and
+// each blob goes into one of them at random, which hides the lengths of the chunks of known files;
+// a blob of pack size gets a pack of its own.
 //
-// Memory: open packs (2 of each type, each up to pack_bytes, in practice half full), plus packs closed and not yet stored,
-// which stop further saves when they reach most_upload_bytes (the pack that reaches it included: one pack more at most),
-// plus one spare buffer, plus scratch of at most 3 x 4 MiB per saving thread between calls.
+// Memory: open packs (2 of each type, each up to pack_bytes, in practice half full), plus packs
+// closed and not yet stored, which stop further saves when they reach most_upload_bytes (the pack
+// that reaches it included: one pack more at most), plus one spare buffer, plus scratch of at most
+// 3 x 4 MiB per saving thread between calls.
 //
 // The first error of any stage is final: every later save() and flush() returns it.
 #pragma once
@@ -60,8 +63,9 @@ class PackWriter {
     PackWriter& operator=(const PackWriter&) = delete;
 
     Result<SavedBlob> save(BlobType type, ByteView plaintext);
-    // Closes the open packs and waits until everything saved before the call is stored and on_stored has returned. A stop
-    // request does not end it: it is how a cancelled run keeps what it has.
+    // Closes the open packs and waits until everything saved before the call is stored and
+    // on_stored has returned. A stop request does not end it: it is how a cancelled run keeps what
+    // it has.
     Result<> flush();
 
     // Makes an error final for the session, as if a stage had met it.
@@ -95,9 +99,9 @@ class PackWriter {
     mutable std::mutex mutex_;  // guards what follows
     std::condition_variable_any changed_;
     std::array<std::array<std::unique_ptr<OpenPack>, 2>, 2> open_;  // by type
-    std::vector<std::unique_ptr<OpenPack>> filling_;                // closed, a thread still copies into it
-    std::deque<std::unique_ptr<OpenPack>> queue_;                   // closed, waits for an uploader
-    std::set<std::uint64_t> in_flight_;                             // serial numbers of closed packs not stored yet
+    std::vector<std::unique_ptr<OpenPack>> filling_;  // closed, a thread still copies into it
+    std::deque<std::unique_ptr<OpenPack>> queue_;     // closed, waits for an uploader
+    std::set<std::uint64_t> in_flight_;  // serial numbers of closed packs not stored yet
     std::size_t in_flight_bytes_ = 0;
     std::uint64_t next_serial_ = 0;
     std::optional<Error> error_;

@@ -81,9 +81,9 @@ Result<> expect_none(Backend& backend, FileType type) {
     bool any = false;
     TRY(backend.list(type, [&](const FileInfo&) { any = true; }));
     if (any)
-        return Error(ErrorKind::conflict, ErrorCode::conflict,
-                     "there is something at " + backend.properties().url + " already: a " +
-                         to_string(type));
+        return Error(
+            ErrorKind::conflict, ErrorCode::conflict,
+            "there is something at " + backend.properties().url + " already: a " + to_string(type));
     return {};
 }
 
@@ -101,7 +101,8 @@ Result<KeyId> write_key(Backend& backend, const MasterKey& key, ByteView passwor
 }
 
 Result<std::unique_ptr<Repository>> Repository::init(Backend& backend, ByteView password,
-                                                     const RepositoryOptions& options, KeyCost cost) {
+                                                     const RepositoryOptions& options,
+                                                     KeyCost cost) {
     Result<FileInfo> present = backend.stat({FileType::config, {}});
     if (present.ok())
         return Error(ErrorKind::conflict, ErrorCode::conflict,
@@ -113,7 +114,7 @@ Result<std::unique_ptr<Repository>> Repository::init(Backend& backend, ByteView 
 
     MasterKey key = MasterKey::generate();
     const KeyId id = TRY(write_key(backend, key, password, cost, options.clock->now()));
-    const RepositoryConfig config = make_config();
+    const RepositoryConfig config = TRY(make_config());
     // The config comes last: without it there is no repository.
     TRY_DURING(backend.put({FileType::config, {}}, key.seal(as_bytes(encode_config(config)))),
                "store the config");
@@ -123,7 +124,8 @@ Result<std::unique_ptr<Repository>> Repository::init(Backend& backend, ByteView 
 
 Result<std::unique_ptr<Repository>> Repository::open(Backend& backend, ByteView password,
                                                      const RepositoryOptions& options) {
-    // Before the keys: scrypt takes half a second, and a missing repository is the likelier mistake.
+    // Before the keys: scrypt takes half a second, and a missing repository is the likelier
+    // mistake.
     Result<FileInfo> present = backend.stat({FileType::config, {}});
     if (!present.ok()) {
         if (present.error().kind() == ErrorKind::not_found) return missing(backend);

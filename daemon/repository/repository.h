@@ -1,6 +1,7 @@
-// Repository is an open repository in restic's format, version 1 (read) or 2: master key, config, index, snapshots.
-// One object per repository lives as long as the daemon; all its methods may be called from several threads
-// (internally locked), none from the loop thread, for they do I/O. Reading creates nothing in the repository.
+// Repository is an open repository in restic's format, version 1 (read) or 2: master key, config,
+// index, snapshots. One object per repository lives as long as the daemon; all its methods may be
+// called from several threads (internally locked), none from the loop thread, for they do I/O.
+// Reading creates nothing in the repository.
 #pragma once
 
 #include <functional>
@@ -35,8 +36,8 @@ struct RevisionEntry {
     Snapshot snapshot;
 };
 
-// Durable memory of the locks we hold, so that those of a killed daemon are removed at the next start.
-// Implemented by the state store. remember() is called before the lock file is written.
+// Durable memory of the locks we hold, so that those of a killed daemon are removed at the next
+// start. Implemented by the state store. remember() is called before the lock file is written.
 class LockJournal {
   public:
     virtual ~LockJournal() = default;
@@ -46,10 +47,11 @@ class LockJournal {
 };
 
 struct RepositoryOptions {
-    const Clock* clock = nullptr;        // required
-    LockJournal* lock_journal = nullptr; // none: nothing is remembered (tests, read-only use)
-    std::optional<KeyId> key_hint;       // tried first: one scrypt instead of several
-    std::size_t most_key_memory = std::size_t{1} << 30;  // refuse key files that want more for scrypt
+    const Clock* clock = nullptr;         // required
+    LockJournal* lock_journal = nullptr;  // none: nothing is remembered (tests, read-only use)
+    std::optional<KeyId> key_hint;        // tried first: one scrypt instead of several
+    std::size_t most_key_memory = std::size_t{1}
+                                  << 30;  // refuse key files that want more for scrypt
 };
 
 struct WriteOptions {
@@ -60,13 +62,14 @@ struct WriteOptions {
     bool verify_before_upload = true;  // decode what was encoded, before a pack is uploaded
 };
 
-// WriteSession holds a shared lock (refreshed every 5 minutes by a thread of its own), takes blobs, and ends with
-// commit() or with destruction. Without commit nothing becomes visible. Lock lost and a prune may have run: commit()
-// re-checks that what it relies on is still indexed, else fails with `conflict`.
+// WriteSession holds a shared lock (refreshed every 5 minutes by a thread of its own), takes blobs,
+// and ends with commit() or with destruction. Without commit nothing becomes visible. Lock lost and
+// a prune may have run: commit() re-checks that what it relies on is still indexed, else fails with
+// `conflict`.
 class WriteSession : public BlobSink {
   public:
-    // Stores the open packs, then the index, then the snapshot, each durable before the next is begun; reads the
-    // snapshot back. The snapshot's `tree` must have been saved or be contained.
+    // Stores the open packs, then the index, then the snapshot, each durable before the next is
+    // begun; reads the snapshot back. The snapshot's `tree` must have been saved or be contained.
     virtual Result<RevisionId> commit(const Snapshot& snapshot) = 0;
     // Packs and index only: what was saved will be found by the next run. For cancel and shutdown.
     virtual Result<> checkpoint() = 0;
@@ -86,10 +89,12 @@ class Repository {
 
     // Makes config and first key in an empty place; `conflict` if a config, key or snapshot exists.
     static Result<std::unique_ptr<Repository>> init(Backend& backend, ByteView password,
-                                                    const RepositoryOptions& options, KeyCost cost = {});
-    // Kinds and codes: `not_found`/repository_missing without a config, `denied`/wrong_password, `corrupt`/
-    // repository_damaged, `invalid`/unsupported for an unknown version. A key file that cannot be parsed is
-    // skipped with a warning. Removes our own stale locks (lock journal; own hostname and dead pid).
+                                                    const RepositoryOptions& options,
+                                                    KeyCost cost = {});
+    // Kinds and codes: `not_found`/repository_missing without a config, `denied`/wrong_password,
+    // `corrupt`/ repository_damaged, `invalid`/unsupported for an unknown version. A key file that
+    // cannot be parsed is skipped with a warning. Removes our own stale locks (lock journal; own
+    // hostname and dead pid).
     static Result<std::unique_ptr<Repository>> open(Backend& backend, ByteView password,
                                                     const RepositoryOptions& options);
 
@@ -101,25 +106,30 @@ class Repository {
     // Refuses the current key and the last one. Takes the exclusive lock for it.
     virtual Result<> remove_key(const KeyId& id, DeletingBackend& deleting) = 0;
 
-    // Loads index files that are new and drops those that vanished. open() does not load the index; the
-    // first refresh does. Cheap when nothing changed (one listing).
-    // Without `broken` an index file that cannot be loaded is the error; with it such files are skipped and reported.
+    // Loads index files that are new and drops those that vanished. open() does not load the index;
+    // the first refresh does. Cheap when nothing changed (one listing). Without `broken` an index
+    // file that cannot be loaded is the error; with it such files are skipped and reported.
     virtual Result<> refresh_index(std::stop_token stop, std::vector<Error>* broken = nullptr) = 0;
-    // All snapshots, unsorted. Cached by id: only new ones are read. Every unreadable one is an error in `broken`
-    // (without it, a warning in the log).
-    virtual Result<std::vector<RevisionEntry>> list_revisions(std::vector<Error>* broken = nullptr) = 0;
+    // All snapshots, unsorted. Cached by id: only new ones are read. Every unreadable one is an
+    // error in `broken` (without it, a warning in the log).
+    virtual Result<std::vector<RevisionEntry>> list_revisions(
+        std::vector<Error>* broken = nullptr) = 0;
     virtual Result<Snapshot> load_revision(const RevisionId& id) = 0;
 
     virtual BlobSource& blobs() = 0;
-    // Visits every blob the index knows, once per copy; holds no lock while `each` runs on a copy of a shard.
-    virtual void each_indexed(const std::function<void(const BlobHandle&, const BlobLocation&)>& each) const = 0;
+    // Visits every blob the index knows, once per copy; holds no lock while `each` runs on a copy
+    // of a shard.
+    virtual void each_indexed(
+        const std::function<void(const BlobHandle&, const BlobLocation&)>& each) const = 0;
 
-    // Takes a shared lock (restic's protocol; conflict/repository_locked names the holder), refreshes the index.
+    // Takes a shared lock (restic's protocol; conflict/repository_locked names the holder),
+    // refreshes the index.
     virtual Result<std::unique_ptr<WriteSession>> start_write(const WriteOptions& options,
                                                               std::stop_token stop) = 0;
 
-    // Removes the locks of dead processes of this host and those older than 30 minutes; `all`: also those that look alive or
-    // cannot be read, except the ones that sessions of this process hold. Counts them.
+    // Removes the locks of dead processes of this host and those older than 30 minutes; `all`: also
+    // those that look alive or cannot be read, except the ones that sessions of this process hold.
+    // Counts them.
     virtual Result<unsigned> remove_stale_locks(bool all) = 0;
 
     // Any unpacked file: index, snapshot, lock. Verified: name, MAC, decompressed size limit.

@@ -7,7 +7,8 @@ namespace backup {
 
 namespace {
 
-// How often the thread looks at the wall clock: soon after a resume from suspend, and idle otherwise.
+// How often the thread looks at the wall clock: soon after a resume from suspend, and idle
+// otherwise.
 constexpr auto kLookEvery = std::chrono::seconds(10);
 
 }  // namespace
@@ -63,24 +64,28 @@ Result<RevisionId> Session::commit(const Snapshot& snapshot) {
     const std::string json = encode_snapshot(snapshot);
     UnpackedFile file = TRY(make_unpacked(place_.key, place_.version, as_bytes(json)));
     TRY(secure());
-    TRY_DURING(place_.backend.put({FileType::snapshot, file.id}, file.sealed), "store the snapshot");
+    TRY_DURING(place_.backend.put({FileType::snapshot, file.id}, file.sealed),
+               "store the snapshot");
     // "Complete" is said only of what was seen to be there.
-    Bytes stored = TRY_DURING(read_unpacked(place_.backend, place_.key, place_.version,
-                                            FileType::snapshot, file.id),
-                              "read the snapshot back");
+    Bytes stored = TRY_DURING(
+        read_unpacked(place_.backend, place_.key, place_.version, FileType::snapshot, file.id),
+        "read the snapshot back");
     if (as_text(stored) != json)
         return Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
                      "the snapshot read back is not the one that was stored");
     return id_cast<RevisionId>(file.id);
 }
 
-// Called before everything that relies on no prune having run. Gives the number of times the lock was lost so far.
+// Called before everything that relies on no prune having run. Gives the number of times the lock
+// was lost so far.
 Result<std::uint64_t> Session::secure() {
     std::lock_guard guard(secure_mutex_);
     // Not the job's stop token: a cancelled run still keeps what it has stored.
     const RepositoryLock::State state = TRY(lock_->verify({}));
     if (state == RepositoryLock::State::lost) {
-        log_warning("our lock on the repository was removed or timed out: taking a new one and looking again");
+        log_warning(
+            "our lock on the repository was removed or timed out: taking a new one and looking "
+            "again");
         must_look_ = true;
         TRY_DURING(lock_->renew({}), "take the lock again");
         generation_.fetch_add(1);
@@ -104,12 +109,14 @@ void Session::keep_lock(std::stop_token stop) {
         if (stop.stop_requested()) return;
         Result<RepositoryLock::State> state = lock_->refresh_if_due(stop);
         if (!state.ok()) {
-            log_warning("the lock could not be refreshed, will be tried again: " + state.error().message());
+            log_warning("the lock could not be refreshed, will be tried again: " +
+                        state.error().message());
             continue;
         }
         if (*state == RepositoryLock::State::held) continue;
         Result<std::uint64_t> secured = secure();
-        if (!secured.ok() && secured.error().kind() == ErrorKind::conflict) packs_->fail(secured.error());
+        if (!secured.ok() && secured.error().kind() == ErrorKind::conflict)
+            packs_->fail(secured.error());
     }
 }
 

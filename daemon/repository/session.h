@@ -1,5 +1,5 @@
-// Session is the WriteSession of an open repository: a shared lock and the thread that refreshes it, a PackWriter, an
-// IndexWriter. See repository.h for what it promises.
+// Session is the WriteSession of an open repository: a shared lock and the thread that refreshes
+// it, a PackWriter, an IndexWriter. See repository.h for what it promises.
 #pragma once
 
 #include <condition_variable>
@@ -46,7 +46,8 @@ class Session final : public WriteSession {
 
     std::mutex secure_mutex_;  // one check of the lock at a time; held during I/O
     std::unique_ptr<RepositoryLock> lock_;
-    bool must_look_ = false;  // the lock was lost and the index not looked at since; guarded by secure_mutex_
+    bool must_look_ =
+        false;  // the lock was lost and the index not looked at since; guarded by secure_mutex_
     std::atomic<std::uint64_t> generation_{0};  // how often the lock was lost
 
     std::unique_ptr<IndexWriter> indexes_;

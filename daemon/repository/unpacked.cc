@@ -37,7 +37,8 @@ Result<UnpackedFile> make_unpacked(const MasterKey& key, unsigned version, ByteV
     Bytes opened = TRY(key.unseal(file.sealed));
     Bytes decoded = TRY(decode_unpacked(std::move(opened), version));
     if (!std::ranges::equal(decoded, json))
-        return Error(ErrorKind::io, "a file just encoded does not decode to the same: faulty memory?");
+        return Error(ErrorKind::io,
+                     "a file just encoded does not decode to the same: faulty memory?");
     return file;
 }
 

@@ -1,4 +1,5 @@
-// Reading and writing the files that are one sealed JSON document: index, snapshot, lock. Stateless; any thread; blocking.
+// Reading and writing the files that are one sealed JSON document: index, snapshot, lock.
+// Stateless; any thread; blocking.
 #pragma once
 
 #include "common/result.h"
@@ -7,7 +8,8 @@
 
 namespace backup {
 
-// Verified: name (a mismatch is read once more, for storage that lies only sometimes), MAC, decompressed size limit.
+// Verified: name (a mismatch is read once more, for storage that lies only sometimes), MAC,
+// decompressed size limit.
 Result<Bytes> read_unpacked(Backend& backend, const MasterKey& key, unsigned version, FileType type,
                             const FileId& id);
 
