@@ -107,10 +107,7 @@ def get(b, p, sig):
 class Bus:
     def __init__(self, addr, hello=True):
         if addr in ("system", "session"):
-            addr = (
-                os.environ.get("DBUS_%s_BUS_ADDRESS" % addr.upper())
-                or "unix:path=/run/dbus/system_bus_socket"
-            )
+            addr = os.environ.get("DBUS_%s_BUS_ADDRESS" % addr.upper()) or "unix:path=/run/dbus/system_bus_socket"
         kv = dict(x.split("=", 1) for x in addr.split(";")[0].split(":", 1)[1].split(","))
         self.s = socket.socket(socket.AF_UNIX)
         self.s.settimeout(10)
@@ -121,9 +118,7 @@ class Bus:
         self.s.sendall(b"BEGIN\r\n")
         self.serial, self.buf = 0, b""
         if hello:
-            self.name = self.call(
-                "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello"
-            )[1][0]
+            self.name = self.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello")[1][0]
 
     def line(self):
         out = b""
@@ -146,9 +141,7 @@ class Bus:
             f.append((6, ("s", dest)))
         if sig:
             f.append((8, ("g", sig)))
-        return (
-            pad(put(struct.pack("<BBBBII", 108, 1, flags, 1, len(body), self.serial), "a(yv)", f), 8) + body
-        )
+        return pad(put(struct.pack("<BBBBII", 108, 1, flags, 1, len(body), self.serial), "a(yv)", f), 8) + body
 
     def send(self, *a, **k):
         self.s.sendall(self.message(*a, **k))
@@ -268,8 +261,7 @@ def value(r, sig, depth=0):
         return (s, value(r, s, depth + 1))
     if c == "a":
         return [
-            value(r, sig[1:], depth + 1)
-            for _ in range(r.choice([0, 1, 1, 3] + ([300] if depth == 0 and sig[1] in FMT else [])))
+            value(r, sig[1:], depth + 1) for _ in range(r.choice([0, 1, 1, 3] + ([300] if depth == 0 and sig[1] in FMT else [])))
         ]
     return tuple(value(r, s, depth + 1) for s in split(sig[1:-1]))
 
@@ -284,9 +276,7 @@ def args_phase(a, bus, r):
     ]
     tally, slow = {}, []
     for k in range(a.calls):
-        kind, path, iface, member, sig = (
-            items[k % len(items)] if items else ("method", a.path, "x.y", "Z", "")
-        )
+        kind, path, iface, member, sig = items[k % len(items)] if items else ("method", a.path, "x.y", "Z", "")
         dest = a.dest
         if kind == "property":
             iface2, member2, p = iface, member, r.random()
@@ -302,9 +292,7 @@ def args_phase(a, bus, r):
             s = (
                 sig
                 if r.random() < 0.7
-                else r.choice(
-                    ["", "s", "i", "a{sv}", "v", sig + "s", "ayay", "(" * 10 + "i" + ")" * 10, "aaaaas"]
-                )
+                else r.choice(["", "s", "i", "a{sv}", "v", sig + "s", "ayay", "(" * 10 + "i" + ")" * 10, "aaaaas"])
             )
             v = [value(r, x) for x in split(s)]
         if r.random() < 0.05:
@@ -385,11 +373,7 @@ def wire(a, r):
     for k in range(a.calls):
         try:
             c = Bus(a.bus)
-            m = bytearray(
-                c.message(
-                    a.dest, a.path, a.iface or "x.y", a.method or "Z", "sa{sv}", ["x", [("k", ("s", "v"))]]
-                )
-            )
+            m = bytearray(c.message(a.dest, a.path, a.iface or "x.y", a.method or "Z", "sa{sv}", ["x", [("k", ("s", "v"))]]))
             for _ in range(r.randint(1, 4)):
                 m[r.randrange(len(m))] = r.randrange(256)
             c.s.sendall(bytes(m[: r.choice([len(m), r.randrange(len(m))])]))
@@ -407,9 +391,7 @@ def ping(a):
         st = b.call(a.dest, "/", "org.freedesktop.DBus.Peer", "Ping", timeout=a.ping)[0]
         b.close()
         return (
-            not st.startswith("org.freedesktop.DBus.Error.NoReply")
-            and "ServiceUnknown" not in st
-            and "NameHasNoOwner" not in st
+            not st.startswith("org.freedesktop.DBus.Error.NoReply") and "ServiceUnknown" not in st and "NameHasNoOwner" not in st
         )
     except OSError:
         return False
@@ -417,9 +399,7 @@ def ping(a):
 
 def owner(a):
     b = Bus(a.bus)
-    st, body = b.call(
-        "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetNameOwner", "s", [a.dest]
-    )
+    st, body = b.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetNameOwner", "s", [a.dest])
     b.close()
     return body[0] if st == "ok" else None
 
@@ -440,9 +420,7 @@ def selftest():
     open(t + "/c", "w").write(
         f'<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd"><busconfig><type>session</type><listen>unix:path={t}/s</listen><policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/></policy></busconfig>'
     )
-    p = subprocess.Popen(
-        ["dbus-daemon", "--config-file", t + "/c", "--nofork", "--nopidfile"], stderr=subprocess.DEVNULL
-    )
+    p = subprocess.Popen(["dbus-daemon", "--config-file", t + "/c", "--nofork", "--nopidfile"], stderr=subprocess.DEVNULL)
     try:
         for _ in range(50):
             if os.path.exists(t + "/s"):
@@ -518,9 +496,7 @@ def main():
     alive, after, u1 = ping(a), owner(a), usage(a.pid)
     grew = (u1.get("rss_kb", 0) - u0.get("rss_kb", 0)) / 1024
     bad = not ok or not alive or before != after or (a.max_rss_growth is not None and grew > a.max_rss_growth)
-    print(
-        json.dumps({"alive": alive, "same_owner": before == after, "before": u0, "after": u1, "ok": not bad})
-    )
+    print(json.dumps({"alive": alive, "same_owner": before == after, "before": u0, "after": u1, "ok": not bad}))
     return 1 if bad else 0
 
 

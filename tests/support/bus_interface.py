@@ -2,7 +2,7 @@
 """Check D-Bus introspection XML files, and optionally that a running service matches.
 
 bus_interface.py FILE.xml...                         static rules (+ gdbus-codegen if present)
-bus_interface.py --live system|user NAME PATH FILE.xml...   compare PATH's live interfaces too
+bus_interface.py --live system|user|ADDRESS NAME PATH FILE.xml...   compare PATH's live interfaces too
 Static rules: well-formed; CamelCase members; complete signatures; named args; every method
 with `in` args or a job result ends its inputs with a{sv} `options`; no `s` named *path*
 (file names are bytes: use ay); no `d`/`t` property without explicit or default annotation.
@@ -92,17 +92,11 @@ def static(path):
                     err(w, "file path as string; use ay")
                 if m.tag == "method" and a.get("direction", "in") == "in":
                     ins.append(a)
-            if (
-                m.tag == "method"
-                and ins
-                and not (ins[-1].get("type") == "a{sv}" and ins[-1].get("name") == "options")
-            ):
+            if m.tag == "method" and ins and not (ins[-1].get("type") == "a{sv}" and ins[-1].get("name") == "options"):
                 err(w, "last input must be a{sv} options")
     if shutil.which("gdbus-codegen"):
         with tempfile.TemporaryDirectory() as t:
-            r = subprocess.run(
-                ["gdbus-codegen", "--body", "--output", t + "/o.c", path], capture_output=True, text=True
-            )
+            r = subprocess.run(["gdbus-codegen", "--body", "--output", t + "/o.c", path], capture_output=True, text=True)
             if r.returncode:
                 err(path, r.stderr.strip().splitlines()[-1])
     return out
@@ -120,7 +114,9 @@ for f in args:
 if live:
     bus, name, obj = live
     r = subprocess.run(
-        ["busctl", "--" + bus, "--xml-interface", "introspect", name, obj], capture_output=True, text=True
+        ["busctl", ("--address=" if ":" in bus else "--") + bus, "--xml-interface", "introspect", name, obj],
+        capture_output=True,
+        text=True,
     )
     if r.returncode:
         err(obj, r.stderr.strip())
@@ -130,6 +126,8 @@ if live:
         for n in have:
             if n not in want and not n.startswith(std):
                 err(obj, f"undocumented interface {n}")
+        for n in set(want) - set(have):
+            err(obj, f"{n} is documented but not served")
         for n in set(have) & set(want):
             for k in sorted(set(have[n]) | set(want[n])):
                 if have[n].get(k) != want[n].get(k):

@@ -54,11 +54,7 @@ def plan(root, a):
             out.append(("delete", p, 0, 0))
         if "dup" in kinds:
             out.append(("dup", p, 0, 0))
-        sib = [
-            q
-            for q in files
-            if q != p and os.path.dirname(os.path.dirname(q)) == os.path.dirname(os.path.dirname(p))
-        ]
+        sib = [q for q in files if q != p and os.path.dirname(os.path.dirname(q)) == os.path.dirname(os.path.dirname(p))]
         if sib and "swap" in kinds and sib[0] > p:
             out.append(("swap", p, sib[0], 0))
         if sib and "stale" in kinds:
@@ -127,9 +123,7 @@ def sweep(a, cmd):
 
     def run():
         try:
-            return subprocess.run(
-                cmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=a.timeout
-            ).returncode
+            return subprocess.run(cmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=a.timeout).returncode
         except subprocess.TimeoutExpired:
             return "timeout"
 
@@ -180,9 +174,7 @@ def selftest():
         text=True,
     )
     assert r.returncode == 0, r
-    r = subprocess.run(
-        me + ["sweep", t + "/r", "--positions", "4", "--", "bash", "-c", weak], capture_output=True, text=True
-    )
+    r = subprocess.run(me + ["sweep", t + "/r", "--positions", "4", "--", "bash", "-c", weak], capture_output=True, text=True)
     assert r.returncode == 1 and "accepted" in r.stdout, r
     subprocess.run(["rm", "-rf", t])
     print("damage selftest ok")

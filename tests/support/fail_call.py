@@ -177,9 +177,7 @@ save({t!r} + "/d/x", b"new" * 1000)
     prep = f"rm -rf {t}/d; mkdir {t}/d; printf old > {t}/d/x"
     ok = f'[ "$(cat {t}/d/x)" = old ] || [ $(wc -c < {t}/d/x) = 3000 ]'
     said = f"[ $FAIL_CALL_RC != 0 ] || [ $(wc -c < {t}/d/x) = 3000 ]"
-    run = lambda *a: subprocess.run(
-        me + list(a) + ["--", sys.executable, "-S", prog], capture_output=True, text=True
-    )
+    run = lambda *a: subprocess.run(me + list(a) + ["--", sys.executable, "-S", prog], capture_output=True, text=True)
     subprocess.run(prep, shell=True)
     r = run("count", *base)
     assert "count=5" in r.stdout, r
@@ -195,9 +193,7 @@ save({t!r} + "/d/x", b"new" * 1000)
             *base,
         )
         assert r.returncode == 0 and '"runs": 5' in r.stdout, (m, r.stdout, r.stderr)
-    r = run(
-        "sweep", "--mode", "lie", "--calls", "write", "--path", t + "/d", "--prepare", prep, "--check", said
-    )
+    r = run("sweep", "--mode", "lie", "--calls", "write", "--path", t + "/d", "--prepare", prep, "--check", said)
     assert r.returncode == 1, ("a lost write has to fail the check", r.stdout)
     r = run("count", "--calls", "malloc")
     assert int(r.stdout.split("count=")[1].split()[0]) > 100, r.stdout
@@ -211,9 +207,7 @@ def main():
         i = argv.index("--")
         argv, cmd = argv[:i], argv[i + 1 :]
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument(
-        "what", nargs="?", choices=["count", "run", "sweep", "state", "arm", "disarm", "show", "lib"]
-    )
+    ap.add_argument("what", nargs="?", choices=["count", "run", "sweep", "state", "arm", "disarm", "show", "lib"])
     ap.add_argument("file", nargs="?")
     ap.add_argument("-n", type=int, default=0)
     ap.add_argument("--calls", default=DEFAULT)

@@ -31,13 +31,7 @@ def _init():
         q &= 255
         if q & 0x80:
             q ^= 9
-        x = (
-            q
-            ^ (q << 1 | q >> 7) & 255
-            ^ (q << 2 | q >> 6) & 255
-            ^ (q << 3 | q >> 5) & 255
-            ^ (q << 4 | q >> 4) & 255
-        )
+        x = q ^ (q << 1 | q >> 7) & 255 ^ (q << 2 | q >> 6) & 255 ^ (q << 3 | q >> 5) & 255 ^ (q << 4 | q >> 4) & 255
         S[p] = x ^ 0x63
         if p == 1:
             break
@@ -80,15 +74,8 @@ class AES:
                 T0[c >> 24] ^ T1[d >> 16 & 255] ^ T2[a >> 8 & 255] ^ T3[b & 255] ^ w[i + 2],
                 T0[d >> 24] ^ T1[a >> 16 & 255] ^ T2[b >> 8 & 255] ^ T3[c & 255] ^ w[i + 3],
             )
-        f = (
-            lambda a, b, c, d, k: (
-                S[a >> 24] << 24 | S[b >> 16 & 255] << 16 | S[c >> 8 & 255] << 8 | S[d & 255]
-            )
-            ^ k
-        )
-        return struct.pack(
-            ">4I", f(a, b, c, d, w[-4]), f(b, c, d, a, w[-3]), f(c, d, a, b, w[-2]), f(d, a, b, c, w[-1])
-        )
+        f = lambda a, b, c, d, k: (S[a >> 24] << 24 | S[b >> 16 & 255] << 16 | S[c >> 8 & 255] << 8 | S[d & 255]) ^ k
+        return struct.pack(">4I", f(a, b, c, d, w[-4]), f(b, c, d, a, w[-3]), f(c, d, a, b, w[-2]), f(d, a, b, c, w[-1]))
 
 
 class Key:
@@ -102,11 +89,7 @@ class Key:
         for i in range(0, len(data), 16):
             out += self.aes.block((n % (1 << 128)).to_bytes(16, "big"))
             n += 1
-        return (
-            (int.from_bytes(out[: len(data)], "big") ^ int.from_bytes(data, "big")).to_bytes(len(data), "big")
-            if data
-            else b""
-        )
+        return (int.from_bytes(out[: len(data)], "big") ^ int.from_bytes(data, "big")).to_bytes(len(data), "big") if data else b""
 
     def mac(self, iv, msg):
         r = int.from_bytes(self.r, "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
@@ -143,9 +126,7 @@ class Repo:
         self.key = Key(os.urandom(32), os.urandom(16), os.urandom(16))
         salt = os.urandom(64)
         u = hashlib.scrypt(PW, salt=salt, n=1024, r=8, p=1, dklen=64)
-        master = json.dumps(
-            {"mac": {"k": b64(self.key.k), "r": b64(self.key.r)}, "encrypt": b64(self.key.enc)}
-        ).encode()
+        master = json.dumps({"mac": {"k": b64(self.key.k), "r": b64(self.key.r)}, "encrypt": b64(self.key.enc)}).encode()
         k = {
             "created": "2024-01-01T00:00:00Z",
             "username": "u",
@@ -174,9 +155,7 @@ class Repo:
         return self.blobs[-1][1]
 
     def tree(self, nodes, id=None, raw=None):
-        return self.blob(
-            "tree", raw if raw is not None else (json.dumps({"nodes": nodes}) + "\n").encode(), id
-        )
+        return self.blob("tree", raw if raw is not None else (json.dumps({"nodes": nodes}) + "\n").encode(), id)
 
     def unpacked(self, kind, obj, raw=None, name=None):
         box = self.key.seal(raw if raw is not None else json.dumps(obj).encode())
@@ -304,12 +283,8 @@ for nm, bad in {
     "huge": "n" * 200000,
 }.items():
     case("reject", "name-" + nm)(simple(lambda r, h, bad=bad: node(bad, size=6, content=[h])))
-case("reject", "dir-parent")(
-    simple(lambda r, h: node("..", "dir", subtree=r.tree([node("escape", size=6, content=[h])])))
-)
-case("reject", "dir-escape")(
-    simple(lambda r, h: node("../escape-dir", "dir", subtree=r.tree([node("f", size=6, content=[h])])))
-)
+case("reject", "dir-parent")(simple(lambda r, h: node("..", "dir", subtree=r.tree([node("escape", size=6, content=[h])]))))
+case("reject", "dir-escape")(simple(lambda r, h: node("../escape-dir", "dir", subtree=r.tree([node("f", size=6, content=[h])]))))
 OUT = "../outside"
 case("reject", "symlink-then-dir")(
     simple(
@@ -348,16 +323,10 @@ case("either", "inode-clash")(
         lambda r, h: node("q", size=12, content=[h, h], inode=5, links=2),
     )
 )
-case("reject", "wrong-hash-data")(
-    simple(lambda r, h: node("f", size=5, content=[r.blob("data", b"evil!", id=sha(b"other"))]))
-)
-case("reject", "wrong-hash-tree")(
-    simple(lambda r, h: node("d", "dir", subtree=r.tree([], id=sha(b"other tree"))))
-)
+case("reject", "wrong-hash-data")(simple(lambda r, h: node("f", size=5, content=[r.blob("data", b"evil!", id=sha(b"other"))])))
+case("reject", "wrong-hash-tree")(simple(lambda r, h: node("d", "dir", subtree=r.tree([], id=sha(b"other tree")))))
 case("reject", "type-confusion-file")(simple(lambda r, h: node("f", size=12, content=[r.tree([])])))
-case("reject", "type-confusion-dir")(
-    simple(lambda r, h: node("d", "dir", subtree=r.blob("data", b'{"nodes":[]}\n')))
-)
+case("reject", "type-confusion-dir")(simple(lambda r, h: node("d", "dir", subtree=r.blob("data", b'{"nodes":[]}\n'))))
 case("reject", "missing-blob")(simple(node("f", size=6, content=["ab" * 32])))
 case("reject", "missing-subtree")(simple(node("d", "dir", subtree="cd" * 32)))
 case("reject", "dir-without-subtree")(simple(node("d", "dir")))
@@ -453,32 +422,18 @@ def same_blob_many_times(d):  # 2 GB of file out of one small tree
     r = Repo(d)
     b = r.blob("data", b"hello\n")
     m = r.blob("data", bytes(1 << 16))
-    r.finish(
-        r.tree([node("big", size=(1 << 16) * 30000, content=[m] * 30000), node("hello", size=6, content=[b])])
-    )
+    r.finish(r.tree([node("big", size=(1 << 16) * 30000, content=[m] * 30000), node("hello", size=6, content=[b])]))
 
 
 for nm, ul in (("small", 6), ("honest", 3 << 30), ("4g", 0xFFFFFFFF), ("zero", 0)):
     case("reject", "zstd-bomb-" + nm)(
-        simple(
-            lambda r, h, ul=ul: node(
-                "f", size=6, content=[r.blob("data", b"bomb", frame=zbomb(3 << 30), ulen=ul)]
-            )
-        )
+        simple(lambda r, h, ul=ul: node("f", size=6, content=[r.blob("data", b"bomb", frame=zbomb(3 << 30), ulen=ul)]))
     )
 case("reject", "zstd-truncated")(
-    simple(
-        lambda r, h: node(
-            "f", size=6, content=[r.blob("data", b"trunc", frame=zbomb(1 << 20)[:-3], ulen=1 << 20)]
-        )
-    )
+    simple(lambda r, h: node("f", size=6, content=[r.blob("data", b"trunc", frame=zbomb(1 << 20)[:-3], ulen=1 << 20)]))
 )
 case("reject", "zstd-garbage")(
-    simple(
-        lambda r, h: node(
-            "f", size=6, content=[r.blob("data", b"gz", frame=b"\x28\xb5\x2f\xfd" + b"\xff" * 40, ulen=100)]
-        )
-    )
+    simple(lambda r, h: node("f", size=6, content=[r.blob("data", b"gz", frame=b"\x28\xb5\x2f\xfd" + b"\xff" * 40, ulen=100)]))
 )
 
 
@@ -681,12 +636,10 @@ def run(a, cmd):
 
 def selftest():
     assert (
-        AES(bytes(range(32))).block(bytes.fromhex("00112233445566778899aabbccddeeff")).hex()
-        == "8ea2b7ca516745bfeafc49904b496089"
+        AES(bytes(range(32))).block(bytes.fromhex("00112233445566778899aabbccddeeff")).hex() == "8ea2b7ca516745bfeafc49904b496089"
     )
     assert (
-        AES(bytes(range(16))).block(bytes.fromhex("00112233445566778899aabbccddeeff")).hex()
-        == "69c4e0d86a7b0430d8cdb78070b4c55a"
+        AES(bytes(range(16))).block(bytes.fromhex("00112233445566778899aabbccddeeff")).hex() == "69c4e0d86a7b0430d8cdb78070b4c55a"
     )
     k = Key(b"e" * 32, b"k" * 16, b"r" * 16)
     assert k.open(k.seal(b"some text")) == b"some text"
@@ -697,9 +650,7 @@ def selftest():
                 f(os.path.join(t, name))
         z = "zstd absent"
         if shutil.which("zstd"):
-            r = subprocess.run(
-                "zstd -dc | wc -c", shell=True, input=zbomb((1 << 20) + 5), capture_output=True
-            )
+            r = subprocess.run("zstd -dc | wc -c", shell=True, input=zbomb((1 << 20) + 5), capture_output=True)
             assert int(r.stdout) == (1 << 20) + 5, r
             z = "zstd frame ok"
         v = "restic absent"

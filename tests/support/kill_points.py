@@ -53,9 +53,7 @@ def main():
         ap.print_help()
         return 2
     out = None if a.verbose else subprocess.DEVNULL
-    sh = lambda c, **e: subprocess.run(
-        c, shell=True, env=dict(os.environ, **e), stdout=out, stderr=out
-    ).returncode
+    sh = lambda c, **e: subprocess.run(c, shell=True, env=dict(os.environ, **e), stdout=out, stderr=out).returncode
     if a.prepare and sh(a.prepare):
         print("prepare failed")
         return 2

@@ -124,7 +124,16 @@ class Machine:
         check(self.bus.poll() is None, "dbus-daemon did not start:", open(self.path("bus.log")).read())
 
     def daemon_argv(self):
-        return [self.backupd, "--user", "--config", self.path("config"), "--state", self.path("state"), "--runtime", self.path("run")]
+        return [
+            self.backupd,
+            "--user",
+            "--config",
+            self.path("config"),
+            "--state",
+            self.path("state"),
+            "--runtime",
+            self.path("run"),
+        ]
 
     def start(self, *extra, wrap=(), env=None, ready=60):
         """Starts the daemon; returns when it has told READY=1."""
@@ -323,7 +332,9 @@ def is_root():
 def tree_diff(a, b, *extra):
     """[] when both trees are the same; else the differences."""
     p = subprocess.run(
-        [sys.executable, os.path.join(HERE, "tree_diff.py"), a, b, "--json", "--max", "1000", *extra], capture_output=True, text=True
+        [sys.executable, os.path.join(HERE, "tree_diff.py"), a, b, "--json", "--max", "1000", *extra],
+        capture_output=True,
+        text=True,
     )
     check(p.returncode in (0, 1), p.stderr)
     return [json.loads(line) for line in p.stdout.splitlines() if line.startswith("{")]

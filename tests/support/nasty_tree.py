@@ -44,9 +44,7 @@ def put(path, data=b"", mode=0o644):
 def acl(entries):
     """Linux POSIX-ACL xattr value from (tag, perm, id) triples."""
     undefined = 0xFFFFFFFF
-    return struct.pack("<I", 2) + b"".join(
-        struct.pack("<HHI", t, p, undefined if i is None else i) for t, p, i in entries
-    )
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", t, p, undefined if i is None else i) for t, p, i in entries)
 
 
 ACCESS = acl([(1, 6, None), (2, 4, 12345), (4, 4, None), (8, 6, 54321), (16, 6, None), (32, 0, None)])

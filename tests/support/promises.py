@@ -80,7 +80,7 @@ def parse(**extra):
 def main(fixture=None, **extra):
     parse(**extra)
     failed = passed = 0
-    with (fixture() if fixture else contextlib.nullcontext()) as given:
+    with fixture() if fixture else contextlib.nullcontext() as given:
         for name, function in PROMISES:
             if options.only and not re.search(options.only, name):
                 continue

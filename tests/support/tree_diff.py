@@ -28,8 +28,7 @@ def show(rel):
     return (
         os.fsdecode(rel).encode("unicode_escape", "surrogateescape").decode()
         if len(rel) < 300
-        else os.fsdecode(rel[:120]).encode("unicode_escape", "surrogateescape").decode()
-        + f"...[{len(rel)} bytes]"
+        else os.fsdecode(rel[:120]).encode("unicode_escape", "surrogateescape").decode() + f"...[{len(rel)} bytes]"
     )
 
 
@@ -153,9 +152,7 @@ def compare(a, b, o):
 
     def keep(x):
         return (
-            {k: v for k, v in x.items() if not any(base64.b64decode(k).startswith(s) for s in skip_x)}
-            if "error" not in x
-            else x
+            {k: v for k, v in x.items() if not any(base64.b64decode(k).startswith(s) for s in skip_x)} if "error" not in x else x
         )
 
     for p in sorted(set(a) | set(b)):
@@ -211,9 +208,7 @@ def selftest():
     me = [sys.executable, os.path.abspath(__file__)]
     run = lambda *a: subprocess.run(me + list(a), capture_output=True, text=True)
     try:
-        subprocess.run(
-            [sys.executable, here + "/nasty_tree.py", "make", t + "/a"], check=True, stdout=subprocess.DEVNULL
-        )
+        subprocess.run([sys.executable, here + "/nasty_tree.py", "make", t + "/a"], check=True, stdout=subprocess.DEVNULL)
         run("--snap", t + "/a", "-o", t + "/m")  # a path beyond PATH_MAX is in there
         assert run(t + "/m", t + "/a").returncode == 0 and b"/bottom" in b"".join(load(t + "/m", 1))
         subprocess.run([sys.executable, here + "/nasty_tree.py", "rm", t + "/a/deep"])  # cp cannot copy it
@@ -280,9 +275,7 @@ def main():
     for f in ("mode", "mtime", "dir-mtime", "symlink-mtime", "owner", "xattr", "links", "content"):
         ap.add_argument("--no-" + f, action="store_true")
     ap.add_argument("--ignore-xattr", action="append", default=[], metavar="PREFIX")
-    ap.add_argument(
-        "--ignore-root", action="store_true", help="do not compare the top directory's own metadata"
-    )
+    ap.add_argument("--ignore-root", action="store_true", help="do not compare the top directory's own metadata")
     ap.add_argument("--exclude", action="append", default=[], metavar="RELPATH")
     ap.add_argument(
         "--sparse",
@@ -310,9 +303,7 @@ def main():
         print("tree_diff:", e, file=sys.stderr)
         return 2
     for p, what, v in d[: o.max]:
-        print(
-            json.dumps({"path": show(p), "what": what, "values": v}) if o.json else f"{show(p)}: {what}: {v}"
-        )
+        print(json.dumps({"path": show(p), "what": what, "values": v}) if o.json else f"{show(p)}: {what}: {v}")
     if len(d) > o.max:
         print(f"... {len(d) - o.max} more")
     return 1 if d else 0

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Damage: verify finds it (exit code 14), a restore never gives wrong bytes as good, and what is intact still comes back."""
+import glob
+import os
+import shutil
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from machine import ready, tree_diff  # noqa: E402
+from promises import check, equal, main, promise  # noqa: E402
+
+FILES = {f"f{i:02}": os.urandom(200_000 + i) for i in range(12)}
+
+
+def fixture():
+    m = ready("damage")
+    m.write_tree("src", {**FILES, "d/e": "small\n"})
+    m.set("home", m.path("src"))
+    m.backup()
+    m.stop()
+    shutil.copytree(m.path("repo"), m.path("sound"))
+    m.start()
+    return m
+
+
+def damaged(m, pattern, change):
+    """A fresh copy of the repository with one file changed; the daemon forgets what it had read of it."""
+    m.stop()
+    shutil.rmtree(m.path("repo"))
+    shutil.copytree(m.path("sound"), m.path("repo"))
+    files = [f for f in glob.glob(m.path("repo", pattern), recursive=True) if os.path.isfile(f)]
+    check(files, "no file like", pattern)
+    file = max(files, key=os.path.getsize)
+    os.chmod(file, 0o600)
+    with open(file, "rb") as f:
+        content = f.read()
+    new = change(content)
+    if new is None:
+        os.unlink(file)
+    else:
+        with open(file, "wb") as f:
+            f.write(new)
+    m.start()
+    return os.path.basename(file)
+
+
+def flip(at):
+    def change(content):
+        i = int(at * (len(content) - 1))
+        return content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :]
+
+    return change
+
+
+def truncate(content):
+    return content[: len(content) // 2]
+
+
+def empty(content):
+    return b""
+
+
+CHANGES = {
+    "flipped at the start": flip(0),
+    "flipped in the middle": flip(0.5),
+    "flipped at the end": flip(1),
+    "truncated": truncate,
+    "empty": empty,
+    "deleted": lambda content: None,
+}
+
+
+def restore_is_honest(m):
+    """Exit 0 with the exact tree, or an error and no wrong file."""
+    shutil.rmtree(m.path("out"), ignore_errors=True)
+    reply = m.ctl("restore", m.path("src"), "--to", m.path("out"))
+    check(reply.code in (0, 1, 3, 5, 10, 12, 13, 14), reply)
+    there = 0
+    for name, content in FILES.items():
+        path = m.path("out/src", name)
+        if os.path.exists(path):
+            there += 1
+            with open(path, "rb") as f:
+                check(f.read() == content, f"{name} was restored with wrong content:\n{reply}")
+    if reply.code == 0:
+        equal(tree_diff(m.path("src"), m.path("out/src")), [])
+    else:
+        check(reply.err.strip(), "fails without a word", reply)
+    return reply, there
+
+
+for what, change in CHANGES.items():
+
+    @promise(f"a pack that is {what} is found and never restored as good")
+    def _(m, change=change, what=what):
+        pack = damaged(m, "data/*/*", change)
+        reply = m.ctl("verify", "--data", "all")
+        reply.expect(14, pack[:8])
+        reply, there = restore_is_honest(m)
+        if what == "flipped in the middle":
+            reply.expect(3)
+            check(there >= len(FILES) - 1, f"only {there} of {len(FILES)} files came back although one blob is damaged:\n{reply}")
+        if what in ("truncated", "empty", "deleted"):
+            m.ctl("verify").expect(14, pack[:8])
+
+    @promise(f"an index that is {what} is found")
+    def _(m, change=change):
+        index = damaged(m, "index/*", change)
+        m.ctl("verify").expect(14)
+        restore_is_honest(m)
+
+    @promise(f"a snapshot that is {what} is found")
+    def _(m, change=change, what=what):
+        snapshot = damaged(m, "snapshots/*", change)
+        if what != "deleted":
+            m.ctl("verify").expect(14, snapshot[:8])
+        restore_is_honest(m)
+
+    @promise(f"a key that is {what} locks the repository with a clear error")
+    def _(m, change=change):
+        damaged(m, "keys/*", change)
+        reply = m.ctl("--json", "run", "home", "--wait")
+        check(reply.code in (1, 12, 14, 10), reply)
+        check(restore_is_honest(m)[0].code != 0)
+
+    @promise(f"a config that is {what} is a clear error")
+    def _(m, change=change, what=what):
+        damaged(m, "config", change)
+        reply = m.ctl("--json", "run", "home", "--wait")
+        check(reply.code in ((10,) if what == "deleted" else (10, 12, 14)), reply)
+        check(restore_is_honest(m)[0].code != 0)
+
+
+@promise("a backup never builds on a damaged revision: the next full revision restores exactly")
+def _(m):
+    damaged(m, "data/*/*", flip(0.5))
+    m.ctl("run", "home", "--full", "--wait")
+    reply, _ = restore_is_honest(m)
+    check(reply.code in (0, 3), reply)
+
+
+@promise("undamaged again, everything is fine: the daemon took no harm")
+def _(m):
+    m.stop()
+    shutil.rmtree(m.path("repo"))
+    shutil.copytree(m.path("sound"), m.path("repo"))
+    m.start()
+    m.ctl("verify", "--data", "all").expect(0)
+    equal(restore_is_honest(m)[0].code, 0)
+    m.write("src/new", "x")
+    m.backup()
+
+
+if __name__ == "__main__":
+    main(fixture)
