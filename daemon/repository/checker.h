@@ -1,5 +1,5 @@
-// Checks a repository: structure always, data on request. Read only; creates nothing, takes no lock; safe beside
-// backups. Blocking; runs its own threads, joined before it returns.
+// Checks a repository: structure always, data on request. Read only; creates nothing, takes no
+// lock; safe beside backups. Blocking; runs its own threads, joined before it returns.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ namespace backup {
 struct CheckRequest {
     // Revisions whose trees are walked; empty: all of them.
     std::vector<RevisionId> revisions;
-    // Share of the packs whose bytes are read and verified, 0 (structure only) to 100. A sample is drawn at random.
+    // Share of the packs whose bytes are read and verified, 0 (structure only) to 100. A sample is
+    // drawn at random.
     double data_percent = 0;
     unsigned threads = 0;  // 0: one per core
 };
@@ -23,12 +24,12 @@ struct CheckRequest {
 struct CheckFinding {
     enum class Severity : std::uint8_t { hint, error };
     Severity severity;
-    std::string object;   // "pack 1a2b...", "tree 3c4d... at /home/a"
+    std::string object;  // "pack 1a2b...", "tree 3c4d... at /home/a"
     std::string message;
 };
 
 struct CheckResult {
-    std::vector<CheckFinding> findings;   // the first 10,000
+    std::vector<CheckFinding> findings;  // the first 10,000
     std::uint64_t errors = 0, hints = 0;
     std::uint64_t packs = 0, packs_read = 0, bytes_read = 0, blobs_checked = 0;
     std::uint64_t trees = 0, revisions = 0, orphan_packs = 0, orphan_bytes = 0;
