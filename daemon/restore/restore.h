@@ -1,6 +1,7 @@
-// Gives files back. Blocking; runs its own threads and joins them before it returns. Every file is written beside its
-// target under a temporary name, verified, then renamed: at any point a path holds the old or the new content, whole.
-// No symbolic link below the target directory is followed, whatever the revision says.
+// Gives files back. Blocking; runs its own threads and joins them before it returns. Every file is
+// written beside its target under a temporary name, verified, then renamed: at any point a path
+// holds the old or the new content, whole. No symbolic link below the target directory is followed,
+// whatever the revision says.
 #pragma once
 
 #include <cstdint>
@@ -48,11 +49,12 @@ struct RestoreResult {
     std::uint64_t conflict_count = 0;
 };
 
-// Errors: `not_found`/no_such_revision or no_such_path; conflicts under `fail` are the error `conflict`/conflict whose
-// message counts them (nothing was written). Objects that could not be restored whole go to `exceptions`
-// (kind `corrupt` for damage), all others are restored.
+// Errors: `not_found`/no_such_revision or no_such_path; conflicts under `fail` are the error
+// `conflict`/conflict whose message counts them (nothing was written). Objects that could not be
+// restored whole go to `exceptions` (kind `corrupt` for damage), all others are restored.
 Result<RestoreResult> run_restore(const RestoreRequest& request, Repository& repository,
-                                  Progress& progress, ExceptionLog& exceptions, std::stop_token stop);
+                                  Progress& progress, ExceptionLog& exceptions,
+                                  std::stop_token stop);
 
 // A node found by its path in a revision.
 struct FoundNode {
@@ -61,7 +63,8 @@ struct FoundNode {
 };
 // `no_such_path` when it is not in the revision. "/" gives a node of type dir without metadata.
 Result<FoundNode> find_node(Repository& repository, const BlobId& root_tree, std::string_view path);
-// Visits a directory (or a single file) in name order; recursive: depth first, explicit stack, no recursion limit.
+// Visits a directory (or a single file) in name order; recursive: depth first, explicit stack, no
+// recursion limit.
 Result<> visit_nodes(Repository& repository, const FoundNode& start, bool recursive,
                      const std::function<Result<>(const std::string& path, const Node& node)>& each,
                      std::stop_token stop);

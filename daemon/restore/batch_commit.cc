@@ -1,0 +1,216 @@
+// The second half of a batch: everything is made under temporary names; now it becomes durable and
+// gets its names.
+#include <cerrno>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/path.h"
+#include "daemon/restore/batch_writer.h"
+#include "daemon/restore/temp_file.h"
+#include "daemon/restore/temp_name.h"
+
+namespace backup {
+
+namespace {
+
+// Beyond so many directories with changes one syncfs at the end is cheaper than an fsync of each.
+constexpr std::size_t kFewDirectories = 16;
+
+Error cancelled() {
+    return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
+}
+
+bool is_unsupported(int error_number) {
+    return error_number == EINVAL || error_number == ENOSYS;
+}
+
+// Gives `from` the name `to` unless there is something by that name.
+int rename_without_replacing(int directory_fd, const char* from, const char* to) {
+    if (::renameat2(directory_fd, from, directory_fd, to, RENAME_NOREPLACE) == 0) return 0;
+    if (!is_unsupported(errno)) return -1;
+    // File systems that cannot: a link does not replace either.
+    if (::linkat(directory_fd, from, directory_fd, to, 0) != 0) return -1;
+    return ::unlinkat(directory_fd, from, 0);
+}
+
+// Puts a non-directory where an empty directory is: they change places in one step, then the
+// directory goes.
+int rename_over_directory(int directory_fd, const char* from, const char* to) {
+    if (::renameat2(directory_fd, from, directory_fd, to, RENAME_EXCHANGE) != 0) return -1;
+    if (::unlinkat(directory_fd, from, AT_REMOVEDIR) == 0) return 0;
+    const int error_number = errno;
+    (void)::renameat2(directory_fd, from, directory_fd, to, RENAME_EXCHANGE);
+    errno = error_number;
+    return -1;
+}
+
+}  // namespace
+
+Result<> BatchWriter::commit(BatchInFlight& batch, std::stop_token stop) {
+    if (options_.dry_run) {
+        for (const LeaveDirectory& one : batch.plan->leaves) TRY(leave(one, *batch.plan));
+        return {};
+    }
+    TRY(sync_batch(batch));
+    const auto each = [&](auto&& applies, auto&& act) -> Result<> {
+        for (std::uint32_t i = 0; i < batch.states.size(); ++i) {
+            const ObjectState& state = batch.states[i];
+            if (state.is_done || state.has_failed || !applies(state)) continue;
+            if (stop.stop_requested()) return cancelled();
+            Result<> done = act(i);
+            if (!done.ok()) done = fail(batch, i, std::move(done).error());
+            if (!done.ok()) return done;
+            if (!state.has_failed) count_done(batch, i);
+        }
+        return {};
+    };
+    TRY(each([](const ObjectState& state) { return state.is_made; },
+             [&](std::uint32_t i) { return put_in_place(batch, i); }));
+    TRY(each([](const ObjectState& state) { return state.is_link; },
+             [&](std::uint32_t i) { return link_in_place(batch, i); }));
+    TRY(each([](const ObjectState& state) { return state.action == Action::set_metadata; },
+             [&](std::uint32_t i) { return set_metadata_in_place(batch, i); }));
+    for (const PlanObject& object : batch.plan->objects)
+        if (object.ends_group) drop_group_head(object.link_group);
+    for (const LeaveDirectory& one : batch.plan->leaves) {
+        if (stop.stop_requested()) return cancelled();
+        TRY(leave(one, *batch.plan));
+    }
+    return {};
+}
+
+// Without it a crash of the machine could leave a name on a file whose bytes never reached the
+// disk. One syncfs for the batch costs a fraction of an fsync for each of its files.
+Result<> BatchWriter::sync_batch(const BatchInFlight& batch) {
+    std::map<dev_t, DirectoryIndex> devices;
+    for (std::uint32_t i = 0; i < batch.states.size(); ++i) {
+        const ObjectState& state = batch.states[i];
+        if (!state.is_made || state.has_failed) continue;
+        const PlanObject& object = batch.plan->objects[i];
+        if (batch.sync_each && object.type == NodeType::file) continue;
+        if (object.type != NodeType::file)
+            continue;  // nothing but the inode; finish() makes it durable
+        devices.try_emplace(directories_.device(object.parent), object.parent);
+    }
+    for (const auto& [device, directory] : devices) TRY(sync_file_system(directory));
+    return {};
+}
+
+Result<> BatchWriter::sync_file_system(DirectoryIndex directory) {
+    const SharedFd at = TRY(directories_.open(directory));
+    UniqueFd fd(::openat(at->get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd) return Error::from_errno(errno, "open the target to sync it");
+    if (::syncfs(fd.get()) != 0) return Error::from_errno(errno, "sync the target");
+    return {};
+}
+
+Result<> BatchWriter::put_in_place(BatchInFlight& batch, std::uint32_t index) {
+    const PlanObject& object = batch.plan->objects[index];
+    ObjectState& state = batch.states[index];
+    const std::string name = landing_name(batch, index);
+    const SharedFd directory = TRY(directories_.open(object.parent));
+    int rc = 0;
+    if (state.action == Action::replace) {
+        rc = ::renameat(directory->get(), state.temp_name.c_str(), directory->get(), name.c_str());
+        if (rc != 0 && errno == EISDIR)
+            rc = rename_over_directory(directory->get(), state.temp_name.c_str(), name.c_str());
+    } else {
+        rc = rename_without_replacing(directory->get(), state.temp_name.c_str(), name.c_str());
+    }
+    if (rc != 0) {
+        const int error_number = errno;
+        discard_temp(batch, index);
+        if (error_number == EEXIST)
+            return Error(ErrorKind::conflict, ErrorCode::conflict,
+                         "something else appeared there during the restore");
+        return Error::from_errno(error_number, "rename");
+    }
+    state.temp_name.clear();
+    touch(object.parent);
+    if (state.is_group_head) {
+        GroupHead head = group_head(object.link_group);
+        head.state = GroupHead::State::present;
+        head.inode = state.inode;
+        set_group_head(object.link_group, std::move(head));
+    }
+    return {};
+}
+
+Result<> BatchWriter::link_in_place(BatchInFlight& batch, std::uint32_t index) {
+    const PlanObject& object = batch.plan->objects[index];
+    ObjectState& state = batch.states[index];
+    const GroupHead head = group_head(object.link_group);
+    if (head.state != GroupHead::State::present)
+        return Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
+                     "a hard link to a file that could not be restored");
+    const SharedFd from = TRY(directories_.open(head.directory));
+    const SharedFd to = TRY(directories_.open(object.parent));
+    // Only to what we made or found: not to what somebody may have put in its place.
+    struct stat status {};
+    if (::fstatat(from->get(), head.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 ||
+        (head.inode != 0 && status.st_ino != head.inode))
+        return Error(ErrorKind::conflict, ErrorCode::conflict,
+                     "the file to link to was replaced during the restore");
+    const std::string name = landing_name(batch, index);
+    int rc = 0;
+    if (state.action != Action::replace) {
+        rc = ::linkat(from->get(), head.name.c_str(), to->get(), name.c_str(), 0);
+    } else {
+        state.temp_name = next_temp_name();
+        rc = ::linkat(from->get(), head.name.c_str(), to->get(), state.temp_name.c_str(), 0);
+        if (rc == 0) return put_in_place(batch, index);
+        state.temp_name.clear();
+    }
+    if (rc != 0) return Error::from_errno(errno, "make the hard link");
+    touch(object.parent);
+    return {};
+}
+
+Result<> BatchWriter::set_metadata_in_place(BatchInFlight& batch, std::uint32_t index) {
+    const PlanObject& object = batch.plan->objects[index];
+    const SharedFd directory = TRY(directories_.open(object.parent));
+    const std::string name = landing_name(batch, index);
+    const int flags = object.type == NodeType::file ? O_RDONLY | O_NONBLOCK : O_PATH;
+    UniqueFd fd(::openat(directory->get(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd) return Error::from_errno(errno, "open to set metadata");
+    struct stat status {};
+    if (::fstat(fd.get(), &status) != 0 || status.st_ino != batch.states[index].inode)
+        return Error(ErrorKind::conflict, ErrorCode::conflict,
+                     "it was replaced during the restore");
+    set_metadata(
+        fd.get(), object.type, object.metadata, *batch.plan,
+        [&] { return path_of(*batch.plan, object); }, metadata_problems_);
+    touch(object.parent);
+    return {};
+}
+
+void BatchWriter::touch(DirectoryIndex directory) {
+    const dev_t device = directories_.device(directory);
+    std::lock_guard lock(mutex_);
+    touched_devices_.try_emplace(device, directory);
+    if (touched_.size() <= kFewDirectories) touched_.insert(directory);
+}
+
+Result<> BatchWriter::finish() {
+    metadata_problems_.report();
+    if (options_.dry_run) return {};
+    std::lock_guard lock(mutex_);
+    if (touched_.size() > kFewDirectories) {
+        for (const auto& [device, directory] : touched_devices_) TRY(sync_file_system(directory));
+        return {};
+    }
+    for (DirectoryIndex directory : touched_) {
+        const SharedFd at = TRY(directories_.open(directory));
+        UniqueFd fd(::openat(at->get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        // A directory that may be written but not read cannot be synced by itself.
+        if (!fd) continue;
+        if (::fsync(fd.get()) != 0 && !is_unsupported(errno))
+            return Error::from_errno(errno, "sync a directory of the target");
+    }
+    return {};
+}
+
+}  // namespace backup

@@ -1,0 +1,185 @@
+// BatchWriter carries out batches of the plan below the target. Needs the target's directories,
+// blobs and nothing else.
+//
+// Two steps, so that the second of one batch runs beside the first of the next:
+//   write():  makes directories, decides what happens to each object, fetches content, makes
+//   everything under temporary
+//             names. Uses several threads.
+//   commit(): makes the batch durable with one syncfs, verifies if asked, renames, links, sets the
+//   metadata of
+//             directories that are done. One thread, batches in order.
+// After an error abandon() removes the temporary files of a batch.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "daemon/repository/blob_source.h"
+#include "daemon/restore/conflict.h"
+#include "daemon/restore/directory_table.h"
+#include "daemon/restore/existing.h"
+#include "daemon/restore/metadata.h"
+#include "daemon/restore/restore_plan.h"
+#include "daemon/runtime/progress.h"
+
+namespace backup {
+
+// RestoreCounts while several threads count.
+struct SharedCounts {
+    std::atomic<std::uint64_t> created{0}, replaced{0}, kept_both{0}, skipped{0}, unchanged{0};
+    std::atomic<std::uint64_t> failed{0};
+    std::atomic<std::uint64_t> files{0}, directories{0}, others{0};
+    std::atomic<std::uint64_t> bytes{0}, bytes_fetched{0};
+    RestoreCounts snapshot() const;
+};
+
+// What happens to one object, while it happens.
+struct ObjectState {
+    Action action = Action::skip;
+    bool is_link = false;        // a further name of its group: no content of its own
+    bool is_group_head = false;  // others link to it
+    bool is_done = false;        // counted: nothing is left to do
+    bool is_made = false;        // complete under its temporary name
+    std::string temp_name;       // empty: nothing made
+    std::string landing_name;    // keep_both; empty: its own name
+    std::atomic<std::uint32_t> pieces_left{0};
+    std::atomic<bool> has_failed{false};
+    std::atomic<bool> reaches_end{false};  // the last byte was written, not left as a hole
+    std::atomic<int> fd{-1};               // shared by the threads that write pieces
+    ino_t inode = 0;                       // of what was made, in a link group
+};
+
+struct BatchInFlight {
+    explicit BatchInFlight(std::unique_ptr<RestoreBatch> batch)
+        : plan(std::move(batch)), states(plan->objects.size()) {}
+    std::unique_ptr<RestoreBatch> plan;
+    std::deque<ObjectState> states;  // beside plan->objects
+    ContentPlan content;
+    bool sync_each = false;  // few files: fsync instead of syncfs
+};
+
+class BatchWriter {
+  public:
+    struct Options {
+        ConflictMode on_conflict = ConflictMode::fail;
+        bool dry_run = false;
+        bool verify = false;
+        unsigned threads = 4;
+        std::string suffix;  // of keep_both
+    };
+
+    BatchWriter(Options options, BlobSource& blobs, DirectoryTable& directories, Progress& progress,
+                ExceptionLog& exceptions)
+        : options_(std::move(options)),
+          blobs_(blobs),
+          directories_(directories),
+          progress_(progress),
+          exceptions_(exceptions),
+          metadata_problems_(exceptions) {}
+
+    Result<> write(BatchInFlight& batch, std::stop_token stop);
+    Result<> commit(BatchInFlight& batch, std::stop_token stop);
+    void abandon(BatchInFlight& batch);
+    // After the last commit: makes the renames durable and reports what metadata could not be set.
+    Result<> finish();
+
+    // For the search for conflicts before the first write. `enter` decides about a directory and
+    // changes only the table.
+    DirectoryState look_at_directory(const EnterDirectory& enter, const RestoreBatch& batch);
+    Result<> look_at_objects(BatchInFlight& batch, std::stop_token stop);
+
+    // Refused by the walk, or found broken here.
+    void refuse(std::string path, Error error);
+    void note_conflict(std::string path);
+
+    SharedCounts& counts() { return counts_; }
+    std::vector<std::string> conflicts() const;
+    std::uint64_t conflict_count() const { return conflict_count_.load(); }
+
+  private:
+    // A file with several names: where the first one is.
+    struct GroupHead {
+        enum class State : std::uint8_t { none, promised, present, failed } state = State::none;
+        DirectoryIndex directory = 0;
+        std::string name;
+        dev_t device = 0;
+        ino_t inode = 0;
+    };
+
+    // directories
+    Result<> enter(const EnterDirectory& enter, const RestoreBatch& batch);
+    Result<> make_directory(const EnterDirectory& enter, const std::string& name, bool replaces);
+    Result<> refuse_directory(const EnterDirectory& enter, Error error);
+    Result<> leave(const LeaveDirectory& leave, const RestoreBatch& batch);
+    std::string path_of(const EnterDirectory& enter, const RestoreBatch& batch) const;
+
+    // resolve: what happens to each object
+    Result<> resolve(BatchInFlight& batch, std::stop_token stop);
+    Result<> resolve_one(BatchInFlight& batch, std::uint32_t index);
+    Result<> resolve_link(BatchInFlight& batch, std::uint32_t index);
+    Result<Action> classify(BatchInFlight& batch, std::uint32_t index);
+    Result<> act_on(BatchInFlight& batch, std::uint32_t index, Action action);
+
+    // content
+    Result<> make_objects(BatchInFlight& batch, std::stop_token stop);
+    Result<> fetch_run(BatchInFlight& batch, const PackRun& run, std::stop_token stop);
+    Result<> take_piece(BatchInFlight& batch, const Piece& piece, const Result<ByteView>& content);
+    Result<> write_piece(BatchInFlight& batch, const Piece& piece, ByteView content);
+    Result<> end_of_pieces(BatchInFlight& batch, std::uint32_t index);
+    Result<> make_without_content(BatchInFlight& batch, std::uint32_t index);
+    Result<> make_empty_file(BatchInFlight& batch, std::uint32_t index);
+    Result<> complete_file(BatchInFlight& batch, std::uint32_t index, int directory_fd,
+                           UniqueFd fd);
+    Result<> read_back(BatchInFlight& batch, std::uint32_t index, int directory_fd, int fd);
+    Result<> make_special(BatchInFlight& batch, std::uint32_t index);
+
+    // commit
+    Result<> sync_batch(const BatchInFlight& batch);
+    Result<> put_in_place(BatchInFlight& batch, std::uint32_t index);
+    Result<> link_in_place(BatchInFlight& batch, std::uint32_t index);
+    Result<> set_metadata_in_place(BatchInFlight& batch, std::uint32_t index);
+
+    // bookkeeping
+    // Records it; gives the error back when the whole restore must end with it.
+    Result<> fail(BatchInFlight& batch, std::uint32_t index, Error error);
+    void discard_temp(BatchInFlight& batch, std::uint32_t index);
+    void count_done(BatchInFlight& batch, std::uint32_t index);
+    std::string path_of(const RestoreBatch& batch, const PlanObject& object) const;
+    std::string landing_name(const BatchInFlight& batch, std::uint32_t index) const;
+    GroupHead group_head(LinkGroup group);
+    void set_group_head(LinkGroup group, GroupHead head);
+    void drop_group_head(LinkGroup group);
+    void touch(DirectoryIndex directory);
+    Result<> sync_file_system(DirectoryIndex directory);
+
+    static constexpr std::size_t kLocks = 64;
+
+    const Options options_;
+    BlobSource& blobs_;
+    DirectoryTable& directories_;
+    Progress& progress_;
+    ExceptionLog& exceptions_;
+    MetadataProblems metadata_problems_;
+    SharedCounts counts_;
+    std::atomic<int> open_files_{0};
+    std::array<std::mutex, kLocks> file_locks_;  // by object: guard making its temporary file
+
+    mutable std::mutex mutex_;  // guards all below
+    std::map<LinkGroup, GroupHead> groups_;
+    std::map<dev_t, DirectoryIndex> touched_devices_;  // one directory of each, to sync through
+    std::set<DirectoryIndex> touched_;                 // the first few directories with changes
+    std::vector<std::string> conflicts_;
+    std::atomic<std::uint64_t> conflict_count_{0};
+};
+
+}  // namespace backup

@@ -1,0 +1,157 @@
+#include "daemon/restore/directory_table.h"
+
+#include <cerrno>
+#include <vector>
+
+#include <fcntl.h>
+
+#include "common/path.h"
+
+namespace backup {
+
+namespace {
+// Far below the usual limit of 1024 descriptors, and more than the threads of a restore use at
+// once.
+constexpr std::size_t kMostOpen = 192;
+}  // namespace
+
+DirectoryIndex DirectoryTable::add_target(std::string source_path) {
+    std::lock_guard lock(mutex_);
+    Record& record = records_.emplace_back();
+    record.is_target = true;
+    record.state = DirectoryState::existed;
+    record.device = target_device_;
+    record.name = std::move(source_path);
+    record.parent = static_cast<DirectoryIndex>(records_.size() - 1);
+    return record.parent;
+}
+
+DirectoryIndex DirectoryTable::add(DirectoryIndex parent, std::string_view name) {
+    std::lock_guard lock(mutex_);
+    Record& record = records_.emplace_back();
+    record.parent = parent;
+    record.name = name;
+    return static_cast<DirectoryIndex>(records_.size() - 1);
+}
+
+DirectoryState DirectoryTable::state(DirectoryIndex directory) const {
+    std::lock_guard lock(mutex_);
+    return records_[directory].state;
+}
+
+void DirectoryTable::set_state(DirectoryIndex directory, DirectoryState state,
+                               std::string landing_name) {
+    std::lock_guard lock(mutex_);
+    Record& record = records_[directory];
+    record.state = state;
+    if (!landing_name.empty())
+        record.landing_name = std::make_unique<std::string>(std::move(landing_name));
+}
+
+const std::string& DirectoryTable::landing_name(const Record& record) const {
+    return record.landing_name ? *record.landing_name : record.name;
+}
+
+std::string DirectoryTable::name(DirectoryIndex directory) const {
+    std::lock_guard lock(mutex_);
+    return landing_name(records_[directory]);
+}
+
+DirectoryIndex DirectoryTable::parent(DirectoryIndex directory) const {
+    std::lock_guard lock(mutex_);
+    return records_[directory].parent;
+}
+
+void DirectoryTable::set_device(DirectoryIndex directory, dev_t device) {
+    std::lock_guard lock(mutex_);
+    records_[directory].device = device;
+}
+
+dev_t DirectoryTable::device(DirectoryIndex directory) const {
+    std::lock_guard lock(mutex_);
+    return records_[directory].device;
+}
+
+bool DirectoryTable::claim_cleaning(DirectoryIndex directory) {
+    std::lock_guard lock(mutex_);
+    Record& record = records_[directory];
+    if (record.is_cleaned ||
+        (record.state != DirectoryState::existed && record.state != DirectoryState::resumed))
+        return false;
+    return record.is_cleaned = true;
+}
+
+bool DirectoryTable::claim_unwritable(DirectoryIndex directory) {
+    std::lock_guard lock(mutex_);
+    return !std::exchange(records_[directory].is_unwritable, true);
+}
+
+bool DirectoryTable::is_unwritable(DirectoryIndex directory) const {
+    std::lock_guard lock(mutex_);
+    return records_[directory].is_unwritable;
+}
+
+SharedFd DirectoryTable::cached(DirectoryIndex directory) {
+    auto found = by_directory_.find(directory);
+    if (found == by_directory_.end()) return nullptr;
+    recent_.splice(recent_.begin(), recent_, found->second);
+    return found->second->second;
+}
+
+void DirectoryTable::keep(DirectoryIndex directory, SharedFd fd) {
+    if (by_directory_.contains(directory)) return;
+    recent_.emplace_front(directory, std::move(fd));
+    by_directory_[directory] = recent_.begin();
+    if (recent_.size() <= kMostOpen) return;
+    by_directory_.erase(recent_.back().first);
+    recent_.pop_back();  // closed once its last user lets go
+}
+
+Result<SharedFd> DirectoryTable::open(DirectoryIndex directory) {
+    // Up to the nearest ancestor that is open, then down again.
+    std::vector<std::pair<DirectoryIndex, std::string>> missing;
+    SharedFd at;
+    {
+        std::lock_guard lock(mutex_);
+        for (DirectoryIndex up = directory;; up = records_[up].parent) {
+            at = cached(up);
+            if (at) break;
+            const bool is_target = records_[up].is_target;
+            missing.emplace_back(up, is_target ? "." : landing_name(records_[up]));
+            if (is_target) break;
+        }
+    }
+    for (auto down = missing.rbegin(); down != missing.rend(); ++down) {
+        // A component at a time with O_NOFOLLOW and O_DIRECTORY: a symbolic link, planted before or
+        // during the restore, ends the way instead of leading out of the target.
+        UniqueFd fd(::openat(at ? at->get() : target_fd_, down->second.c_str(),
+                             O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (!fd) return Error::from_errno(errno, "open directory " + printable(down->second));
+        at = std::make_shared<const UniqueFd>(std::move(fd));
+        std::lock_guard lock(mutex_);
+        keep(down->first, at);
+    }
+    return at;
+}
+
+std::string DirectoryTable::source_path(DirectoryIndex directory) const {
+    std::vector<DirectoryIndex> way;
+    std::lock_guard lock(mutex_);
+    DirectoryIndex up = directory;
+    for (; !records_[up].is_target; up = records_[up].parent) way.push_back(up);
+    std::string path = records_[up].name;
+    for (auto down = way.rbegin(); down != way.rend(); ++down) {
+        if (path.empty() || path.back() != '/') path += '/';
+        path += records_[*down].name;
+    }
+    return path.empty() ? "/" : path;
+}
+
+std::string DirectoryTable::source_path(DirectoryIndex directory, std::string_view name) const {
+    std::string path = source_path(directory);
+    if (path.back() != '/') path += '/';
+    path += name;
+    return path;
+}
+
+}  // namespace backup

@@ -1,0 +1,31 @@
+// Looks at what is already in the target: never writes, never follows a symbolic link. Thread-safe.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "daemon/repository/blob_source.h"
+#include "daemon/restore/conflict.h"
+#include "daemon/restore/restore_plan.h"
+
+namespace backup {
+
+struct Look {
+    Existing existing;
+    // Which object it was, to recognise it again.
+    dev_t device = 0;
+    ino_t inode = 0;
+};
+
+// How the content of files is compared. `trust` takes equal size and mtime for equal content;
+// `hash` reads the file whenever the size is right and compares chunk by chunk with the ids of the
+// plan: nothing is fetched.
+enum class ContentCheck : std::uint8_t { trust, hash };
+
+Result<Look> look_at(int directory_fd, const std::string& name, const PlanObject& object,
+                     const RestoreBatch& batch, const BlobSource& blobs, ContentCheck check);
+
+// True when the file behind `fd` consists of exactly these blobs.
+Result<bool> has_content(int fd, std::span<const BlobId> blobs, const BlobSource& source);
+
+}  // namespace backup

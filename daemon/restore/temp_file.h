@@ -1,0 +1,24 @@
+// TempFile is one file on its way: made under a temporary name beside its target, written at any
+// offset, whole runs of zeros left as holes. Used by one thread at a time, but for write_at().
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/bytes.h"
+#include "common/result.h"
+#include "common/unique_fd.h"
+
+namespace backup {
+
+// Makes it; fails when the name is taken.
+Result<UniqueFd> create_temp(int directory_fd, const std::string& name);
+// Opens it once more. Never through a symbolic link.
+Result<UniqueFd> reopen_temp(int directory_fd, const std::string& name, int flags);
+
+// Writes all of `content` at `offset`, but for zero blocks of 4 KiB (aligned in the file): in a new
+// file they are holes that read as zeros. Returns true when the last byte was written, so that the
+// file reaches that far.
+Result<bool> write_sparse(int fd, std::uint64_t offset, ByteView content);
+
+}  // namespace backup

@@ -1,0 +1,145 @@
+#include "daemon/restore/temp_name.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/unique_fd.h"
+
+namespace backup {
+
+namespace {
+
+constexpr std::string_view kPrefix = ".backupd-";
+constexpr std::string_view kSuffix = ".tmp";
+
+// machine 6, boot 6, process namespace 4, pid 6, start time 8 digits.
+constexpr std::size_t kMachine = 6, kBoot = 6, kNamespace = 4, kPid = 6, kStart = 8;
+constexpr std::size_t kWho = kMachine + kBoot + kNamespace + kPid + kStart;
+
+std::string read_text(const char* path) {
+    UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC));
+    char buffer[1024];
+    const ssize_t got = fd ? ::read(fd.get(), buffer, sizeof buffer) : -1;
+    return got > 0 ? std::string(buffer, static_cast<std::size_t>(got)) : std::string();
+}
+
+std::string digits(std::uint64_t value, std::size_t count) {
+    char text[17];
+    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+    return std::string(text + 16 - count, count);
+}
+
+// FNV-1a, 64 bit: a short name for a long identifier; not a defence.
+std::uint64_t short_hash(std::string_view text) {
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (unsigned char byte : text) hash = (hash ^ byte) * 0x100000001b3;
+    return hash ^ hash >> 32;
+}
+
+// Field 22 of /proc/PID/stat: clock ticks after boot. Nothing when there is no such process.
+std::optional<std::uint64_t> start_time(std::uint64_t pid) {
+    const std::string stat = read_text(("/proc/" + std::to_string(pid) + "/stat").c_str());
+    std::size_t at = stat.rfind(')');  // the command may hold anything, also ')'
+    if (at == stat.npos) return std::nullopt;
+    for (int field = 2; field < 22; ++field) {
+        at = stat.find(' ', at + 1);
+        if (at == stat.npos) return std::nullopt;
+    }
+    return std::strtoull(stat.c_str() + at + 1, nullptr, 10);
+}
+
+// The part of the name that all processes of this boot and process namespace share.
+struct Place {
+    std::string machine, boot, name_space;
+};
+
+const Place& our_place() {
+    static const Place place = [] {
+        char link[64] = "";
+        const ssize_t length = ::readlink("/proc/self/ns/pid", link, sizeof link);
+        return Place{
+            digits(short_hash(read_text("/etc/machine-id")), kMachine),
+            digits(short_hash(read_text("/proc/sys/kernel/random/boot_id")), kBoot),
+            digits(short_hash({link, static_cast<std::size_t>(std::max<ssize_t>(length, 0))}),
+                   kNamespace)};
+    }();
+    return place;
+}
+
+std::string our_prefix() {
+    const Place& place = our_place();
+    const auto pid = static_cast<std::uint64_t>(::getpid());
+    return std::string(kPrefix) + place.machine + place.boot + place.name_space +
+           digits(pid, kPid) + digits(start_time(pid).value_or(0), kStart) + "-";
+}
+
+bool is_hex(std::string_view text) {
+    return std::ranges::all_of(
+        text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+}  // namespace
+
+std::string next_temp_name() {
+    static const std::string prefix = our_prefix();
+    static std::atomic<std::uint64_t> next{0};
+    char number[17];
+    std::snprintf(number, sizeof number, "%llx",
+                  static_cast<unsigned long long>(next.fetch_add(1, std::memory_order_relaxed)));
+    return prefix + number + std::string(kSuffix);
+}
+
+bool is_temp_name(std::string_view name) {
+    if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return false;
+    if (name.size() < kPrefix.size() + kWho + 2 + kSuffix.size()) return false;
+    const std::string_view number = name.substr(
+        kPrefix.size() + kWho + 1, name.size() - kPrefix.size() - kWho - 1 - kSuffix.size());
+    return is_hex(name.substr(kPrefix.size(), kWho)) && name[kPrefix.size() + kWho] == '-' &&
+           is_hex(number);
+}
+
+bool is_left_over(std::string_view name) {
+    if (!is_temp_name(name)) return false;
+    std::string_view who = name.substr(kPrefix.size(), kWho);
+    const auto take = [&who](std::size_t count) {
+        const std::string_view part = who.substr(0, count);
+        who.remove_prefix(count);
+        return part;
+    };
+    const Place& place = our_place();
+    if (take(kMachine) != place.machine) return false;
+    if (take(kBoot) != place.boot) return true;
+    if (take(kNamespace) != place.name_space) return false;
+    const std::uint64_t pid = std::strtoull(std::string(take(kPid)).c_str(), nullptr, 16);
+    const std::optional<std::uint64_t> started = start_time(pid);
+    return !started || digits(*started, kStart) != take(kStart);
+}
+
+std::uint64_t remove_leftovers(int directory_fd) {
+    UniqueFd fd(::openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd) return 0;
+    std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(fd.get()), &::closedir);
+    if (!list) return 0;
+    fd.release();  // the list owns it
+    std::uint64_t removed = 0;
+    while (const dirent* entry = ::readdir(list.get())) {
+        if (!is_left_over(entry->d_name)) continue;
+        struct stat status {};
+        if (::fstatat(directory_fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (::geteuid() != 0 && status.st_uid != ::geteuid()) continue;
+        const int flags = S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0;
+        if (::unlinkat(directory_fd, entry->d_name, flags) == 0) ++removed;
+    }
+    return removed;
+}
+
+}  // namespace backup

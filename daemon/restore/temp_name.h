@@ -1,0 +1,30 @@
+// Names of files on their way to their final name: ".backupd-<who>-<number>.tmp", beside the
+// target. <who> says which process on which machine since which boot makes it, so that leftovers of
+// a crash are recognised without a lock or a journal, and nothing of a run that is still going on
+// is ever removed.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "common/result.h"
+
+namespace backup {
+
+// Thread-safe. One for the process: numbers are not used twice.
+std::string next_temp_name();
+
+bool is_temp_name(std::string_view name);
+
+// True when whoever made it is gone: this machine since an earlier boot, or a process of this boot
+// that no longer runs. Names of other machines and of other process namespaces are never said to be
+// left over.
+bool is_left_over(std::string_view name);
+
+// Removes left-over entries of a directory that belong to our user (any, as root). Returns how
+// many. Errors are not reported: a leftover that stays does no harm.
+std::uint64_t remove_leftovers(int directory_fd);
+
+}  // namespace backup
