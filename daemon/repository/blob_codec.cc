@@ -106,7 +106,7 @@ Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView se
         TRY(key.unseal_into(opened, sealed));
         // Zstandard reaches at most about 32,000 to 1: a length beyond that is a lie, and would
         // cost memory.
-        if (uncompressed_length / 32'768 > payload)
+        if (uncompressed_length > (payload / 4 + 1) * (std::size_t{128} << 10))
             return Error(ErrorKind::corrupt, "impossible uncompressed length");
         TRY(decompress_to(room(out, uncompressed_length), opened));
     }
