@@ -67,6 +67,7 @@ WriteSession::Counters PackWriter::counters() const {
 
 Result<SavedBlob> PackWriter::save(BlobType type, ByteView plaintext) {
     TRY(health());
+    const std::uint64_t sum = options_.verify_before_upload ? plaintext_sum(plaintext) : 0;
     const BlobHandle handle{type, blob_id(plaintext)};
     if (place_.index.claim(handle, place_.session) != BlobIndex::Claim::granted)
         return SavedBlob{handle.id, false, 0};
@@ -77,7 +78,7 @@ Result<SavedBlob> PackWriter::save(BlobType type, ByteView plaintext) {
         return error;
     };
     Result<EncodedBlob> encoded =
-        encode_blob(place_.key, handle, plaintext,
+        encode_blob(place_.key, handle, plaintext, sum,
                     {place_.version, options_.compression_level, options_.verify_before_upload});
     if (!encoded.ok()) return give_up(std::move(encoded).error());
     const auto length = static_cast<std::uint32_t>(encoded->sealed.size());
@@ -226,7 +227,7 @@ void PackWriter::upload(std::stop_token stop) {
                 in_flight_.erase(pack->serial);
                 in_flight_bytes_ -= bytes;
                 if (!spare_ && pack->buffer.capacity() >= 2 * options_.pack_bytes &&
-                    pack->buffer.capacity() < 3 * options_.pack_bytes && !queue_.empty())
+                    pack->buffer.capacity() < 3 * options_.pack_bytes)
                     spare_ = std::move(pack->buffer);
             } else if (!error_) {
                 error_ = std::move(stored).error();
