@@ -1,0 +1,68 @@
+#include "tests/contract/backend_contract.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include "daemon/backend/layout.h"
+#include "daemon/backend/local_backend.h"
+#include "daemon/backend/memory_backend.h"
+#include "tests/support/temp_directory.h"
+
+namespace backup {
+namespace {
+
+namespace fs = std::filesystem;
+
+class LocalSubject final : public BackendSubject {
+  public:
+    LocalSubject() : backend_(Path::parse(temp_.path() + "/repo").value()) {}
+    Backend& backend() override { return backend_; }
+    DeletingBackend& deleting() override { return backend_; }
+    std::unique_ptr<Backend> open_again() override {
+        return std::make_unique<LocalBackend>(backend_.root());
+    }
+    bool plant(FileType type, const std::string& name, std::string_view content) override {
+        fs::path directory = fs::path(backend_.root().text()) / layout_directory(type);
+        if (type == FileType::pack) directory /= "00";
+        std::ofstream(directory / name) << content;
+        return true;
+    }
+    void truncate(const Handle& handle, std::uint64_t length) override {
+        fs::path file = fs::path(backend_.root().text()) / layout_path(handle);
+        fs::permissions(file, fs::perms::owner_write, fs::perm_options::add);
+        fs::resize_file(file, length);
+    }
+
+  private:
+    TempDirectory temp_;
+    LocalBackend backend_;
+};
+
+class MemorySubject final : public BackendSubject {
+  public:
+    Backend& backend() override { return backend_; }
+    DeletingBackend& deleting() override { return backend_; }
+    std::unique_ptr<Backend> open_again() override { return nullptr; }
+    bool plant(FileType, const std::string&, std::string_view) override { return false; }
+    void truncate(const Handle& handle, std::uint64_t length) override {
+        Bytes content = backend_.get(handle).value();
+        content.resize(length);
+        backend_.overwrite(handle, std::move(content));
+    }
+
+  private:
+    MemoryBackend backend_;
+};
+
+std::unique_ptr<BackendSubject> make_local() {
+    return std::make_unique<LocalSubject>();
+}
+std::unique_ptr<BackendSubject> make_memory() {
+    return std::make_unique<MemorySubject>();
+}
+
+INSTANTIATE_TEST_SUITE_P(Local, BackendContract, testing::Values(&make_local));
+INSTANTIATE_TEST_SUITE_P(Memory, BackendContract, testing::Values(&make_memory));
+
+}  // namespace
+}  // namespace backup
