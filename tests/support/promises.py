@@ -71,7 +71,7 @@ def parse(**extra):
     parser.add_argument("--only", help="promises whose name matches this")
     parser.add_argument("--keep", action="store_true")
     for name, settings in extra.items():
-        parser.add_argument(name if name.startswith("-") else "--" + name.replace("_", "-"), **settings)
+        parser.add_argument(name, **settings)
     parser.parse_args(namespace=options)
     options.build = os.path.abspath(options.build)
     return options
