@@ -4,6 +4,7 @@
 // until the next call of next().
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,7 +24,8 @@ struct RawNode {
     // node is not in the encoding that restic and we write: then it is never "the same", but
     // everything else here is right.
     std::string_view head;
-    std::string_view mtime_text, ctime_text;  // see mtime(), ctime()
+    std::string_view mtime_text, atime_text, ctime_text;
+    FileTime mtime_value, ctime_value;
     std::uint32_t mode = 0;
     std::uint32_t uid = 0, gid = 0;
     std::uint64_t inode = 0, device_id = 0, size = 0, links = 0, device = 0;
@@ -33,8 +35,11 @@ struct RawNode {
     std::string_view content_json;  // `["<64 hex>",...]`; empty without has_content
     std::string_view subtree_hex;   // 64 digits, or empty
 
-    FileTime mtime() const;
-    FileTime ctime() const;
+    // All but the extended attributes and rare fields can be read from here; used by decode().
+    bool is_plain = false;
+
+    FileTime mtime() const { return mtime_value; }
+    FileTime ctime() const { return ctime_value; }
     // Exactly 67 bytes per id in content_json, checked by the scanner: digits need no second look.
     std::size_t content_count() const;
     BlobId content_id(std::size_t index) const;
@@ -52,6 +57,9 @@ class TreeScanner {
     // The next node, or nullptr at the end. The same checks, and so the same errors, as
     // visit_tree().
     Result<const RawNode*> next();
+    // The same, but a node that is well-formed JSON and fails a check is handed to `bad` and left
+    // out.
+    Result<const RawNode*> next(const std::function<void(Error error)>& bad);
     // True once a name did not follow the one before it: the tree is readable, but a merge with a
     // sorted listing misses nodes (and then treats them as new, which costs time and harms
     // nothing).
