@@ -1,5 +1,5 @@
-// One backup: source tree to revision. Blocking; runs its own threads and joins them before it returns.
-// Memory is bounded in bytes whatever the tree holds, but for one directory's own listing.
+// One backup: source tree to revision. Blocking; runs its own threads and joins them before it
+// returns. Memory is bounded in bytes whatever the tree holds, but for one directory's own listing.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,9 @@
 
 namespace backup {
 
-// What the pipeline must look at. A metadata comparison looks at everything; change tracking names the changed
-// paths, and every subtree it does not name is taken from the parent revision by id, without a system call.
-// Called from several threads.
+// What the pipeline must look at. A metadata comparison looks at everything; change tracking names
+// the changed paths, and every subtree it does not name is taken from the parent revision by id,
+// without a system call. Called from several threads.
 class LookAt {
   public:
     enum class Directory : std::uint8_t {
@@ -32,8 +32,8 @@ class LookAt {
     };
     virtual ~LookAt() = default;
     virtual Directory directory(const std::string& path) const = 0;
-    // Asked for children of a directory answered with `entries`: names to stat again (created, changed, deleted),
-    // subdirectories that have something to look at below included.
+    // Asked for children of a directory answered with `entries`: names to stat again (created,
+    // changed, deleted), subdirectories that have something to look at below included.
     virtual std::vector<std::string> entries(const std::string& path) const = 0;
     // True: content must be read although size, times and inode are those of the parent.
     virtual bool must_read(const std::string& path) const = 0;
@@ -42,15 +42,16 @@ class LookAt {
 struct BackupRequest {
     const BackupSet* set = nullptr;
     std::optional<RevisionEntry> parent;  // nothing: everything is new
-    bool full = false;                    // read all content again; the parent still gives the summary
-    const LookAt* look_at = nullptr;      // nullptr: everything, by metadata
+    bool full = false;                // read all content again; the parent still gives the summary
+    const LookAt* look_at = nullptr;  // nullptr: everything, by metadata
     std::string trigger = "user";
-    std::uint64_t number = 1;             // of the revision within its set
+    std::uint64_t number = 1;  // of the revision within its set
     std::string hostname;
-    unsigned threads = 0;                 // 0: chosen from the machine
-    std::string tree_rules = "auto";      // "auto", "go119", "go122"
+    unsigned threads = 0;             // 0: chosen from the machine
+    std::string tree_rules = "auto";  // "auto", "go119", "go122"
     WriteOptions write;
-    // Directories never entered: the local repository itself, our state. Compared by device and inode.
+    // Directories never entered: the local repository itself, our state. Compared by device and
+    // inode.
     std::vector<Path> never_enter;
     const Clock* clock = nullptr;  // nullptr: the system's
     Fs* fs = nullptr;              // nullptr: the real one
@@ -74,9 +75,10 @@ struct BackupResult {
     BackupCounts counts;
 };
 
-// Takes the shared lock, walks, stores, commits. Unreadable objects go to `exceptions` and the run goes on; a set
-// path that is missing is an exception, all of them missing is an error (`not_found`/no_such_path).
-// Cancelled through `stop`: `cancelled`, what was stored so far is checkpointed, no revision appears.
+// Takes the shared lock, walks, stores, commits. Unreadable objects go to `exceptions` and the run
+// goes on; a set path that is missing is an exception, all of them missing is an error
+// (`not_found`/no_such_path). Cancelled through `stop`: `cancelled`, what was stored so far is
+// checkpointed, no revision appears.
 Result<BackupResult> run_backup(const BackupRequest& request, Repository& repository,
                                 Progress& progress, ExceptionLog& exceptions, std::stop_token stop);
 

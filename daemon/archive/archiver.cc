@@ -1,0 +1,87 @@
+#include "daemon/archive/archiver.h"
+
+#include <algorithm>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include <sys/resource.h>
+
+#include "daemon/archive/walk.h"
+#include "daemon/runtime/worker_pool.h"
+
+namespace backup {
+
+namespace {
+
+unsigned cores() {
+    return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// More threads than cores: with a cold cache most of them wait for the disk.
+unsigned chosen_threads(unsigned asked) {
+    return asked != 0 ? std::min(asked, 64u) : std::clamp(2 * cores(), 8u, 32u);
+}
+
+// Two are being filled, one per core is being stored, two wait.
+std::size_t chosen_buffers() {
+    return std::min(4 + cores(), 16u);
+}
+
+// A share of what the process may open: the repository, the bus and the watchers need theirs.
+std::size_t chosen_open_directories() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 64;
+    return std::clamp<std::size_t>(limit.rlim_cur / 8, 2, 512);
+}
+
+void add_counts(BackupCounts& to, const BackupCounts& from) {
+    to.files_new += from.files_new;
+    to.files_changed += from.files_changed;
+    to.files_removed += from.files_removed;
+    to.files_unmodified += from.files_unmodified;
+    to.dirs_new += from.dirs_new;
+    to.dirs_changed += from.dirs_changed;
+    to.dirs_unmodified += from.dirs_unmodified;
+    to.dirs_read += from.dirs_read;
+    to.files_read += from.files_read;
+    to.bytes_read += from.bytes_read;
+    to.total_bytes += from.total_bytes;
+}
+
+}  // namespace
+
+Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token stop) {
+    Walk walk(input, stop, chosen_buffers(), chosen_open_directories());
+    auto cancelled = [] {
+        return Error(ErrorKind::cancelled, ErrorCode::cancelled, "the backup was cancelled");
+    };
+    std::stop_callback on_stop(stop, [&] { walk.queue.fail(cancelled()); });
+
+    std::vector<std::unique_ptr<WalkWorker>> workers;
+    for (unsigned i = 0; i < chosen_threads(input.threads); ++i)
+        workers.push_back(std::make_unique<WalkWorker>(walk));
+    {
+        WorkerPool pool("archive-", static_cast<unsigned>(workers.size()),
+                        [&](std::stop_token, unsigned worker) {
+                            if (worker == 0) workers[0]->enter_root();
+                            workers[worker]->run();
+                        });
+        if (pool.size() == 0) return Error(ErrorKind::io, "no thread could be started");
+        pool.join();
+    }
+    if (stop.stop_requested()) return cancelled();
+    if (auto error = walk.queue.error()) return std::move(*error);
+
+    ArchiveOutcome outcome;
+    outcome.tree = *walk.queue.root();
+    for (const auto& worker : workers) {
+        add_counts(outcome.counts, worker->counts());
+        outcome.bytes_before += worker->bytes_before();
+    }
+    outcome.counts.total_files =
+        outcome.counts.files_new + outcome.counts.files_changed + outcome.counts.files_unmodified;
+    return outcome;
+}
+
+}  // namespace backup

@@ -1,0 +1,64 @@
+// The walk: from source tree to stored trees and chunks. What run_backup() does between taking the
+// lock and committing; apart from it so that tests can run it on any sink and source.
+// Blocking; runs its own threads and joins them before it returns.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/result.h"
+#include "daemon/archive/backup.h"
+#include "daemon/archive/targets.h"
+#include "daemon/policy/matcher.h"
+#include "daemon/repository/blob_sink.h"
+#include "daemon/repository/blob_source.h"
+#include "daemon/repository/zone.h"
+#include "daemon/runtime/fs.h"
+
+namespace backup {
+
+// Which object a directory is, whatever it is called.
+struct FileIdentity {
+    std::uint64_t device = 0, inode = 0;
+    bool operator==(const FileIdentity&) const = default;
+};
+
+struct ArchiveInput {
+    Fs& fs;
+    BlobSink& sink;
+    BlobSource& source;  // trees of the parent revision
+    const Clock& clock;
+    Progress& progress;
+    ExceptionLog& exceptions;
+
+    const TargetNode& targets;
+    const ExcludeRules& exclude;
+    const Matcher& matcher;
+    const LookAt* look_at = nullptr;
+    std::vector<FileIdentity> never_enter;
+    std::optional<BlobId> parent_tree;
+    bool full = false;
+
+    std::uint64_t polynomial = 0;
+    GoRules rules = GoRules::go122;
+    std::shared_ptr<const Zone> zone;
+    unsigned threads = 0;  // 0: chosen from the machine
+};
+
+struct ArchiveOutcome {
+    BlobId tree;
+    // The part of the counts that the walk knows; blobs and stored bytes are the session's.
+    BackupCounts counts;
+    // What was looked at replaced this many bytes of files of the parent revision.
+    std::uint64_t bytes_before = 0;
+};
+
+// The error is one of the sink (nothing can be stored), `cancelled`, or `io` when the process
+// itself ran out of descriptors or memory; what concerns single objects goes to the exceptions.
+Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token stop);
+
+}  // namespace backup

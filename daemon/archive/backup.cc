@@ -1,0 +1,216 @@
+#include "daemon/archive/backup.h"
+
+#include <cerrno>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+
+#include "backupd_config.h"
+#include "common/log.h"
+#include "daemon/archive/archiver.h"
+#include "daemon/repository/identity.h"
+
+namespace backup {
+
+namespace {
+
+const SystemClock kSystemClock;
+
+// The paths that are there. Missing ones are exceptions; when none is left there is nothing to do.
+Result<std::vector<Path>> existing_paths(Fs& fs, const BackupSet& set, ExceptionLog& exceptions) {
+    if (set.paths.empty())
+        return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
+                     "set " + set.id + " has no paths");
+    std::vector<Path> found;
+    std::vector<Exception> missing;
+    for (const Path& path : set.paths) {
+        struct statx status;
+        int error = fs.status(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status);
+        if (error == 0)
+            found.push_back(path);
+        else
+            missing.push_back(
+                {path.text(),
+                 Error::from_errno(-error, "stat").with_code(ErrorCode::no_such_path)});
+    }
+    if (found.empty()) {
+        const Exception& first = missing.front();
+        bool gone = first.error.kind() == ErrorKind::not_found;
+        return Error(gone ? ErrorKind::not_found : first.error.kind(), ErrorCode::no_such_path,
+                     "none of the paths of set " + set.id + " can be read; " +
+                         printable(first.path) + ": " + first.error.message());
+    }
+    for (Exception& one : missing) exceptions.add(std::move(one.path), std::move(one.error));
+    return found;
+}
+
+std::vector<FileIdentity> identities(Fs& fs, const std::vector<Path>& paths) {
+    std::vector<FileIdentity> found;
+    for (const Path& path : paths) {
+        struct statx status;
+        if (fs.status(AT_FDCWD, path.c_str(), 0, status) == 0)
+            found.push_back({makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino});
+    }
+    return found;
+}
+
+GoRules chosen_rules(const BackupRequest& request) {
+    if (request.tree_rules == "go119") return GoRules::go119;
+    if (request.tree_rules == "go122" || !request.parent) return GoRules::go122;
+    return go_rules_for(request.parent->snapshot.program_version);
+}
+
+// Names the rules where they are not the current ones, so that the next run follows them.
+std::string own_version(GoRules rules) {
+    std::string version = "backupd " BACKUPD_VERSION;
+    switch (rules) {
+        case GoRules::go119:
+            return version + " (go119)";
+        case GoRules::go122:
+            return version;
+    }
+    return version;
+}
+
+Snapshot describe(const BackupRequest& request, GoRules rules, Timestamp begin,
+                  std::uint64_t exceptions) {
+    Identity self = own_identity();
+    const BackupSet& set = *request.set;
+    Snapshot snapshot;
+    snapshot.time = begin;
+    if (request.parent) snapshot.parent = request.parent->id;
+    for (const Path& path : set.paths) snapshot.paths.push_back(path.text());
+    snapshot.hostname = !request.hostname.empty() ? request.hostname
+                        : !set.hostname.empty()   ? set.hostname
+                                                  : self.hostname;
+    snapshot.username = self.username;
+    snapshot.uid = self.uid;
+    snapshot.gid = self.gid;
+    snapshot.excludes = set.exclude.patterns;
+    RevisionTags tags;
+    tags.set = set.id;
+    tags.number = request.number;
+    tags.trigger = request.trigger;
+    tags.mode = request.full || !request.parent ? "full" : "incremental";
+    tags.exceptions = exceptions;
+    snapshot.tags = make_tags(tags);
+    snapshot.program_version = own_version(rules);
+    return snapshot;
+}
+
+// What was not looked at is in the revision as well: the parent's totals, corrected by what
+// changed.
+void add_untouched(BackupCounts& counts, const BackupRequest& request, std::uint64_t bytes_before) {
+    if (request.look_at == nullptr || request.full || !request.parent ||
+        !request.parent->snapshot.summary)
+        return;
+    const SnapshotSummary& before = *request.parent->snapshot.summary;
+    std::uint64_t seen_before =
+        counts.files_changed + counts.files_unmodified + counts.files_removed;
+    if (before.total_files_processed < seen_before || before.total_bytes_processed < bytes_before)
+        return;  // the parent's summary cannot be right
+    std::uint64_t untouched = before.total_files_processed - seen_before;
+    counts.files_unmodified += untouched;
+    counts.total_files += untouched;
+    counts.total_bytes += before.total_bytes_processed - bytes_before;
+}
+
+SnapshotSummary summarise(const BackupCounts& counts, Timestamp begin, Timestamp end) {
+    SnapshotSummary summary;
+    summary.backup_start = begin;
+    summary.backup_end = end;
+    summary.files_new = counts.files_new;
+    summary.files_changed = counts.files_changed;
+    summary.files_unmodified = counts.files_unmodified;
+    summary.dirs_new = counts.dirs_new;
+    summary.dirs_changed = counts.dirs_changed;
+    summary.dirs_unmodified = counts.dirs_unmodified;
+    summary.data_blobs = counts.data_blobs_new;
+    summary.tree_blobs = counts.tree_blobs_new;
+    summary.data_added = counts.bytes_added;
+    summary.data_added_packed = counts.bytes_stored;
+    summary.total_files_processed = counts.total_files;
+    summary.total_bytes_processed = counts.total_bytes;
+    return summary;
+}
+
+void add_session(BackupCounts& counts, const WriteSession::Counters& session) {
+    counts.data_blobs_new = session.data_blobs_new;
+    counts.tree_blobs_new = session.tree_blobs_new;
+    counts.blobs_new = session.data_blobs_new + session.tree_blobs_new;
+    counts.bytes_added = session.bytes_added;
+    counts.bytes_stored = session.bytes_stored;
+}
+
+void expect(Progress& progress, const BackupRequest& request) {
+    if (!request.parent || !request.parent->snapshot.summary) return;
+    const SnapshotSummary& before = *request.parent->snapshot.summary;
+    progress.bytes_total = before.total_bytes_processed;
+    progress.items_total = before.total_files_processed + before.dirs_new + before.dirs_changed +
+                           before.dirs_unmodified;
+}
+
+}  // namespace
+
+Result<BackupResult> run_backup(const BackupRequest& request, Repository& repository,
+                                Progress& progress, ExceptionLog& exceptions,
+                                std::stop_token stop) {
+    const Clock& clock = request.clock != nullptr ? *request.clock : kSystemClock;
+    Fs& fs = request.fs != nullptr ? *request.fs : RealFs::instance();
+    const BackupSet& set = *request.set;
+    Timestamp begin = clock.now();
+
+    // Everything that can be refused is refused before the repository is touched.
+    Matcher matcher = TRY(Matcher::compile(set.exclude.patterns));
+    std::vector<Path> paths = TRY(existing_paths(fs, set, exceptions));
+    auto targets = build_targets(paths);
+    GoRules rules = chosen_rules(request);
+
+    progress.phase = Phase::locking;
+    std::unique_ptr<WriteSession> session = TRY(repository.start_write(request.write, stop));
+
+    progress.phase = Phase::reading;
+    expect(progress, request);
+    ArchiveInput input{.fs = fs,
+                       .sink = *session,
+                       .source = repository.blobs(),
+                       .clock = clock,
+                       .progress = progress,
+                       .exceptions = exceptions,
+                       .targets = *targets,
+                       .exclude = set.exclude,
+                       .matcher = matcher,
+                       .look_at = request.full ? nullptr : request.look_at,
+                       .never_enter = identities(fs, request.never_enter),
+                       .full = request.full,
+                       .polynomial = repository.config().chunker_polynomial,
+                       .rules = rules,
+                       .zone = Zone::local(),
+                       .threads = request.threads};
+    if (request.parent) input.parent_tree = request.parent->snapshot.tree;
+    auto walked = archive_tree(input, stop);
+    if (!walked.ok()) {
+        Error error = std::move(walked).error();
+        if (error.kind() != ErrorKind::cancelled) return error;
+        // What is stored already will be found by the next run.
+        if (auto kept = session->checkpoint(); !kept.ok())
+            log_warning("the work of a cancelled backup is lost: " + kept.error().message());
+        return error;
+    }
+
+    progress.phase = Phase::committing;
+    BackupResult result;
+    result.tree = walked->tree;
+    result.counts = walked->counts;
+    add_untouched(result.counts, request, walked->bytes_before);
+    add_session(result.counts, session->counters());
+    result.snapshot = describe(request, rules, begin, exceptions.count());
+    result.snapshot.tree = walked->tree;
+    result.snapshot.summary = summarise(result.counts, begin, clock.now());
+    result.revision = TRY(session->commit(result.snapshot));
+    progress.phase = Phase::finishing;
+    return result;
+}
+
+}  // namespace backup

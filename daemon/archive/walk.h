@@ -1,0 +1,154 @@
+// Walk is one walk over the source with its workers: shared state in Walk, what belongs to one
+// thread in WalkWorker. See directory.h for how a tree comes together and walk_queue.h for the
+// order of work.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "daemon/archive/account_names.h"
+#include "daemon/archive/archiver.h"
+#include "daemon/archive/directory.h"
+#include "daemon/archive/directory_fds.h"
+#include "daemon/archive/large_file.h"
+#include "daemon/archive/listing.h"
+#include "daemon/archive/source_reader.h"
+#include "daemon/archive/walk_queue.h"
+#include "daemon/archive/xattr_reader.h"
+#include "daemon/repository/tree_encoder.h"
+#include "daemon/repository/tree_scanner.h"
+
+namespace backup {
+
+// Shared by the workers; every member is thread-safe or constant.
+struct Walk {
+    Walk(const ArchiveInput& archive_input, std::stop_token stop_token, std::size_t most_buffers,
+         std::size_t most_open_directories)
+        : input(archive_input),
+          stop(std::move(stop_token)),
+          queue(most_buffers),
+          fds(archive_input.fs, most_open_directories),
+          source(archive_input.fs, archive_input.clock, stop) {}
+
+    const ArchiveInput& input;
+    const std::stop_token stop;
+    WalkQueue queue;
+    DirectoryFds fds;
+    AccountNames names;
+    SourceReader source;
+};
+
+class WalkWorker {
+  public:
+    explicit WalkWorker(Walk& walk);
+
+    // Until the walk has ended.
+    void run();
+    // The first directory of a walk.
+    void enter_root();
+
+    const BackupCounts& counts() const { return counts_; }
+    std::uint64_t bytes_before() const { return bytes_before_; }
+
+  private:
+    // One name that is being looked at.
+    struct Entry {
+        Directory& directory;
+        Fragment& fragment;
+        std::string_view name;
+        Place place;
+        const TargetNode* target = nullptr;  // not nullptr: explicit, no exclude rule applies
+        const RawNode* before = nullptr;
+        std::string_view path;  // absolute, of explicit entries only
+
+        bool follows_links() const { return target != nullptr && !target->children.empty(); }
+    };
+    enum class Saved { done, type_changed };
+
+    // walk_directory.cc: from a name to batches, and from fragments to a tree.
+    void enter_child(Directory& parent, Fragment& fragment, ChildDirectory& child);
+    void enter(Directory& directory);
+    int open(Directory& directory, UniqueFd& fd);
+    void load_before(Directory& directory, Bytes& json);
+    // What to look at, in names_ (sorted, until the next directory). -errno on failure.
+    int collect_names(Directory& directory, int fd, bool has_before, bool& keep_unlisted);
+    bool is_cache(int fd);
+    void add_explicit_names(const Directory& directory);
+    void split(Directory& directory, Bytes before_json);
+    void save_batch(Directory& directory, std::size_t batch);
+    void close_fragment(Directory& directory, Fragment& fragment);
+    void leave_out(Directory& directory, int error, const char* action);
+    void finish(Directory& directory);
+    void complete(Directory* directory, std::optional<BlobId> tree);
+    bool join_fragments(Directory& directory, BlobId& tree);
+    void note_progress();
+
+    // walk_entry.cc: from a name to its node.
+    void save_names(Directory& directory, Fragment& fragment, int fd,
+                    std::span<const ListedName> names, ByteView before_json, bool keep_unlisted);
+    void save_name(Directory& directory, Fragment& fragment, int fd, const ListedName& listed,
+                   const RawNode* before);
+    void save_entry(Entry& entry, std::uint8_t listed_type);
+    Saved save_file(Entry& entry, const struct statx* listed);
+    void save_directory(Entry& entry, const struct statx& status);
+    Saved save_other(Entry& entry, const struct statx& status);
+    bool keep_unchanged_file(Entry& entry, const struct statx& status);
+    bool keep_unlisted_node(Directory& directory, Fragment& fragment, const RawNode& node);
+    void count_gone(const RawNode& node);
+    void count_replaced(const Entry& entry, NodeType now);
+    bool is_excluded(const Entry& entry, bool is_directory);
+    bool is_left_out(const Entry& entry, const struct statx& status) const;
+    NodeFields fields(std::string_view name, const struct statx& status);
+    bool add_node(Entry& entry, const NodeFields& node);
+    void note_file(const RawNode* before, bool same, std::uint64_t size);
+    std::string_view xattrs_of(Entry& entry, const struct statx& status, int fd);
+    void note_xattr_failures(const Entry& entry);
+    static Error xattr_error(const XattrReader::Failure& failure);
+
+    // walk_large.cc: large files and their chunks.
+    void wait_for_large(Entry& entry);
+    void read_large(LargeFile& file);
+    std::shared_ptr<ReadPass> read_large_at(LargeFile& file, Place place);
+    std::shared_ptr<ReadPass> read_once(LargeFile& file, int fd, const struct statx& status);
+    void store_chunk(ChunkTask& task);
+    void release(const std::shared_ptr<ReadPass>& pass);
+    void complete_large(ReadPass& pass);
+    void end_large(LargeFile& file);
+    void except_large(const LargeFile& file, Error error);
+    ChunkBuffer* wait_for_buffer();
+
+    void except(const Entry& entry, int error, const char* action);
+    void except(std::string path, Error error);
+    // False: it was fatal, and the walk has ended.
+    bool save_blob(BlobType type, ByteView plaintext, BlobId& id);
+    bool ended() const { return walk_.queue.ended(); }
+    const std::string& directory_path(const Directory& directory);
+    const std::string& path_of_entry(const Entry& entry);  // until the next call
+
+    Walk& walk_;
+    const ArchiveInput& input_;
+    Fs& fs_;
+    TreeEncoder encoder_;
+    XattrReader xattrs_;
+    LargeFileReader large_reader_;
+    Listing listing_;
+    Bytes small_;  // content of one small file and a byte more
+    Bytes batch_json_;
+    std::string xattr_json_, explicit_path_, entry_path_;
+    std::vector<ListedName> names_;
+    std::vector<std::string> named_;
+    std::uint64_t path_owner_ = 0;  // Directory::number
+    std::string path_;              // of path_owner_
+
+    BackupCounts counts_;
+    std::uint64_t bytes_before_ = 0;
+    std::uint64_t items_noted_ = 0, bytes_noted_ = 0;
+};
+
+// Small files are read whole; a file longer than the shortest chunk may have to be cut.
+inline constexpr std::size_t kSmallFile = kMinChunk;
+
+}  // namespace backup

@@ -1,0 +1,437 @@
+// From a name to batches, and from fragments to a tree.
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+
+#include "common/log.h"
+#include "daemon/archive/walk.h"
+
+namespace backup {
+
+namespace {
+
+constexpr std::string_view kHeader = "{\"nodes\":[";
+constexpr std::string_view kCacheTag = "CACHEDIR.TAG";
+// https://bford.info/cachedir/: the first 43 bytes of the tag.
+constexpr std::string_view kCacheSignature = "Signature: 8a477f597d28d172789f06886806bc55";
+
+// Directories with more names than this are looked at by several workers at once.
+constexpr std::size_t kBatchNames = 512;
+
+std::atomic<std::uint64_t> last_directory_number{0};
+
+bool by_name(const ListedName& a, const ListedName& b) {
+    return a.name() < b.name();
+}
+bool same_name(const ListedName& a, const ListedName& b) {
+    return a.name() == b.name();
+}
+
+ListedName listed_name(std::string_view with_nul) {
+    return {with_nul.data(), static_cast<std::uint16_t>(with_nul.size()), DT_UNKNOWN};
+}
+
+void write_hex(const BlobId& id, std::uint8_t* out) {
+    static constexpr char kDigits[] = "0123456789abcdef";
+    for (std::uint8_t byte : id.bytes) {
+        *out++ = static_cast<std::uint8_t>(kDigits[byte >> 4]);
+        *out++ = static_cast<std::uint8_t>(kDigits[byte & 15]);
+    }
+}
+
+}  // namespace
+
+WalkWorker::WalkWorker(Walk& walk)
+    : walk_(walk),
+      input_(walk.input),
+      fs_(walk.input.fs),
+      encoder_(walk.input.rules, walk.input.zone),
+      xattrs_(walk.input.fs),
+      large_reader_(walk.input.fs, walk.input.polynomial),
+      small_(kSmallFile + 1) {}
+
+void WalkWorker::run() {
+    using Kind = WalkQueue::Task::Kind;
+    for (;;) {
+        WalkQueue::Task task = walk_.queue.take();
+        switch (task.kind) {
+            case Kind::end:
+                return;
+            case Kind::chunk:
+                store_chunk(task.chunk);
+                break;
+            case Kind::large_file:
+                read_large(*task.large_file);
+                walk_.queue.reader_done();
+                break;
+            case Kind::batch:
+                save_batch(*task.directory, task.batch);
+                break;
+            case Kind::child:
+                enter_child(*task.directory, *task.fragment, *task.child);
+                break;
+        }
+    }
+}
+
+void WalkWorker::enter_root() {
+    auto* root = new Directory;
+    root->number = ++last_directory_number;
+    root->path = "/";
+    root->target = &input_.targets;
+    root->lists = input_.targets.is_target;
+    root->before = input_.parent_tree;
+    walk_.queue.enlist(*root);
+    if (root->lists && input_.exclude.other_filesystems) {
+        struct statx status;
+        if (fs_.status(AT_FDCWD, "/", 0, status) == 0)
+            root->device_allowed = makedev(status.stx_dev_major, status.stx_dev_minor);
+    }
+    enter(*root);
+}
+
+void WalkWorker::enter_child(Directory& parent, Fragment& fragment, ChildDirectory& child) {
+    auto* directory = new Directory;
+    directory->number = ++last_directory_number;
+    directory->parent = &parent;
+    directory->slot_fragment = &fragment;
+    directory->slot = &child;
+    directory->name = child.name;
+    directory->identity = child.identity;
+    directory->device_allowed = child.device_allowed;
+    directory->before = child.before;
+    if (child.explicit_target != nullptr) {
+        directory->path = parent.path;
+        append_path(directory->path, child.name);
+        directory->target = child.explicit_target;
+        directory->lists = child.explicit_target->is_target;
+    }
+    walk_.queue.enlist(*directory);
+    enter(*directory);
+}
+
+int WalkWorker::open(Directory& directory, UniqueFd& fd) {
+    if (!directory.path.empty()) {
+        bool above_others = directory.target != nullptr && !directory.target->children.empty();
+        int flags = above_others ? SourceReader::kDirectoryOrLink : SourceReader::kDirectory;
+        return walk_.source.open({AT_FDCWD, directory.path.c_str()}, flags, fd);
+    }
+    int parent = walk_.fds.pin(*directory.parent);
+    if (parent < 0) return parent;
+    int error = walk_.source.open({parent, directory.name.c_str()}, SourceReader::kDirectory, fd);
+    walk_.fds.unpin(*directory.parent);
+    if (error < 0) return error;
+    struct statx now;
+    if (error = fs_.status(fd.get(), "", AT_EMPTY_PATH, now); error < 0) return error;
+    FileIdentity identity{makedev(now.stx_dev_major, now.stx_dev_minor), now.stx_ino};
+    return identity == directory.identity ? 0 : -ESTALE;
+}
+
+void WalkWorker::enter(Directory& directory) {
+    UniqueFd fd;
+    int error = directory.lists ? open(directory, fd) : 0;
+    if (directory.parent != nullptr) walk_.fds.need(*directory.parent, -1);
+    if (error < 0) return leave_out(directory, -error, "open");
+
+    Bytes before_json;
+    load_before(directory, before_json);
+    bool keep_unlisted = false;
+    error = collect_names(directory, fd.get(), !before_json.empty(), keep_unlisted);
+    if (error < 0) return leave_out(directory, -error, "list");
+
+    directory.before_size = before_json.size();
+    bool is_split = !keep_unlisted && names_.size() > 2 * kBatchNames;
+    std::size_t batches = is_split ? (names_.size() + kBatchNames - 1) / kBatchNames : 1;
+    directory.fragments.resize(batches);
+    append(directory.fragments[0].out, as_bytes(kHeader));
+    directory.pending = batches;
+    directory.fd_needed = batches;
+    int pinned = fd.get();
+    if (fd) walk_.fds.adopt(directory, std::move(fd));
+    if (is_split) return split(directory, std::move(before_json));
+    save_names(directory, directory.fragments[0], pinned, names_, before_json, keep_unlisted);
+    before_json = Bytes();
+    close_fragment(directory, directory.fragments[0]);
+}
+
+void WalkWorker::load_before(Directory& directory, Bytes& json) {
+    if (!directory.before) return;
+    auto loaded = input_.source.load({BlobType::tree, *directory.before});
+    if (loaded.ok()) {
+        json = std::move(*loaded);
+        return;
+    }
+    // Without it everything below is read again: slower, and it heals what is damaged.
+    log_warning("a directory of the parent revision is read anew: " + loaded.error().message());
+    directory.before.reset();
+}
+
+bool WalkWorker::is_cache(int fd) {
+    UniqueFd tag;
+    struct statx status;
+    if (walk_.source.open({fd, kCacheTag.data()}, SourceReader::kFile, tag) < 0) return false;
+    if (fs_.status(tag.get(), "", AT_EMPTY_PATH, status) < 0 || !S_ISREG(status.stx_mode))
+        return false;
+    ssize_t got = fs_.read(tag.get(), MutableByteView(small_).first(kCacheSignature.size()));
+    return got == static_cast<ssize_t>(kCacheSignature.size()) &&
+           as_text(ByteView(small_).first(kCacheSignature.size())) == kCacheSignature;
+}
+
+int WalkWorker::collect_names(Directory& directory, int fd, bool has_before, bool& keep_unlisted) {
+    names_.clear();
+    if (directory.lists) {
+        auto what = LookAt::Directory::all;
+        if (input_.look_at != nullptr && has_before && !input_.full)
+            what = input_.look_at->directory(directory_path(directory));
+        bool may_be_cache = input_.exclude.cachedir_tag;
+        if (what == LookAt::Directory::all) {
+            if (int error = listing_.read(fs_, fd); error < 0) return error;
+            ++counts_.dirs_read;
+            auto names = listing_.names();
+            names_.assign(names.begin(), names.end());
+            may_be_cache = may_be_cache && std::binary_search(names_.begin(), names_.end(),
+                                                              listed_name(kCacheTag), by_name);
+        } else {
+            keep_unlisted = true;
+            named_.clear();
+            if (what == LookAt::Directory::entries)
+                named_ = input_.look_at->entries(directory_path(directory));
+            for (const std::string& name : named_) names_.push_back(listed_name(name));
+            std::sort(names_.begin(), names_.end(), by_name);
+            names_.erase(std::unique(names_.begin(), names_.end(), same_name), names_.end());
+        }
+        if (may_be_cache && is_cache(fd)) {
+            names_ = {listed_name(kCacheTag)};
+            keep_unlisted = false;
+        }
+    }
+    if (directory.target != nullptr) add_explicit_names(directory);
+    return 0;
+}
+
+void WalkWorker::add_explicit_names(const Directory& directory) {
+    for (const auto& [name, node] : directory.target->children) {
+        auto at = std::lower_bound(names_.begin(), names_.end(), listed_name(name), by_name);
+        if (at == names_.end() || at->name() != name) names_.insert(at, listed_name(name));
+    }
+}
+
+// Cuts names and the parent's nodes at the same places. The nodes of a batch are found by their
+// bytes, so that each worker scans its part by itself.
+void WalkWorker::split(Directory& directory, Bytes before_json) {
+    directory.names = std::move(names_);
+    names_ = {};
+    directory.listing = std::move(listing_);
+    listing_ = {};
+    directory.before_json = std::move(before_json);
+    std::vector<Directory::Batch>& batches = directory.batches;
+    batches.resize(directory.fragments.size());
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+        batches[i].first_name = i * kBatchNames;
+        batches[i].end_name = std::min((i + 1) * kBatchNames, directory.names.size());
+    }
+    if (!directory.before_json.empty()) {
+        TreeScanner scanner(directory.before_json);
+        std::size_t batch = 0;
+        const char* base = as_text(directory.before_json).data();
+        for (;;) {
+            auto next = scanner.next();
+            if (!next.ok() || *next == nullptr) {
+                if (!next.ok()) directory.fragments[0].same = false;
+                break;
+            }
+            const RawNode& node = **next;
+            while (batch + 1 < batches.size() &&
+                   node.name >= directory.names[batches[batch + 1].first_name].name())
+                ++batch;
+            auto begin = static_cast<std::size_t>(node.bytes.data() - base);
+            if (batches[batch].before_end == 0) batches[batch].before_begin = begin;
+            batches[batch].before_end = begin + node.bytes.size();
+        }
+    }
+    directory.batches_left = batches.size();
+    walk_.fds.unpin(directory);
+    walk_.queue.add_batches(directory);
+}
+
+void WalkWorker::save_batch(Directory& directory, std::size_t batch) {
+    Fragment& fragment = directory.fragments[batch];
+    const Directory::Batch& range = directory.batches[batch];
+    int fd = walk_.fds.pin(directory);
+    if (fd < 0) {
+        fragment.same = false;
+        except(directory_path(directory), Error::from_errno(-fd, "open again"));
+    } else {
+        batch_json_.clear();
+        if (range.before_end > 0) {
+            append(batch_json_, as_bytes(kHeader));
+            append(batch_json_,
+                   ByteView(directory.before_json)
+                       .subspan(range.before_begin, range.before_end - range.before_begin));
+            append(batch_json_, as_bytes("]}\n"));
+        }
+        std::span<const ListedName> names(directory.names);
+        save_names(directory, fragment, fd,
+                   names.subspan(range.first_name, range.end_name - range.first_name), batch_json_,
+                   false);
+    }
+    if (--directory.batches_left == 0) {
+        directory.names = {};
+        directory.listing = {};
+        directory.before_json = Bytes();
+    }
+    if (fd < 0) {
+        walk_.fds.need(directory, -1);
+        if (directory.pending.fetch_sub(1) == 1) finish(directory);
+        return;
+    }
+    close_fragment(directory, fragment);
+}
+
+// Ends a batch: what it has found is given to all workers.
+void WalkWorker::close_fragment(Directory& directory, Fragment& fragment) {
+    note_progress();
+    std::size_t found = fragment.children.size() + fragment.large.size();
+    for (LargeFile& file : fragment.large) {
+        file.directory = &directory;
+        file.fragment = &fragment;
+    }
+    directory.pending += found;
+    if (directory.lists) walk_.fds.unpin(directory);
+    walk_.fds.need(directory, static_cast<std::ptrdiff_t>(found) - 1);
+    if (found > 0) walk_.queue.add_found(directory, fragment);
+    if (directory.pending.fetch_sub(1) == 1) finish(directory);
+}
+
+void WalkWorker::leave_out(Directory& directory, int error, const char* action) {
+    bool vanished = error == ENOENT && directory.path.empty();
+    bool replaced = error == ENOTDIR || error == ELOOP || error == ESTALE;
+    bool exhausted = error == EMFILE || error == ENFILE || error == ENOMEM;
+    if (exhausted || directory.parent == nullptr) {
+        std::string what = std::string(action) + " " + printable(directory_path(directory));
+        return walk_.queue.fail(Error::from_errno(error, what));
+    }
+    if (replaced)
+        except(directory_path(directory), Error(ErrorKind::transient, "replaced while being read"));
+    else if (!vanished)
+        except(directory_path(directory), Error::from_errno(error, action));
+    complete(&directory, std::nullopt);
+}
+
+void WalkWorker::finish(Directory& directory) {
+    if (ended() || walk_.stop.stop_requested()) return;
+    BlobId tree;
+    if (join_fragments(directory, tree)) complete(&directory, tree);
+}
+
+bool WalkWorker::join_fragments(Directory& directory, BlobId& tree) {
+    std::size_t size = 0;
+    bool same = directory.before.has_value(), whole = true;
+    for (const Fragment& fragment : directory.fragments) {
+        size += fragment.out.size();
+        same = same && fragment.same;
+        whole = whole && fragment.large.empty();
+        for (const ChildDirectory& child : fragment.children) {
+            same = same && child.tree_same;
+            whole = whole && !child.left_out;
+        }
+        for (const LargeFile& file : fragment.large) {
+            size += file.node.size();
+            std::string_view node = as_text(file.node);
+            same = same && !node.empty() && node.substr(0, node.size() - 1) == file.before;
+        }
+    }
+    // Every node is as it was, and there was nothing else: the same bytes, without hashing them.
+    std::size_t end = size == kHeader.size() ? 3 : 2;
+    if (same && size + end == directory.before_size) {
+        tree = *directory.before;
+        return true;
+    }
+    Bytes joined;
+    Bytes* out = &directory.fragments[0].out;
+    if (directory.fragments.size() > 1 || !whole) {
+        joined.reserve(size + 3);
+        for (Fragment& fragment : directory.fragments) {
+            // Children and large files are in name order each, and so by their places here.
+            std::size_t at = 0;
+            auto child = fragment.children.begin();
+            auto copy_until = [&](std::size_t end_at) {
+                for (; child != fragment.children.end() && child->begin < end_at; ++child) {
+                    if (!child->left_out) continue;
+                    append(joined, ByteView(fragment.out).subspan(at, child->begin - at));
+                    at = child->end;
+                }
+                append(joined, ByteView(fragment.out).subspan(at, end_at - at));
+                at = end_at;
+            };
+            for (const LargeFile& file : fragment.large) {
+                copy_until(file.at);
+                append(joined, file.node);
+            }
+            copy_until(fragment.out.size());
+            fragment.out = Bytes();
+        }
+        out = &joined;
+    }
+    if (out->back() == ',') out->pop_back();
+    append(*out, as_bytes("]}\n"));
+    return save_blob(BlobType::tree, *out, tree);
+}
+
+// Tells the parent, and its parent where this was the last thing it waited for.
+void WalkWorker::complete(Directory* directory, std::optional<BlobId> tree) {
+    for (;;) {
+        Directory* parent = directory->parent;
+        if (parent == nullptr) return walk_.queue.finish(*tree);
+        ChildDirectory& slot = *directory->slot;
+        if (tree) {
+            write_hex(*tree, directory->slot_fragment->out.data() + slot.id_at);
+            slot.tree_same = slot.before && *slot.before == *tree;
+            bool same = slot.node_same && slot.tree_same;
+            ++(!slot.before ? counts_.dirs_new
+               : same       ? counts_.dirs_unmodified
+                            : counts_.dirs_changed);
+        } else {
+            slot.left_out = true;
+        }
+        walk_.queue.delist(*directory);
+        delete directory;
+        if (parent->pending.fetch_sub(1) != 1) return;
+        if (ended() || walk_.stop.stop_requested()) return;
+        BlobId joined;
+        if (!join_fragments(*parent, joined)) return;
+        directory = parent;
+        tree = joined;
+    }
+}
+
+const std::string& WalkWorker::directory_path(const Directory& directory) {
+    if (path_owner_ != directory.number) {
+        path_ = path_of(directory);
+        path_owner_ = directory.number;
+    }
+    return path_;
+}
+
+void WalkWorker::note_progress() {
+    input_.progress.items_done.fetch_add(items_noted_, std::memory_order_relaxed);
+    input_.progress.bytes_done.fetch_add(bytes_noted_, std::memory_order_relaxed);
+    items_noted_ = bytes_noted_ = 0;
+}
+
+bool WalkWorker::save_blob(BlobType type, ByteView plaintext, BlobId& id) {
+    auto saved = input_.sink.save(type, plaintext);
+    if (!saved.ok()) {
+        walk_.queue.fail(std::move(saved).error());
+        return false;
+    }
+    id = saved->id;
+    return true;
+}
+
+}  // namespace backup

@@ -1,0 +1,454 @@
+// From a name to its node.
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <climits>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+
+#include "daemon/archive/walk.h"
+
+namespace backup {
+
+namespace {
+
+const BlobId kNoId{};
+
+FileIdentity identity_of(const struct statx& status) {
+    return {makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino};
+}
+
+bool same_time(const FileTime& a, const statx_timestamp& b) {
+    return a.seconds == b.tv_sec && a.nanoseconds == b.tv_nsec;
+}
+
+// Everything that a change of attributes would alter: then those of the parent still hold.
+bool same_change(const RawNode& before, const struct statx& status) {
+    return before.inode == status.stx_ino && same_time(before.ctime(), status.stx_ctime);
+}
+
+void add_raw(Bytes& out, std::string_view node) {
+    append(out, as_bytes(node));
+    out.push_back(',');
+}
+
+bool has_same_bytes(const RawNode* before, ByteView node) {
+    return before != nullptr && before->bytes == as_text(node);
+}
+
+}  // namespace
+
+void WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
+                            std::span<const ListedName> names, ByteView before_json,
+                            bool keep_unlisted) {
+    std::optional<TreeScanner> scanner;
+    const RawNode* before = nullptr;
+    auto next_before = [&] {
+        auto next = scanner->next();
+        // A tree that breaks off: the rest of the names counts as new.
+        before = next.ok() ? *next : nullptr;
+        if (!next.ok()) fragment.same = false;
+    };
+    if (!before_json.empty()) {
+        scanner.emplace(before_json);
+        next_before();
+    }
+    auto pass_over = [&] {
+        if (!keep_unlisted) {
+            fragment.same = false;
+            count_gone(*before);
+        } else if (!keep_unlisted_node(directory, fragment, *before)) {
+            std::string name(before->name);
+            save_name(directory, fragment, fd,
+                      {name.c_str(), static_cast<std::uint16_t>(name.size()), DT_UNKNOWN}, before);
+        }
+        next_before();
+    };
+    for (const ListedName& listed : names) {
+        if (ended() || walk_.stop.stop_requested()) return;
+        while (before != nullptr && before->name < listed.name()) pass_over();
+        bool known = before != nullptr && before->name == listed.name();
+        if (!known) fragment.same = false;
+        save_name(directory, fragment, fd, listed, known ? before : nullptr);
+        if (known) next_before();
+    }
+    while (before != nullptr && !ended()) pass_over();
+}
+
+void WalkWorker::save_name(Directory& directory, Fragment& fragment, int fd,
+                           const ListedName& listed, const RawNode* before) {
+    Entry entry{directory, fragment, listed.name(), {fd, listed.text}, nullptr, before, {}};
+    if (directory.target != nullptr) {
+        auto child = directory.target->children.find(std::string(listed.name()));
+        if (child != directory.target->children.end()) {
+            entry.target = child->second.get();
+            explicit_path_ = directory.path;
+            append_path(explicit_path_, listed.name());
+            entry.path = explicit_path_;
+            entry.place = {AT_FDCWD, explicit_path_.c_str()};
+        }
+    }
+    std::size_t nodes_before = fragment.out.size() + fragment.large.size();
+    save_entry(entry, listed.type);
+    bool has_node = fragment.out.size() + fragment.large.size() != nodes_before;
+    if (!has_node && before != nullptr) fragment.same = false;
+}
+
+void WalkWorker::save_entry(Entry& entry, std::uint8_t listed_type) {
+    bool asked_exclude = entry.target != nullptr || input_.matcher.empty();
+    if (!asked_exclude && listed_type != DT_UNKNOWN) {
+        if (is_excluded(entry, listed_type == DT_DIR)) return;
+        asked_exclude = true;
+    }
+    // What is new and a regular file is opened at once; its fstat tells the rest.
+    bool open_first = listed_type == DT_REG && entry.before == nullptr && entry.target == nullptr;
+    for (int attempt = 0; attempt < 3; ++attempt) {
+        if (open_first && attempt == 0) {
+            if (save_file(entry, nullptr) == Saved::done) return;
+            continue;
+        }
+        int flags = AT_NO_AUTOMOUNT | (entry.follows_links() ? 0 : AT_SYMLINK_NOFOLLOW);
+        struct statx status;
+        int error = fs_.status(entry.place.directory, entry.place.name, flags, status);
+        if (error < 0) {
+            // Gone since it was listed: it is as if it had gone a moment earlier.
+            if (error == -ENOENT && entry.target == nullptr) {
+                if (entry.before != nullptr) count_gone(*entry.before);
+                return;
+            }
+            return except(entry, -error, "stat");
+        }
+        bool is_directory = S_ISDIR(status.stx_mode);
+        if (!asked_exclude && is_excluded(entry, is_directory)) return;
+        if (is_left_out(entry, status)) return;
+        if (is_directory) return save_directory(entry, status);
+        Saved saved =
+            S_ISREG(status.stx_mode) ? save_file(entry, &status) : save_other(entry, status);
+        if (saved == Saved::done) return;
+    }
+    except(path_of_entry(entry),
+           Error(ErrorKind::transient, "keeps changing its type while being read"));
+}
+
+bool WalkWorker::is_excluded(const Entry& entry, bool is_directory) {
+    return input_.matcher.excludes(path_of_entry(entry), entry.name, is_directory);
+}
+
+bool WalkWorker::is_left_out(const Entry& entry, const struct statx& status) const {
+    if (entry.target != nullptr) return false;
+    if (input_.exclude.nodump && (status.stx_attributes_mask & STATX_ATTR_NODUMP) != 0 &&
+        (status.stx_attributes & STATX_ATTR_NODUMP) != 0)
+        return true;
+    bool foreign = entry.directory.device_allowed != 0 &&
+                   identity_of(status).device != entry.directory.device_allowed;
+    if (foreign && !S_ISDIR(status.stx_mode)) return true;  // a mount point stays, empty
+    return S_ISREG(status.stx_mode) && input_.exclude.larger_than != 0 &&
+           status.stx_size > input_.exclude.larger_than;
+}
+
+const std::string& WalkWorker::path_of_entry(const Entry& entry) {
+    entry_path_ = directory_path(entry.directory);
+    append_path(entry_path_, entry.name);
+    return entry_path_;
+}
+
+NodeFields WalkWorker::fields(std::string_view name, const struct statx& status) {
+    NodeFields node = fields_from(status, name);
+    node.user = walk_.names.user(status.stx_uid);
+    node.group = walk_.names.group(status.stx_gid);
+    return node;
+}
+
+// Appends the node with its comma; true if it is as the parent has it.
+bool WalkWorker::add_node(Entry& entry, const NodeFields& node) {
+    Bytes& out = entry.fragment.out;
+    std::size_t begin = out.size();
+    encoder_.append_node(node, out);
+    bool same = has_same_bytes(entry.before, ByteView(out).subspan(begin));
+    out.push_back(',');
+    if (!same) entry.fragment.same = false;
+    return same;
+}
+
+void WalkWorker::note_file(const RawNode* before, bool same, std::uint64_t size) {
+    bool was_file = before != nullptr && before->type == NodeType::file;
+    ++(!was_file ? counts_.files_new : same ? counts_.files_unmodified : counts_.files_changed);
+    if (was_file) bytes_before_ += before->size;
+    counts_.total_bytes += size;
+    ++items_noted_;
+}
+
+void WalkWorker::count_gone(const RawNode& node) {
+    if (node.type == NodeType::file) {
+        ++counts_.files_removed;
+        bytes_before_ += node.size;
+    }
+    if (node.type != NodeType::dir) return;
+    // Files below count one by one. The trees may be many, so no recursion; what cannot be read is
+    // not counted, which harms nothing but the count.
+    std::vector<BlobId> trees{node.subtree()};
+    while (!trees.empty() && !ended() && !walk_.stop.stop_requested()) {
+        BlobId id = trees.back();
+        trees.pop_back();
+        auto json = input_.source.load({BlobType::tree, id});
+        if (!json.ok()) continue;
+        TreeScanner scanner(*json);
+        for (;;) {
+            auto next = scanner.next();
+            if (!next.ok() || *next == nullptr) break;
+            if ((*next)->type == NodeType::dir) trees.push_back((*next)->subtree());
+            if ((*next)->type != NodeType::file) continue;
+            ++counts_.files_removed;
+            bytes_before_ += (*next)->size;
+        }
+    }
+}
+
+// Another kind of object has the name now.
+void WalkWorker::count_replaced(const Entry& entry, NodeType now) {
+    if (entry.before != nullptr && entry.before->type != now) count_gone(*entry.before);
+}
+
+// A node that nobody asks to look at again. False if the repository lacks what it refers to.
+bool WalkWorker::keep_unlisted_node(Directory& directory, Fragment& fragment, const RawNode& node) {
+    if (directory.target != nullptr &&
+        directory.target->children.count(std::string(node.name)) != 0)
+        return false;
+    if (node.head.empty()) return false;  // in an encoding that we would not write
+    for (std::size_t i = 0; i < node.content_count(); ++i)
+        if (!input_.sink.contains({BlobType::data, node.content_id(i)})) return false;
+    if (node.type == NodeType::dir && !input_.sink.contains({BlobType::tree, node.subtree()}))
+        return false;
+    add_raw(fragment.out, node.bytes);
+    return true;
+}
+
+bool WalkWorker::keep_unchanged_file(Entry& entry, const struct statx& status) {
+    const RawNode* before = entry.before;
+    if (before == nullptr || before->type != NodeType::file || input_.full) return false;
+    if (before->inode != status.stx_ino || before->size != status.stx_size || !before->has_content)
+        return false;
+    NodeFields node = fields(entry.name, status);
+    // The usual case needs no parsing: the same stat gives the same text.
+    bool same_head = encoder_.same_head(node, *before);
+    if (!same_head && !(same_time(before->mtime(), status.stx_mtime) &&
+                        same_time(before->ctime(), status.stx_ctime)))
+        return false;
+    if (input_.look_at != nullptr) {
+        if (input_.look_at->must_read(path_of_entry(entry))) return false;
+    }
+    for (std::size_t i = 0; i < before->content_count(); ++i)
+        if (!input_.sink.contains({BlobType::data, before->content_id(i)})) return false;
+    bool same = true;
+    if (same_head) {
+        add_raw(entry.fragment.out, before->bytes);
+    } else {
+        node.xattr_json = before->xattr_json;
+        node.content_json = before->content_json;
+        same = add_node(entry, node);
+    }
+    note_file(before, same, before->size);
+    bytes_noted_ += before->size;
+    return true;
+}
+
+WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed) {
+    if (listed != nullptr && keep_unchanged_file(entry, *listed)) return Saved::done;
+    UniqueFd fd;
+    struct statx status, after;
+    std::uint64_t size = 0;
+    bool stable = false;
+    for (int reading = 1; reading <= SourceReader::kMostReadings && !stable; ++reading) {
+        if (reading > 1) walk_.source.pause(reading);
+        if (ended() || walk_.stop.stop_requested()) return Saved::done;
+        int error = walk_.source.open(entry.place, SourceReader::kFile, fd);
+        if (error == -ELOOP || error == -ENXIO || error == -EISDIR) return Saved::type_changed;
+        if (error == -ENOENT && entry.target == nullptr) {
+            if (entry.before != nullptr) count_gone(*entry.before);
+            return Saved::done;
+        }
+        if (error == 0) error = fs_.status(fd.get(), "", AT_EMPTY_PATH, status);
+        if (error < 0) return except(entry, -error, "open"), Saved::done;
+        if (!S_ISREG(status.stx_mode)) return Saved::type_changed;
+        if (listed == nullptr && is_left_out(entry, status)) return Saved::done;
+        if (reading == 1) count_replaced(entry, NodeType::file);
+        if (status.stx_size > kSmallFile) return wait_for_large(entry), Saved::done;
+        if (error = walk_.source.settle(fd.get(), status); error < 0)
+            return except(entry, -error, "stat"), Saved::done;
+        // One byte more than there should be shows a file that grows. A read that comes back
+        // short has met the end.
+        size = 0;
+        std::size_t wanted = status.stx_size == 0 ? kSmallFile + 1 : status.stx_size + 1;
+        for (bool at_end = false; !at_end && size < wanted;) {
+            ssize_t got = fs_.read(fd.get(), MutableByteView(small_).subspan(size, wanted - size));
+            if (got < 0) return except(entry, static_cast<int>(-got), "read"), Saved::done;
+            size += static_cast<std::uint64_t>(got);
+            at_end = got == 0 || (size == status.stx_size && size > 0);
+        }
+        if (size > kSmallFile) return wait_for_large(entry), Saved::done;
+        if (error = fs_.status(fd.get(), "", AT_EMPTY_PATH, after); error < 0)
+            return except(entry, -error, "stat"), Saved::done;
+        // Files of /proc have no size and yet content.
+        bool whole = size == status.stx_size || status.stx_size == 0;
+        stable = whole && SourceReader::same_state(status, after);
+    }
+    BlobId id;
+    if (size > 0 && !save_blob(BlobType::data, ByteView(small_).first(size), id))
+        return Saved::done;
+    ++counts_.files_read;
+    counts_.bytes_read += size;
+    bytes_noted_ += size;
+    if (!stable)
+        except(path_of_entry(entry), Error(ErrorKind::transient, "changed while being read"));
+    NodeFields node = fields(entry.name, status);
+    node.size = size;
+    node.content = std::span(&id, size > 0 ? 1 : 0);
+    node.xattr_json = xattrs_of(entry, status, fd.get());
+    bool same = add_node(entry, node);
+    note_file(entry.before, same, size);
+    return Saved::done;
+}
+
+void WalkWorker::save_directory(Entry& entry, const struct statx& status) {
+    FileIdentity identity = identity_of(status);
+    bool never = std::find(input_.never_enter.begin(), input_.never_enter.end(), identity) !=
+                 input_.never_enter.end();
+    std::uint64_t allowed = entry.directory.device_allowed;
+    if (input_.exclude.other_filesystems && entry.target != nullptr)
+        allowed = entry.target->is_target ? identity.device : 0;
+    bool stays_empty = never || (allowed != 0 && identity.device != allowed);
+
+    const RawNode* before = entry.before;
+    bool was_directory = before != nullptr && before->type == NodeType::dir;
+    count_replaced(entry, NodeType::dir);
+    std::optional<BlobId> old_tree;
+    if (was_directory && !before->subtree_hex.empty()) old_tree = before->subtree();
+
+    bool untouched = false;
+    if (input_.look_at != nullptr && old_tree && !stays_empty && !entry.follows_links()) {
+        untouched =
+            input_.look_at->directory(path_of_entry(entry)) == LookAt::Directory::untouched &&
+            input_.sink.contains({BlobType::tree, *old_tree});
+    }
+    BlobId tree = kNoId;
+    if (untouched) tree = *old_tree;
+    if (stays_empty) {
+        static constexpr std::string_view kEmpty = "{\"nodes\":[]}\n";
+        if (!save_blob(BlobType::tree, as_bytes(kEmpty), tree)) return;
+    }
+
+    NodeFields node = fields(entry.name, status);
+    node.xattr_json = xattrs_of(entry, status, -1);
+    node.subtree = &tree;
+    Bytes& out = entry.fragment.out;
+    ChildDirectory child;
+    child.begin = out.size();
+    encoder_.append_node(node, out);
+    child.id_at = out.size() - 66;  // 64 digits, a quote and a brace end the node
+    out.push_back(',');
+    child.end = out.size();
+    std::string_view text =
+        as_text(ByteView(out).subspan(child.begin, child.end - child.begin - 1));
+    std::size_t id_offset = child.id_at - child.begin;
+    child.node_same = was_directory && before->bytes.size() == text.size() &&
+                      before->bytes.substr(0, id_offset) == text.substr(0, id_offset);
+    if (!child.node_same) entry.fragment.same = false;
+    ++items_noted_;
+    if (untouched || stays_empty) {
+        bool same = child.node_same && old_tree && *old_tree == tree;
+        if (!same) entry.fragment.same = false;
+        ++(!was_directory ? counts_.dirs_new
+           : same         ? counts_.dirs_unmodified
+                          : counts_.dirs_changed);
+        return;
+    }
+    child.name = entry.name;
+    child.explicit_target = entry.target;
+    child.identity = identity;
+    child.device_allowed = allowed;
+    child.before = old_tree;
+    entry.fragment.children.push_back(std::move(child));
+}
+
+WalkWorker::Saved WalkWorker::save_other(Entry& entry, const struct statx& status) {
+    std::array<char, PATH_MAX + 1> link;
+    NodeFields node = fields(entry.name, status);
+    switch (status.stx_mode & S_IFMT) {
+        case S_IFLNK: {
+            ssize_t size =
+                fs_.read_link(entry.place.directory, entry.place.name,
+                              {reinterpret_cast<std::uint8_t*>(link.data()), link.size()});
+            if (size == -EINVAL || size == -ENOENT) return Saved::type_changed;
+            if (size < 0) return except(entry, static_cast<int>(-size), "readlink"), Saved::done;
+            node.link_target = {link.data(), static_cast<std::size_t>(size)};
+            break;
+        }
+        case S_IFCHR:
+        case S_IFBLK:
+        case S_IFIFO:
+            break;
+        case S_IFSOCK:  // lives only as long as the program that made it
+            return Saved::done;
+        default:
+            except(path_of_entry(entry),
+                   Error(ErrorKind::invalid, ErrorCode::unsupported, "unknown type of file"));
+            return Saved::done;
+    }
+    count_replaced(entry, node.type);
+    node.xattr_json = xattrs_of(entry, status, -1);
+    add_node(entry, node);
+    ++items_noted_;
+    return Saved::done;
+}
+
+// As JSON. Read anew only if they can have changed.
+std::string_view WalkWorker::xattrs_of(Entry& entry, const struct statx& status, int fd) {
+    if (entry.before != nullptr && !input_.full && !entry.before->head.empty() &&
+        same_change(*entry.before, status))
+        return entry.before->xattr_json;
+    bool follow = entry.follows_links();
+    auto found = fd >= 0 ? xattrs_.read(fd)
+                         : xattrs_.read_at(entry.place.directory, entry.place.name, follow);
+    note_xattr_failures(entry);
+    xattr_json_.clear();
+    if (!found.empty()) encoder_.append_xattrs(found, xattr_json_);
+    return xattr_json_;
+}
+
+void WalkWorker::note_xattr_failures(const Entry& entry) {
+    for (const XattrReader::Failure& failure : xattrs_.failures()) {
+        // Directories above the paths of the set are often not ours to read.
+        bool above = entry.target != nullptr && !entry.target->is_target;
+        if (above && (failure.error == EACCES || failure.error == EPERM)) continue;
+        if (failure.error == ENOENT) continue;  // vanished
+        except(path_of_entry(entry), xattr_error(failure));
+    }
+}
+
+Error WalkWorker::xattr_error(const XattrReader::Failure& failure) {
+    std::string name = printable(failure.attribute);
+    if (failure.error == EILSEQ)
+        return Error(
+            ErrorKind::invalid, ErrorCode::unsupported,
+            "extended attribute " + name + ": the name is not UTF-8 and cannot be kept as it is");
+    return Error::from_errno(failure.error, name.empty() ? "list extended attributes"
+                                                         : "read extended attribute " + name);
+}
+
+void WalkWorker::except(const Entry& entry, int error, const char* action) {
+    if (error == EMFILE || error == ENFILE || error == ENOMEM) {
+        // Not the fault of this file: all that follow would be left out, too.
+        walk_.queue.fail(Error::from_errno(error, std::string(action) + " a source file"));
+        return;
+    }
+    except(path_of_entry(entry), Error::from_errno(error, action));
+}
+
+void WalkWorker::except(std::string path, Error error) {
+    input_.exceptions.add(std::move(path), std::move(error));
+}
+
+}  // namespace backup

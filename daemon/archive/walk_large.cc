@@ -1,0 +1,205 @@
+// Large files: read and cut by one worker at a time, stored by all of them.
+#include <cerrno>
+
+#include <fcntl.h>
+
+#include "daemon/archive/walk.h"
+
+namespace backup {
+
+namespace {
+
+// A file that is written all the time is not read for ever: a database of this size once more at
+// most.
+constexpr std::uint64_t kReadOnceMore = std::uint64_t{1} << 30;
+
+}  // namespace
+
+void WalkWorker::wait_for_large(Entry& entry) {
+    LargeFile file;
+    file.name = entry.name;
+    file.path = entry.path;
+    file.at = entry.fragment.out.size();
+    if (entry.before != nullptr) {
+        file.before = entry.before->bytes;
+        file.was_file = entry.before->type == NodeType::file;
+        file.bytes_before = entry.before->size;
+        if (!input_.full && !entry.before->head.empty()) {
+            file.before_inode = entry.before->inode;
+            file.before_ctime = entry.before->ctime();
+            file.before_xattrs = entry.before->xattr_json;
+        }
+    }
+    entry.fragment.large.push_back(std::move(file));
+}
+
+void WalkWorker::read_large(LargeFile& file) {
+    Directory& directory = *file.directory;
+    std::shared_ptr<ReadPass> pass;
+    if (!file.path.empty()) {
+        pass = read_large_at(file, {AT_FDCWD, file.path.c_str()});
+    } else if (int fd = walk_.fds.pin(directory); fd >= 0) {
+        pass = read_large_at(file, {fd, file.name.c_str()});
+        walk_.fds.unpin(directory);
+    } else {
+        except_large(file, Error::from_errno(-fd, "open"));
+    }
+    walk_.fds.need(directory, -1);
+    note_progress();
+    if (ended() || walk_.stop.stop_requested()) return;
+    // From here on the directory may be finished by another worker.
+    if (pass != nullptr)
+        release(pass);
+    else
+        end_large(file);
+}
+
+// The reading to keep, or nullptr if the file is left out or the walk has ended.
+std::shared_ptr<ReadPass> WalkWorker::read_large_at(LargeFile& file, Place place) {
+    for (int reading = 1;; ++reading) {
+        UniqueFd fd;
+        struct statx status, after;
+        int error = walk_.source.open(place, SourceReader::kFile, fd);
+        if (error == -ENOENT && file.path.empty()) return nullptr;  // vanished
+        if (error == 0) error = fs_.status(fd.get(), "", AT_EMPTY_PATH, status);
+        bool replaced = error == -ELOOP || error == -ENXIO || error == -EISDIR ||
+                        (error == 0 && !S_ISREG(status.stx_mode));
+        if (replaced) {
+            except_large(file, Error(ErrorKind::transient, "replaced while being read"));
+            return nullptr;
+        }
+        if (error == 0) error = walk_.source.settle(fd.get(), status);
+        if (error < 0) return except_large(file, Error::from_errno(-error, "open")), nullptr;
+
+        std::shared_ptr<ReadPass> pass = read_once(file, fd.get(), status);
+        if (pass == nullptr) return nullptr;
+        error = fs_.status(fd.get(), "", AT_EMPTY_PATH, after);
+        if (error < 0) return except_large(file, Error::from_errno(-error, "stat")), nullptr;
+        bool whole = pass->bytes == status.stx_size || status.stx_size == 0;
+        bool stable = whole && SourceReader::same_state(status, after);
+        int most = pass->bytes > kReadOnceMore ? 2 : SourceReader::kMostReadings;
+        if (stable || reading >= most) {
+            if (!stable)
+                except_large(file, Error(ErrorKind::transient, "changed while being read"));
+            ++counts_.files_read;
+            pass->is_final = true;
+            return pass;
+        }
+        input_.progress.bytes_done.fetch_sub(pass->bytes, std::memory_order_relaxed);
+        walk_.source.pause(reading);
+    }
+}
+
+std::shared_ptr<ReadPass> WalkWorker::read_once(LargeFile& file, int fd,
+                                                const struct statx& status) {
+    auto pass = std::make_shared<ReadPass>();
+    pass->file = &file;
+    pass->status = status;
+    bool same_change = file.before_inode == status.stx_ino &&
+                       file.before_ctime.seconds == status.stx_ctime.tv_sec &&
+                       file.before_ctime.nanoseconds == status.stx_ctime.tv_nsec;
+    if (same_change) {
+        pass->xattr_json = file.before_xattrs;
+    } else {
+        auto found = xattrs_.read(fd);
+        for (const XattrReader::Failure& failure : xattrs_.failures())
+            except_large(file, xattr_error(failure));
+        if (!found.empty()) encoder_.append_xattrs(found, pass->xattr_json);
+    }
+    fs_.advise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+
+    LargeFileReader::Output output;
+    output.buffer = [this] { return wait_for_buffer(); };
+    output.release = [this](ChunkBuffer* buffer) { walk_.queue.release_buffer(buffer); };
+    output.chunk = [&](ChunkBuffer* buffer, std::size_t size) {
+        ChunkTask task{buffer, size, pass, 0};
+        pass->pending.fetch_add(1);
+        {
+            std::lock_guard lock(pass->mutex);
+            task.index = pass->content.size();
+            pass->content.emplace_back();
+        }
+        input_.progress.bytes_done.fetch_add(size, std::memory_order_relaxed);
+        walk_.queue.add_chunk(std::move(task));
+    };
+    output.zero_chunk = [&] {
+        if (ended()) return false;
+        BlobId id = zero_chunk_id();
+        if (!input_.sink.contains({BlobType::data, id})) {
+            static const Bytes zeros(kZeroChunkLength, std::uint8_t{0});
+            if (!save_blob(BlobType::data, zeros, id)) return false;
+        }
+        std::lock_guard lock(pass->mutex);
+        pass->content.push_back(id);
+        input_.progress.bytes_done.fetch_add(kZeroChunkLength, std::memory_order_relaxed);
+        return true;
+    };
+    LargeFileReader::Read read = large_reader_.read(fd, status, output);
+    counts_.bytes_read += read.bytes_from_disk;
+    if (read.ended) return nullptr;
+    if (read.error < 0) {
+        except_large(file, Error::from_errno(-read.error, "read"));
+        return nullptr;
+    }
+    pass->bytes = read.bytes;
+    return pass;
+}
+
+ChunkBuffer* WalkWorker::wait_for_buffer() {
+    for (;;) {
+        WalkQueue::BufferOrChunk got = walk_.queue.take_buffer();
+        if (!got.chunk) return got.buffer;
+        store_chunk(*got.chunk);
+    }
+}
+
+void WalkWorker::store_chunk(ChunkTask& task) {
+    BlobId id;
+    bool saved = save_blob(BlobType::data, {task.buffer->data(), task.size}, id);
+    walk_.queue.release_buffer(task.buffer);
+    if (!saved) return;
+    {
+        std::lock_guard lock(task.pass->mutex);
+        task.pass->content[task.index] = id;
+    }
+    release(task.pass);
+}
+
+void WalkWorker::release(const std::shared_ptr<ReadPass>& pass) {
+    if (pass->pending.fetch_sub(1) == 1 && pass->is_final) complete_large(*pass);
+}
+
+void WalkWorker::complete_large(ReadPass& pass) {
+    LargeFile& file = *pass.file;
+    NodeFields node = fields(file.name, pass.status);
+    node.size = pass.bytes;
+    node.content = pass.content;
+    node.xattr_json = pass.xattr_json;
+    encoder_.append_node(node, file.node);
+    bool same = !file.before.empty() && as_text(file.node) == file.before;
+    file.node.push_back(',');
+    ++(!file.was_file ? counts_.files_new
+       : same         ? counts_.files_unmodified
+                      : counts_.files_changed);
+    if (file.was_file) bytes_before_ += file.bytes_before;
+    counts_.total_bytes += pass.bytes;
+    ++items_noted_;
+    note_progress();
+    end_large(file);
+}
+
+// The file's part of the directory is done, with a node or without.
+void WalkWorker::end_large(LargeFile& file) {
+    Directory& directory = *file.directory;
+    if (directory.pending.fetch_sub(1) == 1) finish(directory);
+}
+
+void WalkWorker::except_large(const LargeFile& file, Error error) {
+    if (error.os_error() == EMFILE || error.os_error() == ENFILE || error.os_error() == ENOMEM)
+        return walk_.queue.fail(std::move(error));
+    std::string path = directory_path(*file.directory);
+    append_path(path, file.name);
+    except(std::move(path), std::move(error));
+}
+
+}  // namespace backup

@@ -1,0 +1,161 @@
+#include "daemon/archive/walk_queue.h"
+
+#include <utility>
+
+namespace backup {
+
+WalkQueue::~WalkQueue() {
+    while (directories_ != nullptr) {
+        Directory* directory = directories_;
+        directories_ = directory->list_after;
+        delete directory;
+    }
+}
+
+WalkQueue::Task WalkQueue::take() {
+    std::unique_lock lock(mutex_);
+    Task task;
+    while (!ended_.load(std::memory_order_relaxed) && !take_locked(task)) changed_.wait(lock);
+    return task;
+}
+
+bool WalkQueue::take_locked(Task& task) {
+    if (!chunks_.empty()) {
+        task.kind = Task::Kind::chunk;
+        task.chunk = std::move(chunks_.front());
+        chunks_.pop_front();
+        return true;
+    }
+    if (!large_.empty() && readers_ < kMostReaders) {
+        task.kind = Task::Kind::large_file;
+        task.large_file = large_.front();
+        large_.pop_front();
+        ++readers_;
+        return true;
+    }
+    if (stack_.empty() || large_.size() > kMostLargeWaiting) return false;
+    Open& top = stack_.back();
+    task.directory = top.directory;
+    if (top.fragment == nullptr) {
+        task.kind = Task::Kind::batch;
+        task.batch = top.directory->next_batch++;
+        if (top.directory->next_batch == top.directory->batches.size()) stack_.pop_back();
+    } else {
+        task.kind = Task::Kind::child;
+        task.fragment = top.fragment;
+        task.child = &top.fragment->children[top.fragment->next_child++];
+        if (top.fragment->next_child == top.fragment->children.size()) stack_.pop_back();
+    }
+    return true;
+}
+
+void WalkQueue::reader_done() {
+    {
+        std::lock_guard lock(mutex_);
+        --readers_;
+    }
+    changed_.notify_all();
+}
+
+void WalkQueue::add_batches(Directory& directory) {
+    {
+        std::lock_guard lock(mutex_);
+        stack_.push_back({&directory, nullptr});
+    }
+    changed_.notify_all();
+}
+
+void WalkQueue::add_found(Directory& directory, Fragment& fragment) {
+    {
+        std::lock_guard lock(mutex_);
+        for (LargeFile& file : fragment.large) large_.push_back(&file);
+        if (!fragment.children.empty()) stack_.push_back({&directory, &fragment});
+    }
+    // The caller comes for one of them itself.
+    if (fragment.large.size() + fragment.children.size() == 1)
+        changed_.notify_one();
+    else
+        changed_.notify_all();
+}
+
+void WalkQueue::add_chunk(ChunkTask task) {
+    {
+        std::lock_guard lock(mutex_);
+        chunks_.push_back(std::move(task));
+    }
+    changed_.notify_one();
+}
+
+WalkQueue::BufferOrChunk WalkQueue::take_buffer() {
+    std::unique_lock lock(mutex_);
+    BufferOrChunk got;
+    while (!ended_.load(std::memory_order_relaxed)) {
+        got.buffer = buffers_.take();
+        if (got.buffer != nullptr) break;
+        if (buffers_.none_exist()) {
+            if (!error_) error_ = Error(ErrorKind::io, "no memory for reading files");
+            end_locked();
+            break;
+        }
+        if (!chunks_.empty()) {
+            got.chunk = std::move(chunks_.front());
+            chunks_.pop_front();
+            break;
+        }
+        changed_.wait(lock);
+    }
+    return got;
+}
+
+void WalkQueue::release_buffer(ChunkBuffer* buffer) {
+    if (buffer == nullptr) return;
+    buffer->trim();
+    {
+        std::lock_guard lock(mutex_);
+        buffers_.give_back(buffer);
+    }
+    changed_.notify_all();
+}
+
+void WalkQueue::enlist(Directory& directory) {
+    std::lock_guard lock(mutex_);
+    directory.list_after = directories_;
+    if (directories_ != nullptr) directories_->list_before = &directory;
+    directories_ = &directory;
+}
+
+void WalkQueue::delist(Directory& directory) {
+    std::lock_guard lock(mutex_);
+    (directory.list_before != nullptr ? directory.list_before->list_after : directories_) =
+        directory.list_after;
+    if (directory.list_after != nullptr) directory.list_after->list_before = directory.list_before;
+}
+
+void WalkQueue::finish(const BlobId& root) {
+    std::lock_guard lock(mutex_);
+    root_ = root;
+    end_locked();
+}
+
+void WalkQueue::fail(Error error) {
+    std::lock_guard lock(mutex_);
+    if (!error_) error_ = std::move(error);
+    end_locked();
+}
+
+void WalkQueue::end_locked() {
+    ended_.store(true, std::memory_order_relaxed);
+    changed_.notify_all();
+}
+
+std::optional<Error> WalkQueue::error() {
+    std::lock_guard lock(mutex_);
+    return error_;
+}
+
+std::optional<BlobId> WalkQueue::root() {
+    std::lock_guard lock(mutex_);
+    return root_;
+}
+
+}  // namespace backup
