@@ -1,9 +1,7 @@
 #include "daemon/restore/node_walk.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
-#include <unordered_set>
 
 #include "common/path.h"
 #include "daemon/restore/restore.h"
@@ -33,46 +31,6 @@ BlobId fingerprint(const Node& node) {
                           std::to_string(node.device)));
     return blob_id(text);
 }
-
-// Names of one directory must differ. Sorted trees, all that any known program writes, show it by
-// their order; for others every name is remembered from the first one on that is out of order.
-class NameCheck {
-  public:
-    explicit NameCheck(ByteView json) : json_(json) {}
-
-    // nullptr when `name` may be used, else what is wrong with it.
-    const char* problem(const std::string& name) {
-        const char* problem = problem_with_name(name);
-        if (problem == nullptr && !is_new(name)) problem = "the name stands twice in its directory";
-        ++seen_count_;
-        return problem;
-    }
-
-  private:
-    bool is_new(const std::string& name) {
-        if (!seen_ && (seen_count_ == 0 || name > last_)) {
-            last_ = name;
-            return true;
-        }
-        if (!seen_) remember_all_before();
-        return seen_->insert(name).second;
-    }
-
-    void remember_all_before() {
-        seen_.emplace();
-        std::size_t left = seen_count_;
-        (void)visit_tree(json_, [&](Node& node) -> Result<> {
-            if (left-- == 0) return Error(ErrorKind::cancelled, "enough");
-            seen_->insert(node.name);
-            return {};
-        }).ok();
-    }
-
-    ByteView json_;
-    std::size_t seen_count_ = 0;
-    std::string last_;
-    std::optional<std::unordered_set<std::string>> seen_;
-};
 
 bool is_inside(const std::string& path, const std::string& ancestor) {
     return path.size() > ancestor.size() && path.starts_with(ancestor) &&
@@ -242,10 +200,9 @@ Result<> NodeWalk::read_entries(Frame& frame, const BlobId& tree) {
 }
 
 Result<> NodeWalk::read_entries_of(Frame& frame, ByteView json) {
-    NameCheck names(json);
     Result<> failed_sink;
-    Result<> done = visit_tree(json, [&](Node& node) -> Result<> {
-        if (const char* problem = names.problem(node.name)) {
+    const auto each = [&](Node& node) -> Result<> {
+        if (const char* problem = problem_with_name(node.name)) {
             refuse(frame.directory, node.name, damaged(problem));
             return {};
         }
@@ -256,6 +213,10 @@ Result<> NodeWalk::read_entries_of(Frame& frame, ByteView json) {
         failed_sink = take_object(frame.directory, node);
         if (!failed_sink.ok()) return Error(ErrorKind::cancelled, "stopped");
         return {};
+    };
+    Result<> done = visit_tree(json, each, [&](Error error) {
+        if (options_.refuse)
+            options_.refuse(directories_.source_path(frame.directory), std::move(error));
     });
     std::ranges::reverse(frame.directories);
     if (!failed_sink.ok()) return failed_sink;

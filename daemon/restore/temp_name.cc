@@ -75,9 +75,8 @@ const Place& our_place() {
     return place;
 }
 
-std::string our_prefix() {
+std::string prefix_of(std::uint64_t pid) {
     const Place& place = our_place();
-    const auto pid = static_cast<std::uint64_t>(::getpid());
     return std::string(kPrefix) + place.machine + place.boot + place.name_space +
            digits(pid, kPid) + digits(start_time(pid).value_or(0), kStart) + "-";
 }
@@ -90,12 +89,16 @@ bool is_hex(std::string_view text) {
 }  // namespace
 
 std::string next_temp_name() {
-    static const std::string prefix = our_prefix();
+    static const std::string prefix = prefix_of(static_cast<std::uint64_t>(::getpid()));
     static std::atomic<std::uint64_t> next{0};
     char number[17];
     std::snprintf(number, sizeof number, "%llx",
                   static_cast<unsigned long long>(next.fetch_add(1, std::memory_order_relaxed)));
     return prefix + number + std::string(kSuffix);
+}
+
+std::string temp_name_of_process(std::uint64_t pid) {
+    return prefix_of(pid) + "0" + std::string(kSuffix);
 }
 
 bool is_temp_name(std::string_view name) {

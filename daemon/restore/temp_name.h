@@ -16,6 +16,9 @@ namespace backup {
 // Thread-safe. One for the process: numbers are not used twice.
 std::string next_temp_name();
 
+// The first name that a running process would make. For tests.
+std::string temp_name_of_process(std::uint64_t pid);
+
 bool is_temp_name(std::string_view name);
 
 // True when whoever made it is gone: this machine since an earlier boot, or a process of this boot
