@@ -121,8 +121,6 @@ class Repo:
         self.path, self.blobs, self.over = path, [], {}
         for d in ("data", "index", "keys", "locks", "snapshots"):
             os.makedirs(os.path.join(path, d))
-        for i in range(256):
-            os.makedirs(os.path.join(path, "data", "%02x" % i))
         self.key = Key(os.urandom(32), os.urandom(16), os.urandom(16))
         salt = os.urandom(64)
         u = hashlib.scrypt(PW, salt=salt, n=1024, r=8, p=1, dklen=64)
@@ -185,6 +183,7 @@ class Repo:
         hbox = self.key.seal(head)
         pack = body + hbox + (tail if tail is not None else struct.pack("<I", len(hbox)))
         pid = sha(pack)
+        os.makedirs(os.path.join(self.path, "data", pid[:2]), exist_ok=True)
         self.write(f"data/{pid[:2]}/{pid}", pack)
         ix = {"packs": [{"id": pid, "blobs": idx}]}
         if index:
