@@ -1,0 +1,139 @@
+// What tests of the engine share: a clock that stands still, quick keys, repositories in memory and
+// from fixtures, blobs.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "daemon/backend/memory_backend.h"
+#include "daemon/repository/repository.h"
+#include "tests/unit/repository/vectors.h"
+
+namespace backup {
+
+class StillClock final : public Clock {
+  public:
+    Timestamp now() const override {
+        std::lock_guard lock(mutex_);
+        return now_;
+    }
+    MonotonicTime monotonic() const override {
+        std::lock_guard lock(mutex_);
+        return MonotonicTime(now_.time_since_epoch());
+    }
+    void advance(Duration by) {
+        std::lock_guard lock(mutex_);
+        now_ += by;
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    Timestamp now_{std::chrono::seconds(1'800'000'000)};
+};
+
+class MemoryLockJournal final : public LockJournal {
+  public:
+    void remember(const std::string&, const LockId& lock) override { locks.insert(lock); }
+    void forget(const std::string&, const LockId& lock) override { locks.erase(lock); }
+    std::vector<LockId> remembered(const std::string&) override {
+        return {locks.begin(), locks.end()};
+    }
+    std::set<LockId> locks;
+};
+
+constexpr KeyCost kQuickKey{1024, 8, 1};
+inline ByteView quick_password() {
+    return as_bytes("quick");
+}
+
+template <typename T>
+T must(Result<T> result) {
+    if (!result.ok()) {
+        ADD_FAILURE() << result.error().message();
+        std::abort();
+    }
+    return std::move(result).value();
+}
+inline void must(Result<> result) {
+    ASSERT_TRUE(result.ok()) << result.error().message();
+}
+
+inline std::unique_ptr<Repository> make_repository(Backend& backend, const Clock& clock,
+                                                   LockJournal* journal = nullptr) {
+    return must(Repository::init(backend, quick_password(),
+                                 {.clock = &clock, .lock_journal = journal}, kQuickKey));
+}
+inline std::unique_ptr<Repository> open_repository(Backend& backend, const Clock& clock,
+                                                   LockJournal* journal = nullptr) {
+    return must(
+        Repository::open(backend, quick_password(), {.clock = &clock, .lock_journal = journal}));
+}
+
+// A repository of the fixtures, held in memory.
+inline MemoryBackend::Files fixture_files(const std::string& name) {
+    MemoryBackend::Files files;
+    const std::filesystem::path root = fixture("restic/" + name + "/repo");
+    auto add = [&](FileType type, const std::filesystem::path& path) {
+        FileId id{};
+        if (type != FileType::config) {
+            auto parsed = FileId::from_hex(path.filename().string());
+            if (!parsed) return;
+            id = *parsed;
+        }
+        files[{type, id}] = std::make_shared<const Bytes>(read_fixture(path));
+    };
+    add(FileType::config, root / "config");
+    for (auto [type, folder] : {std::pair{FileType::key, "keys"},
+                                {FileType::snapshot, "snapshots"},
+                                {FileType::index, "index"},
+                                {FileType::pack, "data"}}) {
+        for (const auto& entry : std::filesystem::recursive_directory_iterator(root / folder))
+            if (entry.is_regular_file()) add(type, entry.path());
+    }
+    return files;
+}
+
+inline Bytes text_blob(int number, std::size_t size = 200) {
+    std::string text;
+    while (text.size() < size) text += "line of blob " + std::to_string(number) + "\n";
+    text.resize(size);
+    return to_bytes(text);
+}
+inline Bytes noise_blob(std::uint64_t seed, std::size_t size) {
+    return vectors::lcg(seed, size);
+}
+
+// A root tree with nothing in it, but for a name that makes it one of its own.
+inline Bytes empty_tree() {
+    return to_bytes("{\"nodes\":[]}\n");
+}
+// A tree with one file of these blobs.
+inline Bytes file_tree(const std::vector<BlobId>& content) {
+    std::string json =
+        R"({"nodes":[{"name":"f","type":"file","mode":420,"mtime":"2024-01-01T00:00:00Z",)"
+        R"("atime":"2024-01-01T00:00:00Z","ctime":"2024-01-01T00:00:00Z","uid":0,"gid":0,"content":[)";
+    for (std::size_t i = 0; i < content.size(); ++i)
+        json += (i == 0 ? "\"" : ",\"") + content[i].hex() + "\"";
+    return to_bytes(json + "]}]}\n");
+}
+inline Snapshot snapshot_of(const BlobId& tree) {
+    Snapshot snapshot;
+    snapshot.time = Timestamp(std::chrono::seconds(1'800'000'000));
+    snapshot.tree = tree;
+    snapshot.paths = {"/x"};
+    snapshot.hostname = "test";
+    return snapshot;
+}
+
+inline std::size_t count(const MemoryBackend& backend, FileType type) {
+    std::size_t all = 0;
+    for (const auto& [key, content] : backend.files()) all += key.first == type ? 1 : 0;
+    return all;
+}
+
+}  // namespace backup
