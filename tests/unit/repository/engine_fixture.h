@@ -113,10 +113,11 @@ inline Bytes empty_tree() {
     return to_bytes("{\"nodes\":[]}\n");
 }
 // A tree with one file of these blobs.
-inline Bytes file_tree(const std::vector<BlobId>& content) {
+inline Bytes file_tree(const std::vector<BlobId>& content, std::uint64_t size = 0) {
     std::string json =
         R"({"nodes":[{"name":"f","type":"file","mode":420,"mtime":"2024-01-01T00:00:00Z",)"
-        R"("atime":"2024-01-01T00:00:00Z","ctime":"2024-01-01T00:00:00Z","uid":0,"gid":0,"content":[)";
+        R"("atime":"2024-01-01T00:00:00Z","ctime":"2024-01-01T00:00:00Z","uid":0,"gid":0,)" +
+        (size == 0 ? std::string() : "\"size\":" + std::to_string(size) + ",") + R"("content":[)";
     for (std::size_t i = 0; i < content.size(); ++i)
         json += (i == 0 ? "\"" : ",\"") + content[i].hex() + "\"";
     return to_bytes(json + "]}]}\n");
