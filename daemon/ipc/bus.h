@@ -1,0 +1,142 @@
+// Bus is our connection to a message bus, driven by the Loop: one hook before the loop sleeps lets
+// sd-bus work, then a poll and a timer are armed from what it asks for. Loop thread only, with all
+// that hangs on it: objects, calls, messages. Failure: a lost bus calls on_lost once; the
+// connection is dead then.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+#include "common/unique_fd.h"
+#include "common/wire.h"
+#include "daemon/ipc/interface.h"
+#include "daemon/runtime/loop.h"
+
+struct sd_bus;
+struct sd_bus_message;
+struct sd_bus_slot;
+
+namespace backup {
+
+enum class Scope : std::uint8_t { system, user };
+
+class Bus;
+
+struct BusCloser {
+    void operator()(sd_bus* bus) const;
+    void operator()(sd_bus_message* message) const;
+    void operator()(sd_bus_slot* slot) const;
+};
+using BusSlot = std::unique_ptr<sd_bus_slot, BusCloser>;
+
+// One method call that waits for its answer, which may be given much later. Answered at most once;
+// destroyed without an answer it says that the daemon is shutting down.
+class Call {
+  public:
+    Call(Bus& bus, sd_bus_message* message);
+    ~Call();
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+    std::string_view member() const;
+    std::uint32_t uid() const { return uid_; }
+
+    // The arguments, in order.
+    Result<std::string> string();
+    Result<std::uint64_t> u64();
+    Result<bool> boolean();
+    Result<std::string> file_name();
+    Result<std::vector<std::string>> file_names();
+    Result<std::vector<std::string>> strings();
+    Result<wire::Dict> dict();
+    Result<UniqueFd> descriptor();  // a copy of its own
+    // Options of a method that knows none.
+    Result<> no_options();
+
+    void reply();
+    void reply(const std::vector<wire::Value>& values);
+    // For what wire::Value cannot say: `fill` appends to the message and returns negative errno.
+    void reply_with(const std::function<int(sd_bus_message*)>& fill);
+    void fail(const Error& error);
+
+  private:
+    friend class Bus;
+    Bus* bus_;
+    std::unique_ptr<sd_bus_message, BusCloser> message_;
+    std::string sender_;
+    std::uint32_t uid_ = 0;
+    bool answered_ = false;
+};
+
+class Bus {
+  public:
+    // Connects; the handshake goes on while the loop runs.
+    static Result<std::unique_ptr<Bus>> open(Loop& loop, Scope scope,
+                                             std::function<void(Error)> on_lost);
+    ~Bus();
+
+    Scope scope() const { return scope_; }
+    // Once, after the objects are there. Refused when somebody has the name.
+    void request_name(std::function<void(Result<>)> done);
+
+    // Serves `object` at `path` until `remove` or the end. Several interfaces may share a path.
+    void add(const std::string& path, const Interface& interface, BusObject& object);
+    void add_object_manager(const std::string& path);
+    // All interfaces of the path. Announce before removing.
+    void remove(const std::string& path);
+    void announce_added(const std::string& path);
+    void announce_removed(const std::string& path);
+
+    // Some properties at this path may have changed: those that differ from what was last told are
+    // sent before the loop sleeps, and for a path with a pace not more often than that.
+    void touch(const std::string& path);
+    void set_pace(const std::string& path, Duration least_between);
+    // Tells at once, whatever the pace.
+    void tell_changes(const std::string& path);
+
+    void emit(const std::string& path, const std::string& interface, const std::string& member,
+              const std::vector<wire::Value>& values);
+
+    // Writes out what is queued; blocks. For the end only.
+    void flush();
+
+  private:
+    friend class Call;
+    friend class Interface;
+    struct Callbacks;  // sd-bus's C frames
+    struct Registration;
+    struct Node;
+
+    Bus(Loop& loop, Scope scope, std::function<void(Error)> on_lost);
+    void turn();
+    void lost(int error_number);
+    void flush_changes();
+    void tell(Node& node, const std::string& path);
+    void dispatch(Registration& registration, const Interface::Method& method,
+                  std::shared_ptr<Call> call);
+    void ask_for_uid(std::shared_ptr<Call> call, std::function<void(Result<std::uint32_t>)> done);
+
+    Loop& loop_;
+    const Scope scope_;
+    std::function<void(Error)> on_lost_;
+    std::unique_ptr<sd_bus, BusCloser> bus_;
+    LoopHandle prepare_;
+    FdWatch poll_;
+    Timer timer_, pace_timer_;
+    int poll_mask_ = -1;
+    std::map<std::string, std::unique_ptr<Node>> nodes_;
+    std::set<std::string> dirty_;
+    std::vector<BusSlot> managers_;
+    std::map<std::string, unsigned> pending_calls_;  // by sender
+    BusSlot name_slot_;
+    std::function<void(Result<>)> name_done_;
+};
+
+}  // namespace backup
