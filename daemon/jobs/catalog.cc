@@ -1,0 +1,149 @@
+#include "daemon/jobs/catalog.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace backup {
+
+namespace {
+
+constexpr std::size_t kLeastPrefix = 6;
+
+bool newer(const Revision& a, const Revision& b) {
+    if (a.snapshot().time != b.snapshot().time) return a.snapshot().time > b.snapshot().time;
+    return a.id() > b.id();
+}
+
+Error no_such_revision(const std::string& message) {
+    return Error(ErrorKind::not_found, ErrorCode::no_such_revision, message);
+}
+
+bool is_hex(std::string_view text) {
+    return std::ranges::all_of(
+        text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+std::optional<std::uint64_t> as_number(std::string_view text) {
+    std::uint64_t number = 0;
+    auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (code != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return number;
+}
+
+std::uint64_t nanoseconds(const Revision& revision) {
+    auto count = revision.snapshot().time.time_since_epoch().count();
+    return count < 0 ? 0 : static_cast<std::uint64_t>(count);
+}
+
+bool covers(const Snapshot& snapshot, const std::vector<Path>& paths) {
+    return std::ranges::all_of(paths, [&](const Path& path) {
+        return std::ranges::any_of(snapshot.paths, [&](const std::string& text) {
+            auto root = Path::parse(text);
+            return root.ok() && path.is_inside(*root);
+        });
+    });
+}
+
+}  // namespace
+
+std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries) {
+    std::vector<Revision> list;
+    list.reserve(entries.size());
+    for (RevisionEntry& entry : entries) {
+        RevisionTags tags = parse_revision_tags(entry.snapshot.tags);
+        list.push_back({std::move(entry), std::move(tags)});
+    }
+    std::ranges::sort(list, newer);
+    return list;
+}
+
+bool belongs_to(const Revision& revision, const SetOnHost& set) {
+    return revision.tags.set == set.set && revision.snapshot().hostname == set.host;
+}
+
+Result<Revision> resolve_revision(const std::vector<Revision>& newest_first, const SetOnHost& set,
+                                  std::string_view text) {
+    if (text == "latest") {
+        for (const Revision& revision : newest_first)
+            if (belongs_to(revision, set)) return revision;
+        return no_such_revision("set '" + set.set + "' has no complete revision yet");
+    }
+    if (auto number = as_number(text); number && text.size() < 64) {
+        for (const Revision& revision : newest_first)
+            if (belongs_to(revision, set) && revision.tags.number == *number) return revision;
+    }
+    if (text.size() < kLeastPrefix || text.size() > 64 || !is_hex(text))
+        return no_such_revision("'" + std::string(text) +
+                                "' is no revision: give a number of the set, 6 or more digits of "
+                                "an id, or \"latest\"");
+    const Revision* found = nullptr;
+    for (const Revision& revision : newest_first) {
+        if (!revision.id().hex().starts_with(text)) continue;
+        if (found != nullptr)
+            return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
+                         "several revisions begin with " + std::string(text));
+        found = &revision;
+    }
+    if (found == nullptr)
+        return no_such_revision("there is no revision " + std::string(text) + " in the repository");
+    return *found;
+}
+
+std::optional<Revision> pick_parent(const std::vector<Revision>& newest_first, const SetOnHost& set,
+                                    const std::vector<Path>& paths) {
+    for (const Revision& revision : newest_first) {
+        if (belongs_to(revision, set)) return revision;
+        if (revision.tags.set.empty() && revision.snapshot().hostname == set.host &&
+            covers(revision.snapshot(), paths))
+            return revision;
+    }
+    return std::nullopt;
+}
+
+std::uint64_t next_number(const std::vector<Revision>& revisions, const SetOnHost& set,
+                          std::uint64_t remembered) {
+    std::uint64_t most = remembered;
+    for (const Revision& revision : revisions)
+        if (belongs_to(revision, set)) most = std::max(most, revision.tags.number);
+    return most + 1;
+}
+
+Result<Page> cut_page(std::vector<Revision> newest_first, std::string_view token,
+                      std::size_t limit) {
+    auto begin = newest_first.begin();
+    if (!token.empty()) {
+        // "NANOSECONDS-ID" of the last one told: still right when revisions came or went meanwhile.
+        auto dash = token.find('-');
+        auto since_epoch = as_number(token.substr(0, dash));
+        std::optional<RevisionId> id;
+        if (dash != std::string_view::npos) id = RevisionId::from_hex(token.substr(dash + 1));
+        if (!since_epoch || !id)
+            return Error(ErrorKind::invalid, ErrorCode::invalid_arguments, "page: not a page token");
+        begin = std::ranges::find_if(newest_first, [&](const Revision& revision) {
+            std::uint64_t time = nanoseconds(revision);
+            return time < *since_epoch || (time == *since_epoch && revision.id() < *id);
+        });
+    }
+    Page page;
+    std::size_t left = static_cast<std::size_t>(newest_first.end() - begin);
+    std::size_t count = std::min(left, limit);
+    page.revisions.assign(std::make_move_iterator(begin),
+                          std::make_move_iterator(begin + static_cast<std::ptrdiff_t>(count)));
+    if (left > count && count > 0) {
+        const Revision& last = page.revisions.back();
+        page.next = std::to_string(nanoseconds(last)) + "-" + last.id().hex();
+    }
+    return page;
+}
+
+std::string host_of(const BackupSet& set) {
+    if (!set.hostname.empty()) return set.hostname;
+    std::array<char, 256> name{};
+    if (::gethostname(name.data(), name.size() - 1) < 0) return "localhost";
+    return name.data();
+}
+
+}  // namespace backup

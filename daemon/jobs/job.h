@@ -1,0 +1,101 @@
+// Job is one run of something: what it is, how far it is, how it ended. The Job object belongs to the loop thread; its body
+// runs on a thread of its own and sees only its JobContext.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/result.h"
+#include "daemon/runtime/progress.h"
+#include "daemon/state/state_store.h"
+
+namespace backup {
+
+enum class JobState : std::uint8_t { queued, waiting, running, paused, cancelling, done };
+const char* to_string(JobState state);
+
+// What the body tells when it is over. No error and no exceptions: complete.
+struct JobOutcome {
+    std::optional<Error> error;
+    std::string revision;  // made or read, hex
+    std::string parent;
+    std::uint64_t number = 0;  // of the revision made
+    std::vector<std::pair<std::string, std::uint64_t>> counts;  // words of the bus: "files-new"
+    std::vector<JobLine> findings;
+};
+
+struct JobContext {
+    std::uint64_t id;
+    Progress& progress;
+    ExceptionLog& exceptions;
+    std::stop_token stop;
+    // Goes to the log and to the job's lines; any thread. No file names.
+    std::function<void(LogLevel, std::string)> message;
+};
+using JobBody = std::function<JobOutcome(JobContext&)>;
+
+struct JobRequest {
+    std::string kind;  // backup restore export verify check
+    std::string set, repository;
+    std::string trigger = "user", mode, parent, revision;
+    std::uint32_t uid = 0;
+    // While a job with the same key has work to do it is returned instead of a new one. Empty: always a new one.
+    std::string unique;
+    // Writes to the repository: only one such job per repository runs, others queue. Readers run beside.
+    bool writes = false;
+    JobBody body;
+    // On the journal's thread, right after the end record: what else must be remembered.
+    std::function<void(StateStore&, const JobRecord&)> remember;
+};
+
+class Job {
+  public:
+    Job(JobRecord record, JobRequest request)
+        : record_(std::move(record)), request_(std::move(request)) {}
+
+    std::uint64_t id() const { return record_.id; }
+    const JobRecord& record() const { return record_; }
+    JobState state() const { return state_; }
+    bool is_done() const { return state_ == JobState::done; }
+    const Progress& progress() const { return *progress_; }
+    // Done jobs have theirs in the state store.
+    std::shared_ptr<const ExceptionLog> exceptions() const { return exceptions_; }
+    std::uint64_t rate() const { return static_cast<std::uint64_t>(rate_); }
+    std::optional<Timestamp> expected_end() const { return expected_end_; }
+    double seconds() const;
+    std::uint64_t number() const { return number_; }
+
+    // Smooths the rate and guesses the end from two samples; twice a second while it runs.
+    void sample(Timestamp now, MonotonicTime at);
+
+  private:
+    friend class JobRunner;
+
+    JobRecord record_;
+    JobRequest request_;
+    JobState state_ = JobState::queued;
+    bool body_returned_ = false;
+    std::uint64_t number_ = 0;
+    // Shared with readers of reports, who may outlive the job object.
+    std::shared_ptr<Progress> progress_ = std::make_shared<Progress>();
+    std::shared_ptr<ExceptionLog> exceptions_ = std::make_shared<ExceptionLog>(*progress_);
+    std::jthread thread_;
+    std::stop_source stop_;
+
+    double rate_ = 0;
+    std::uint64_t last_bytes_ = 0;
+    std::optional<MonotonicTime> last_sample_;
+    std::optional<Timestamp> expected_end_;
+};
+
+}  // namespace backup

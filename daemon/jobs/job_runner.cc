@@ -1,0 +1,348 @@
+#include "daemon/jobs/job_runner.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+
+#include "common/wire.h"
+
+namespace backup {
+
+namespace {
+
+Error stopping() {
+    return Error(ErrorKind::cancelled, ErrorCode::shutting_down, "the daemon is stopping");
+}
+
+std::string outcome_word(const JobOutcome& outcome, std::uint64_t exceptions, bool shutting_down) {
+    if (!outcome.error) return exceptions > 0 ? "exceptions" : "complete";
+    if (outcome.error->kind() == ErrorKind::cancelled)
+        return shutting_down ? "interrupted" : "cancelled";
+    return "failed";
+}
+
+std::vector<JobLine> lines_of(const ExceptionLog& exceptions, Timestamp now,
+                              std::vector<JobLine> findings) {
+    std::vector<JobLine> lines = std::move(findings);
+    for (const Exception& exception : exceptions.list())
+        lines.push_back({now, "exception", "warning", exception.path,
+                         std::string(to_string(exception.error.kind())),
+                         exception.error.message()});
+    return lines;
+}
+
+}  // namespace
+
+JobRunner::JobRunner(Loop& loop, StateStore& store, Executor& journal, EventLog& events,
+                     const Clock& clock, JobRunnerOptions options)
+    : loop_(loop),
+      store_(store),
+      journal_(journal),
+      events_(events),
+      clock_(clock),
+      options_(options) {
+    sampler_ = loop_.timer([this] { sample(); });
+    expiry_ = loop_.timer([this] { expire(); });
+}
+
+JobRunner::~JobRunner() {
+    for (auto& [id, job] : jobs_) job->stop_.request_stop();
+    jobs_.clear();  // joins
+}
+
+void JobRunner::start(JobRequest request, std::function<void(Result<const Job*>)> started) {
+    if (shutting_down_) return started(stopping());
+    if (!request.unique.empty()) {
+        for (auto& [id, job] : jobs_)
+            if (job->request_.unique == request.unique && !job->body_returned_ && !job->is_done())
+                return started(job.get());
+        auto& waiting = starting_[request.unique];
+        waiting.push_back(std::move(started));
+        if (waiting.size() > 1) return;  // the first one's begin record is on its way
+    }
+    JobRecord record;
+    record.kind = request.kind;
+    record.set = request.set;
+    record.repository = request.repository;
+    record.trigger = request.trigger;
+    record.mode = request.mode;
+    record.uid = request.uid;
+    record.parent = request.parent;
+    record.revision = request.revision;
+    record.begin = clock_.now();
+    ++begins_pending_;
+    auto answer = [this, unique = request.unique,
+                   started = std::move(started)](const Result<const Job*>& result) {
+        if (unique.empty()) return started(result);
+        for (auto& waiting : starting_.extract(unique).mapped()) waiting(result);
+    };
+    journal_.run([this, record] { return store_.begin_job(record); },
+                 [this, record, request = std::move(request),
+                  answer = std::move(answer)](Result<std::uint64_t> id) mutable {
+                     --begins_pending_;
+                     if (!id.ok()) {
+                         events_.add(LogLevel::error,
+                                     "cannot record the begin of a job: " + id.error().message());
+                         answer(std::move(id).error().during("record the begin of the job"));
+                         return check_shut_down();
+                     }
+                     record.id = *id;
+                     auto made = std::make_unique<Job>(std::move(record), std::move(request));
+                     Job& job = *made;
+                     jobs_.emplace(job.id(), std::move(made));
+                     if (may_run(job)) job.state_ = JobState::running;
+                     if (listener_ != nullptr) listener_->job_added(job);
+                     if (shutting_down_) {
+                         job.body_returned_ = true;
+                         write_end(job, {.error = stopping()}, {});
+                     } else if (job.state_ == JobState::running) {
+                         launch(job);
+                     }
+                     answer(&job);
+                 });
+}
+
+bool JobRunner::may_run(const Job& job) const {
+    if (!job.request_.writes) return true;
+    return std::ranges::none_of(jobs_, [&](const auto& entry) {
+        const Job& other = *entry.second;
+        return &other != &job && other.request_.writes && !other.is_done() &&
+               other.record_.repository == job.record_.repository &&
+               (other.state_ != JobState::queued || other.id() < job.id());
+    });
+}
+
+void JobRunner::launch(Job& job) {
+    job.state_ = JobState::running;
+    if (!sampler_.is_running()) sampler_.start(options_.sample_period, options_.sample_period);
+    // The thread keeps what it uses; the Job outlives it, for its destructor joins.
+    job.thread_ = std::jthread([this, id = job.id(), body = job.request_.body,
+                                kind = job.request_.kind, progress = job.progress_,
+                                exceptions = job.exceptions_, stop = job.stop_.get_token()] {
+        pthread_setname_np(pthread_self(), (kind + "-" + std::to_string(id)).substr(0, 15).c_str());
+        JobContext context{id, *progress, *exceptions, stop, [this, id](LogLevel level, std::string text) {
+                               events_.add(level, text, id);
+                               loop_.post([this, id, level, text = std::move(text),
+                                           alive = std::weak_ptr<int>(alive_)]() mutable {
+                                   if (!alive.expired()) note(id, level, std::move(text));
+                               });
+                           }};
+        JobOutcome outcome;
+        if (stop.stop_requested())
+            outcome.error = Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
+        else
+            outcome = body(context);
+        loop_.post([this, id, outcome = std::move(outcome),
+                    alive = std::weak_ptr<int>(alive_)]() mutable {
+            if (!alive.expired()) body_returned(id, std::move(outcome));
+        });
+    });
+}
+
+void JobRunner::note(std::uint64_t id, LogLevel level, std::string message) {
+    JobLine line{clock_.now(), "message", to_string(level), "", "", std::move(message)};
+    journal_.run([this, id, line = std::move(line)] {
+        if (auto added = store_.append_lines(id, {line}); !added.ok())
+            log_warning("cannot keep a message of job " + std::to_string(id) + ": " +
+                        added.error().message());
+    });
+}
+
+void JobRunner::body_returned(std::uint64_t id, JobOutcome outcome) {
+    Job* job = find_job(id);
+    if (job == nullptr || job->body_returned_) return;
+    job->body_returned_ = true;
+    job->thread_.join();
+    job->request_.body = nullptr;  // lets go of the repository and of descriptors
+    std::vector<JobLine> lines =
+        lines_of(*job->exceptions_, clock_.now(), std::move(outcome.findings));
+    write_end(*job, std::move(outcome), std::move(lines));
+}
+
+void JobRunner::write_end(Job& job, JobOutcome outcome, std::vector<JobLine> lines) {
+    JobRecord& record = job.record_;
+    record.end = clock_.now();
+    record.exceptions = job.exceptions_->count();
+    record.outcome = outcome_word(outcome, record.exceptions, shutting_down_);
+    if (outcome.error) {
+        record.error_name = wire::short_error_name(*outcome.error);
+        record.message = outcome.error->message();
+    }
+    if (!outcome.revision.empty()) record.revision = std::move(outcome.revision);
+    if (!outcome.parent.empty()) record.parent = std::move(outcome.parent);
+    record.counts = std::move(outcome.counts);
+    job.number_ = outcome.number;
+    std::string summary = record.kind + " " + (record.set.empty() ? record.repository : record.set) +
+                          ": " + record.outcome;
+    if (outcome.error && record.outcome == "failed") summary += " (" + record.error_name + ")";
+    LogLevel level = record.outcome == "failed"       ? LogLevel::error
+                     : record.outcome == "exceptions" ? LogLevel::warning
+                                                      : LogLevel::info;
+    events_.add(level, summary, job.id());
+    lines.push_back({*record.end, "message", to_string(level), "", "",
+                     record.message.empty() ? summary : summary + ": " + record.message});
+    journal_.run(
+        [this, record, lines = std::move(lines), remember = std::move(job.request_.remember)] {
+            if (auto added = store_.append_lines(record.id, lines); !added.ok())
+                log_warning("cannot keep the report of job " + std::to_string(record.id) + ": " +
+                            added.error().message());
+            if (auto done = store_.end_job(record); !done.ok())
+                log_error("cannot record the end of job " + std::to_string(record.id) + ": " +
+                          done.error().message());
+            if (remember) remember(store_, record);
+            if (record.id % 64 == 0) (void)store_.trim_jobs(options_.keep_records);
+        },
+        [this, id = record.id] { ended(id); });
+}
+
+void JobRunner::ended(std::uint64_t id) {
+    Job* job = find_job(id);
+    if (job == nullptr) return;
+    job->state_ = JobState::done;
+    job->expected_end_.reset();
+    job->exceptions_.reset();  // in the store now
+    if (listener_ != nullptr) listener_->job_finished(*job);
+    launch_queued();
+    expire();
+    check_shut_down();
+}
+
+void JobRunner::launch_queued() {
+    if (shutting_down_) return;
+    for (auto& [id, job] : jobs_) {
+        if (job->state_ != JobState::queued || job->body_returned_ || !may_run(*job)) continue;
+        launch(*job);
+        if (listener_ != nullptr) listener_->job_changed(*job);
+    }
+}
+
+Result<> JobRunner::cancel(std::uint64_t id) {
+    Job* job = find_job(id);
+    if (job == nullptr)
+        return Error(ErrorKind::not_found, ErrorCode::no_such_job,
+                     "there is no job " + std::to_string(id));
+    if (job->is_done() || job->body_returned_) return {};
+    job->stop_.request_stop();
+    if (job->state_ == JobState::queued) {
+        job->state_ = JobState::cancelling;
+        job->body_returned_ = true;
+        write_end(*job, {.error = Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled")},
+                  {});
+    } else {
+        job->state_ = JobState::cancelling;
+    }
+    if (listener_ != nullptr) listener_->job_changed(*job);
+    return {};
+}
+
+void JobRunner::shut_down(std::function<void()> done) {
+    shutting_down_ = true;
+    shut_down_done_ = std::move(done);
+    std::vector<std::uint64_t> open;
+    for (auto& [id, job] : jobs_)
+        if (!job->is_done()) open.push_back(id);
+    for (std::uint64_t id : open) (void)cancel(id);
+    check_shut_down();
+}
+
+void JobRunner::check_shut_down() {
+    if (shut_down_done_ && active() == 0 && begins_pending_ == 0)
+        std::exchange(shut_down_done_, nullptr)();
+}
+
+void JobRunner::abandon() {
+    for (auto& [id, job] : jobs_) {
+        if (job->is_done() || job->body_returned_) continue;
+        JobRecord record = job->record_;
+        record.end = clock_.now();
+        record.outcome = "interrupted";
+        record.message = "the job did not stop in time";
+        (void)store_.end_job(record);
+        if (job->request_.remember) job->request_.remember(store_, record);
+    }
+}
+
+void JobRunner::adopt_interrupted(JobRecord record) {
+    record.end = clock_.now();
+    record.outcome = "interrupted";
+    record.message = "the daemon stopped while this job ran";
+    auto job = std::make_unique<Job>(record, JobRequest{.kind = record.kind});
+    job->state_ = JobState::done;
+    job->body_returned_ = true;
+    job->exceptions_.reset();
+    jobs_[record.id] = std::move(job);
+    events_.add(LogLevel::warning, record.kind + " was interrupted: " + record.message, record.id);
+    journal_.run([this, record] {
+        if (auto done = store_.end_job(record); !done.ok())
+            log_error("cannot record the end of job " + std::to_string(record.id) + ": " +
+                      done.error().message());
+        if (record.kind != "backup") return;
+        auto set = store_.set_record(record.set);
+        if (!set.ok()) return;
+        set->last_attempt = record.begin;
+        set->last_result = record.outcome;
+        (void)store_.put_set_record(record.set, *set);
+    });
+    expire();
+}
+
+Job* JobRunner::find_job(std::uint64_t id) {
+    auto found = jobs_.find(id);
+    return found == jobs_.end() ? nullptr : found->second.get();
+}
+
+const Job* JobRunner::find(std::uint64_t id) const {
+    auto found = jobs_.find(id);
+    return found == jobs_.end() ? nullptr : found->second.get();
+}
+
+std::vector<const Job*> JobRunner::jobs() const {
+    std::vector<const Job*> list;
+    for (auto at = jobs_.rbegin(); at != jobs_.rend(); ++at) list.push_back(at->second.get());
+    return list;
+}
+
+const Job* JobRunner::active_backup(const std::string& set) const {
+    for (const auto& [id, job] : jobs_)
+        if (!job->is_done() && job->record_.kind == "backup" && job->record_.set == set)
+            return job.get();
+    return nullptr;
+}
+
+std::size_t JobRunner::active() const {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(jobs_, [](const auto& entry) { return !entry.second->is_done(); }));
+}
+
+void JobRunner::sample() {
+    bool running = false;
+    for (auto& [id, job] : jobs_) {
+        if (job->is_done()) continue;
+        running = true;
+        job->sample(clock_.now(), clock_.monotonic());
+        if (listener_ != nullptr) listener_->job_changed(*job);
+    }
+    if (!running) sampler_.stop();  // nothing wakes us while idle
+}
+
+void JobRunner::expire() {
+    Timestamp now = clock_.now();
+    std::vector<std::pair<Timestamp, std::uint64_t>> ended;  // oldest end first
+    for (const auto& [id, job] : jobs_)
+        if (job->is_done()) ended.emplace_back(*job->record_.end, id);
+    std::ranges::sort(ended);
+    std::size_t too_many = ended.size() > options_.most_ended ? ended.size() - options_.most_ended : 0;
+    std::optional<Timestamp> next;
+    for (std::size_t i = 0; i < ended.size(); ++i) {
+        auto [end, id] = ended[i];
+        if (i >= too_many && now < end + options_.keep_ended) {
+            next = end + options_.keep_ended;
+            break;
+        }
+        auto job = std::move(jobs_.extract(id).mapped());
+        if (listener_ != nullptr) listener_->job_removed(*job);
+    }
+    if (next) expiry_.start(std::max<Duration>(*next - now, std::chrono::seconds(1)));
+}
+
+}  // namespace backup
