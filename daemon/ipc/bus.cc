@@ -403,7 +403,7 @@ void Bus::dispatch(Registration& registration, const Interface::Method& method,
                    std::shared_ptr<Call> call) {
     if (scope_ == Scope::user) {
         call->uid_ = getuid();
-        return method.handler(*registration.object, std::move(call));
+        return handle(*registration.object, method, call);
     }
     std::string path = sd_bus_message_get_path(call->message_.get());
     ask_for_uid(call, [this, call, path, interface = registration.interface,
@@ -416,9 +416,15 @@ void Bus::dispatch(Registration& registration, const Interface::Method& method,
         auto found = nodes_.find(path);
         if (found != nodes_.end())
             for (auto& current : found->second->registrations)
-                if (current->interface == interface) return method.handler(*current->object, call);
+                if (current->interface == interface) return handle(*current->object, method, call);
         call->fail(Error(ErrorKind::not_found, "the object " + path + " is gone"));
     });
+}
+
+void Bus::handle(BusObject& object, const Interface::Method& method,
+                 const std::shared_ptr<Call>& call) {
+    auto handled = method.handler(object, call);
+    if (!handled.ok()) call->fail(handled.error());
 }
 
 void Bus::ask_for_uid(std::shared_ptr<Call> call, std::function<void(Result<std::uint32_t>)> done) {

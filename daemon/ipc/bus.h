@@ -121,6 +121,8 @@ class Bus {
     void tell(Node& node, const std::string& path);
     void dispatch(Registration& registration, const Interface::Method& method,
                   std::shared_ptr<Call> call);
+    static void handle(BusObject& object, const Interface::Method& method,
+                       const std::shared_ptr<Call>& call);
     void ask_for_uid(std::shared_ptr<Call> call, std::function<void(Result<std::uint32_t>)> done);
 
     Loop& loop_;

@@ -38,7 +38,7 @@ enum class Changes : std::uint8_t { emitted, constant, silent };
 
 class Interface {
   public:
-    using Handler = std::function<void(BusObject&, std::shared_ptr<Call>)>;
+    using Handler = std::function<Result<>(BusObject&, std::shared_ptr<Call>)>;
     struct Method {
         std::string name, in, out;
         Access access;
@@ -55,13 +55,14 @@ class Interface {
     Interface& add_method(std::string_view name, std::string_view in, std::string_view in_names,
                           std::string_view out, std::string_view out_names, Access access,
                           Handler handler);
+    // `handler` reads its arguments and either answers, keeps the call to answer later, or returns the error to answer with.
     template <typename Object>
     Interface& method(std::string_view name, std::string_view in, std::string_view in_names,
                       std::string_view out, std::string_view out_names, Access access,
-                      void (Object::*handler)(std::shared_ptr<Call>)) {
+                      Result<> (Object::*handler)(std::shared_ptr<Call>)) {
         return add_method(name, in, in_names, out, out_names, access,
                           [handler](BusObject& object, std::shared_ptr<Call> call) {
-                              (static_cast<Object&>(object).*handler)(std::move(call));
+                              return (static_cast<Object&>(object).*handler)(std::move(call));
                           });
     }
     Interface& property(std::string_view name, std::string_view type,

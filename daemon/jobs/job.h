@@ -54,8 +54,8 @@ struct JobRequest {
     // Writes to the repository: only one such job per repository runs, others queue. Readers run beside.
     bool writes = false;
     JobBody body;
-    // On the journal's thread, right after the end record: what else must be remembered.
-    std::function<void(StateStore&, const JobRecord&)> remember;
+    // On the journal's thread, right after the end record: what else must be remembered. `number`: of the revision made.
+    std::function<void(StateStore&, const JobRecord&, std::uint64_t number)> remember;
 };
 
 class Job {

@@ -116,9 +116,9 @@ void JobRunner::launch(Job& job) {
     job.state_ = JobState::running;
     if (!sampler_.is_running()) sampler_.start(options_.sample_period, options_.sample_period);
     // The thread keeps what it uses; the Job outlives it, for its destructor joins.
-    job.thread_ = std::jthread([this, id = job.id(), body = job.request_.body,
+    job.thread_ = std::jthread([this, id = job.id(), body = std::move(job.request_.body),
                                 kind = job.request_.kind, progress = job.progress_,
-                                exceptions = job.exceptions_, stop = job.stop_.get_token()] {
+                                exceptions = job.exceptions_, stop = job.stop_.get_token()]() mutable {
         pthread_setname_np(pthread_self(), (kind + "-" + std::to_string(id)).substr(0, 15).c_str());
         JobContext context{id, *progress, *exceptions, stop, [this, id](LogLevel level, std::string text) {
                                events_.add(level, text, id);
@@ -132,7 +132,8 @@ void JobRunner::launch(Job& job) {
             outcome.error = Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
         else
             outcome = body(context);
-        loop_.post([this, id, outcome = std::move(outcome),
+        // The body goes home, too: what it holds belongs to the loop thread.
+        loop_.post([this, id, outcome = std::move(outcome), body = std::move(body),
                     alive = std::weak_ptr<int>(alive_)]() mutable {
             if (!alive.expired()) body_returned(id, std::move(outcome));
         });
@@ -153,7 +154,6 @@ void JobRunner::body_returned(std::uint64_t id, JobOutcome outcome) {
     if (job == nullptr || job->body_returned_) return;
     job->body_returned_ = true;
     job->thread_.join();
-    job->request_.body = nullptr;  // lets go of the repository and of descriptors
     std::vector<JobLine> lines =
         lines_of(*job->exceptions_, clock_.now(), std::move(outcome.findings));
     write_end(*job, std::move(outcome), std::move(lines));
@@ -182,14 +182,15 @@ void JobRunner::write_end(Job& job, JobOutcome outcome, std::vector<JobLine> lin
     lines.push_back({*record.end, "message", to_string(level), "", "",
                      record.message.empty() ? summary : summary + ": " + record.message});
     journal_.run(
-        [this, record, lines = std::move(lines), remember = std::move(job.request_.remember)] {
+        [this, record, lines = std::move(lines), number = job.number_,
+         remember = std::move(job.request_.remember)] {
             if (auto added = store_.append_lines(record.id, lines); !added.ok())
                 log_warning("cannot keep the report of job " + std::to_string(record.id) + ": " +
                             added.error().message());
             if (auto done = store_.end_job(record); !done.ok())
                 log_error("cannot record the end of job " + std::to_string(record.id) + ": " +
                           done.error().message());
-            if (remember) remember(store_, record);
+            if (remember) remember(store_, record, number);
             if (record.id % 64 == 0) (void)store_.trim_jobs(options_.keep_records);
         },
         [this, id = record.id] { ended(id); });
@@ -258,7 +259,7 @@ void JobRunner::abandon() {
         record.outcome = "interrupted";
         record.message = "the job did not stop in time";
         (void)store_.end_job(record);
-        if (job->request_.remember) job->request_.remember(store_, record);
+        if (job->request_.remember) job->request_.remember(store_, record, 0);
     }
 }
 

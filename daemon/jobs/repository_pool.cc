@@ -59,8 +59,14 @@ void RepositoryPool::set_policies(const std::map<std::string, RepositoryPolicy>&
         }
         auto entry = std::make_shared<Entry>();
         entry->policy = policy;
+        if (auto ready = awaited_.find(name); ready != awaited_.end()) {
+            entry->handle = ready->second.first;
+            entry->status.state = RepositoryState::ready;
+            entry->status.keys = ready->second.second;
+        }
         entries_[name] = std::move(entry);
     }
+    awaited_.clear();
 }
 
 std::shared_ptr<RepositoryPool::Entry> RepositoryPool::find(const std::string& name) const {
@@ -182,9 +188,13 @@ void RepositoryPool::remember_opened(OpenRepository& opened) {
 }
 
 void RepositoryPool::adopt(RepositoryHandle handle) {
-    auto entry = find(handle->name);
-    if (!entry) return;
     auto keys = handle->repository->list_keys();
+    auto entry = find(handle->name);
+    if (!entry) {
+        std::lock_guard lock(mutex_);
+        awaited_[handle->name] = {handle, keys.ok() ? keys->size() : 1};
+        return;
+    }
     set_ready(*entry, std::move(handle), keys.ok() ? keys->size() : 1);
 }
 
@@ -204,7 +214,8 @@ void RepositoryPool::set_problem(Entry& entry, const Error& error) {
     {
         std::lock_guard lock(mutex_);
         RepositoryState state = RepositoryState::unavailable;
-        if (error.kind() == ErrorKind::denied || error.code() == ErrorCode::wrong_password)
+        // Rights that are missing on the storage have no code; a password that is missing, wrong or exposed has.
+        if (error.code() == ErrorCode::wrong_password || error.code() == ErrorCode::access_denied)
             state = RepositoryState::locked;
         if (error.kind() == ErrorKind::corrupt) state = RepositoryState::damaged;
         entry.status.state = state;

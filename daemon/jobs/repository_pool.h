@@ -73,7 +73,7 @@ class RepositoryPool {
     // As a fresh machine would: reads only, remembers nothing.
     Result<RepositoryHandle> open_as_stranger(const RepositoryPolicy& policy,
                                               const Secret& password);
-    // Puts one that was opened beside under its name, once the policy names it.
+    // Puts one that was opened beside under its name, now or as soon as the next policy names it.
     void adopt(RepositoryHandle handle);
 
     RepositoryStatus status(const std::string& name) const;
@@ -106,8 +106,9 @@ class RepositoryPool {
     const std::function<void(const std::string&)> changed_;
     const OpenBackend open_backend_;
     StoredLockJournal lock_journal_;
-    mutable std::mutex mutex_;  // guards entries_ and what Entry says
+    mutable std::mutex mutex_;  // guards entries_, what Entry says, awaited_
     std::map<std::string, std::shared_ptr<Entry>> entries_;
+    std::map<std::string, std::pair<RepositoryHandle, std::uint64_t>> awaited_;
 };
 
 // The directory of a repository on a local disk, or nothing: it must not be backed up into itself.

@@ -1,0 +1,43 @@
+// The bodies of two streams: the journal of jobs, and log messages. Run on a stream's thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "common/clock.h"
+#include "daemon/ipc/stream.h"
+#include "daemon/jobs/event_log.h"
+#include "daemon/state/state_store.h"
+
+namespace backup {
+
+struct JobHistory {
+    StateStore& store;
+    std::optional<Timestamp> since;
+    std::uint64_t limit = 0;               // 0: all
+    std::optional<std::uint64_t> only;     // one job
+    std::map<std::uint64_t, std::string> live;  // states of those that have not ended
+
+    Result<> operator()(LineWriter& lines) const;
+};
+
+struct LogReader {
+    StateStore& store;
+    EventLog& events;
+    std::optional<std::uint64_t> job;
+    std::optional<Timestamp> since;
+    bool follow = false;
+    std::uint64_t from = 0;                  // events after this one are new
+    std::function<bool()> job_has_ended;     // asked from the stream's thread
+
+    Result<> operator()(LineWriter& lines) const;
+
+  private:
+    Result<> kept_lines(LineWriter& lines) const;
+    Result<> new_events(LineWriter& lines, std::uint64_t& last) const;
+};
+
+}  // namespace backup

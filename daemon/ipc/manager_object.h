@@ -1,0 +1,40 @@
+// The daemon itself on the bus: dbus/org.backupd1.Manager.xml. Loop thread only.
+#pragma once
+
+#include "daemon/ipc/served.h"
+
+namespace backup {
+
+class ManagerObject final : public BusObject {
+  public:
+    explicit ManagerObject(Served& served) : served_(served) {}
+
+    static const Interface& interface();
+    wire::Value property(std::string_view name) const override;
+
+  private:
+    Result<> list_sets(std::shared_ptr<Call> call);
+    Result<> list_repositories(std::shared_ptr<Call> call);
+    Result<> list_jobs(std::shared_ptr<Call> call);
+    Result<> list_job_history(std::shared_ptr<Call> call);
+    Result<> read_log(std::shared_ptr<Call> call);
+    Result<> create_set(std::shared_ptr<Call> call);
+    Result<> delete_set(std::shared_ptr<Call> call);
+    Result<> add_repository(std::shared_ptr<Call> call);
+    Result<> remove_repository(std::shared_ptr<Call> call);
+    Result<> reload(std::shared_ptr<Call> call);
+    Result<> check_configuration(std::shared_ptr<Call> call);
+    Result<> show_configuration(std::shared_ptr<Call> call);
+
+    Served& served_;
+};
+
+// org.freedesktop.LogControl1: `systemctl service-log-level backupd debug`.
+class LogControlObject final : public BusObject {
+  public:
+    static const Interface& interface();
+    wire::Value property(std::string_view name) const override;
+    Result<> set_property(std::string_view name, const std::string& text) override;
+};
+
+}  // namespace backup

@@ -1,0 +1,118 @@
+#include "daemon/ipc/revisions.h"
+
+#include <systemd/sd-bus.h>
+
+#include <algorithm>
+
+#include "daemon/ipc/served.h"
+
+namespace backup {
+
+namespace {
+
+// Messages stay below 64 KiB: about 600 bytes each.
+constexpr std::size_t kMostPerPage = 100;
+constexpr std::size_t kMostAsked = 500;
+
+bool passes(const Revision& revision, const std::optional<SetOnHost>& set,
+            const RevisionFilter& filter) {
+    const Snapshot& snapshot = revision.snapshot();
+    if (filter.since && snapshot.time < *filter.since) return false;
+    if (filter.until && snapshot.time > *filter.until) return false;
+    if (filter.host && *filter.host != "*" && snapshot.hostname != *filter.host) return false;
+    if (!set || filter.foreign) return true;
+    if (revision.tags.set != set->set) return false;
+    return filter.host.has_value() || snapshot.hostname == set->host;
+}
+
+}  // namespace
+
+Result<RevisionFilter> read_revision_filter(wire::DictReader& options) {
+    RevisionFilter filter;
+    if (auto limit = options.number("limit")) {
+        if (*limit == 0 || *limit > kMostAsked)
+            return invalid_argument("limit: between 1 and " + std::to_string(kMostAsked));
+        filter.limit = std::min<std::size_t>(*limit, kMostPerPage);
+    }
+    filter.page = options.text("page").value_or("");
+    if (auto since = options.number("since")) filter.since = from_usec(*since);
+    if (auto until = options.number("until")) filter.until = from_usec(*until);
+    std::string state = options.text("state").value_or("complete");
+    if (state != "complete" && state != "incomplete" && state != "any")
+        return invalid_argument("state: complete, incomplete or any");
+    filter.incomplete_only = state == "incomplete";
+    filter.host = options.text("host");
+    filter.foreign = options.boolean("foreign").value_or(false);
+    return filter;
+}
+
+Result<Page> list_revisions(std::vector<Revision> newest_first, const std::optional<SetOnHost>& set,
+                            const RevisionFilter& filter) {
+    // What is in the repository is complete: the snapshot is written last.
+    if (filter.incomplete_only) newest_first.clear();
+    std::erase_if(newest_first,
+                  [&](const Revision& revision) { return !passes(revision, set, filter); });
+    return cut_page(std::move(newest_first), filter.page, filter.limit);
+}
+
+wire::Dict revision_summary(const Revision& revision) {
+    const Snapshot& snapshot = revision.snapshot();
+    SnapshotSummary summary = snapshot.summary.value_or(SnapshotSummary{});
+    std::uint64_t directories = summary.dirs_new + summary.dirs_changed + summary.dirs_unmodified;
+    return {
+        {"id", revision.id().hex()},
+        {"number", revision.tags.number},
+        {"set", revision.tags.set},
+        {"state", "complete"},
+        {"time", to_usec(snapshot.time)},
+        {"trigger", revision.tags.trigger},
+        {"mode", revision.tags.mode},
+        {"parent", snapshot.parent ? snapshot.parent->hex() : std::string()},
+        {"items", summary.total_files_processed + directories},
+        {"bytes", summary.total_bytes_processed},
+        {"new-bytes", summary.data_added_packed},
+        {"exceptions", revision.tags.exceptions},
+        {"pinned", false},
+        {"gap", false},
+        {"host", snapshot.hostname},
+        {"program", snapshot.program_version},
+        {"tags", revision.tags.others},
+    };
+}
+
+wire::Dict revision_details(const Revision& revision) {
+    wire::Dict details = revision_summary(revision);
+    const Snapshot& snapshot = revision.snapshot();
+    SnapshotSummary summary = snapshot.summary.value_or(SnapshotSummary{});
+    std::vector<wire::FileName> paths;
+    for (const std::string& path : snapshot.paths) paths.push_back({path});
+    auto duration = summary.backup_end > summary.backup_start
+                        ? summary.backup_end - summary.backup_start
+                        : Duration::zero();
+    wire::Dict more = {
+        {"paths", std::move(paths)},
+        {"tree", snapshot.tree.hex()},
+        {"files-new", summary.files_new},
+        {"files-changed", summary.files_changed},
+        {"files-unmodified", summary.files_unmodified},
+        {"dirs-new", summary.dirs_new},
+        {"dirs-changed", summary.dirs_changed},
+        {"dirs-unmodified", summary.dirs_unmodified},
+        {"duration-usec", static_cast<std::uint64_t>(duration / std::chrono::microseconds(1))},
+        {"user", snapshot.username},
+        {"excludes", snapshot.excludes},
+    };
+    details.insert(details.end(), more.begin(), more.end());
+    return details;
+}
+
+int append_page(sd_bus_message* message, const Page& page) {
+    int r = sd_bus_message_open_container(message, 'a', "a{sv}");
+    for (const Revision& revision : page.revisions)
+        if (r >= 0) r = wire::append_dict(message, revision_summary(revision));
+    if (r >= 0) r = sd_bus_message_close_container(message);
+    if (r >= 0) r = sd_bus_message_append(message, "s", page.next.c_str());
+    return r;
+}
+
+}  // namespace backup

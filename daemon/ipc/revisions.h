@@ -1,0 +1,32 @@
+// Revisions as bus clients see them: filters, pages, dictionaries. Used by sets and repositories.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/wire.h"
+#include "daemon/jobs/catalog.h"
+
+namespace backup {
+
+struct RevisionFilter {
+    std::size_t limit = 100;
+    std::string page;
+    std::optional<Timestamp> since, until;
+    bool incomplete_only = false;
+    std::optional<std::string> host;  // "*": any
+    bool foreign = false;
+};
+// Takes its keys from the options; does not finish() them.
+Result<RevisionFilter> read_revision_filter(wire::DictReader& options);
+
+// Without `set` (or foreign): every snapshot of the repository.
+Result<Page> list_revisions(std::vector<Revision> newest_first, const std::optional<SetOnHost>& set,
+                            const RevisionFilter& filter);
+wire::Dict revision_summary(const Revision& revision);
+wire::Dict revision_details(const Revision& revision);
+// reply: aa{sv} s
+int append_page(sd_bus_message* message, const Page& page);
+
+}  // namespace backup

@@ -1,0 +1,56 @@
+// What the bus objects share, and the helpers they have in common. Loop thread only.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "daemon/ipc/bus.h"
+#include "daemon/ipc/stream.h"
+#include "daemon/jobs/catalog.h"
+#include "daemon/jobs/service.h"
+
+namespace backup {
+
+struct Served {
+    Bus& bus;
+    Service& service;
+    StreamSet& streams;
+    bool on_system_bus() const { return bus.scope() == Scope::system; }
+};
+
+// Runs `work` (returning Result<T>) on an I/O thread and answers the call with what `reply` makes of the value.
+template <typename Work, typename Reply>
+void answer_later(Served& served, std::shared_ptr<Call> call, Work work, Reply reply) {
+    served.service.io().run(std::move(work), [call, reply = std::move(reply)](auto result) mutable {
+        if (!result.ok()) return call->fail(result.error());
+        if constexpr (std::is_void_v<typename decltype(result)::value_type>)
+            reply(*call);
+        else
+            reply(*call, std::move(*result));
+    });
+}
+
+inline wire::ObjectPath job_object(const Job& job) { return {wire::job_path(job.id())}; }
+
+// Answers with the job's path, or with why there is none.
+inline std::function<void(Result<const Job*>)> answer_with_job(std::shared_ptr<Call> call) {
+    return [call](Result<const Job*> job) {
+        if (!job.ok()) return call->fail(job.error());
+        call->reply({job_object(**job)});
+    };
+}
+
+inline std::function<void(Result<>)> answer_when_done(std::shared_ptr<Call> call) {
+    return [call](Result<> done) {
+        if (!done.ok()) return call->fail(done.error());
+        call->reply();
+    };
+}
+
+inline Error invalid_argument(std::string message) {
+    return Error(ErrorKind::invalid, ErrorCode::invalid_arguments, std::move(message));
+}
+
+}  // namespace backup

@@ -1,0 +1,43 @@
+// A backup set on the bus: dbus/org.backupd1.Set.xml. Loop thread only.
+#pragma once
+
+#include "daemon/ipc/served.h"
+
+namespace backup {
+
+class SetObject final : public BusObject {
+  public:
+    SetObject(Served& served, std::string id);
+
+    static const Interface& interface();
+    const std::string& path() const { return path_; }
+    wire::Value property(std::string_view name) const override;
+
+  private:
+    Result<> get_configuration(std::shared_ptr<Call> call);
+    Result<> configure(std::shared_ptr<Call> call);
+    Result<> start_backup(std::shared_ptr<Call> call);
+    Result<> list_revisions(std::shared_ptr<Call> call);
+    Result<> get_revision(std::shared_ptr<Call> call);
+    Result<> list_files(std::shared_ptr<Call> call);
+    Result<> open_file(std::shared_ptr<Call> call);
+    Result<> verify(std::shared_ptr<Call> call);
+
+    Served& served_;
+    const std::string id_, path_;
+};
+
+// The keys of CreateSet, GetConfiguration and Configure.
+wire::Dict set_configuration(const BackupSet& set);
+// Takes its keys from `changes`; does not finish() them.
+Result<> change_set(BackupSet& set, wire::DictReader& changes);
+
+// Opens the set's repository and finds a revision in it; blocks, for I/O threads.
+struct FoundRevision {
+    RepositoryHandle repository;
+    Revision revision;
+};
+Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
+                                    const std::string& text);
+
+}  // namespace backup

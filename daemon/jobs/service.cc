@@ -1,0 +1,458 @@
+#include "daemon/jobs/service.h"
+
+#include <algorithm>
+#include <set>
+
+#include "daemon/jobs/catalog.h"
+#include "daemon/jobs/tasks.h"
+
+namespace backup {
+
+namespace {
+
+constexpr unsigned kIoThreads = 4;
+// Wall-clock deadlines are looked at again at least this often: libuv's clock stands still during suspend.
+constexpr Duration kLongestSleep = std::chrono::minutes(15);
+constexpr std::size_t kShownAfterRestart = 64;
+
+struct RepositoryView {
+    std::map<std::string, SetStatus> sets;  // count and latest only
+    std::optional<std::uint64_t> used_bytes;
+};
+
+std::optional<std::uint64_t> pack_bytes(Backend& backend) {
+    std::uint64_t sum = 0;
+    auto listed = backend.list(FileType::pack, [&](const FileInfo& file) { sum += file.size; });
+    if (!listed.ok()) return std::nullopt;
+    return sum;
+}
+
+}  // namespace
+
+Service::Service(Loop& loop, StateStore& store, const Clock& clock, EventLog& events,
+                 ServiceOptions options)
+    : loop_(loop),
+      store_(store),
+      clock_(clock),
+      events_(events),
+      options_(std::move(options)),
+      configuration_(options_.config_dir, options_.vendor_dir),
+      pool_(clock, store, {options_.config_dir, options_.credentials_dir},
+            [this](const std::string& name) {
+                loop_.post([this, name, alive = std::weak_ptr<int>(alive_)] {
+                    if (alive.expired()) return;
+                    repositories_[name].status = pool_.status(name);
+                    if (listener_ == nullptr) return;
+                    listener_->repository_changed(name);
+                    for (const auto& [id, set] : policy_->sets)
+                        if (set.repository == name) listener_->set_changed(id);
+                    listener_->any_changed();
+                });
+            }),
+      journal_(loop, "journal", 1),
+      config_(loop, "config", 1),
+      io_(loop, "io", kIoThreads),
+      runner_(loop, store, journal_, events, clock) {
+    runner_.set_listener(this);
+    tick_ = loop_.timer([this] { tick(); });
+}
+
+Service::~Service() { runner_.set_listener(nullptr); }
+
+SecretPlaces Service::secret_places() const {
+    return {options_.config_dir, options_.credentials_dir};
+}
+
+void Service::load() {
+    LoadedPolicy loaded = configuration_.load();
+    problems_ = loaded.problems;
+    for (const ConfigProblem& problem : problems_) events_.add(LogLevel::error, problem.text());
+    if (problems_.empty()) policy_ = std::make_shared<Policy>(std::move(loaded.policy));
+    pool_.set_policies(policy_->repositories);
+    read_records();
+    auto unfinished = store_.unfinished_jobs();
+    if (!unfinished.ok())
+        return events_.add(LogLevel::error,
+                           "cannot read the journal of jobs: " + unfinished.error().message());
+    std::ranges::sort(*unfinished, {}, &JobRecord::id);
+    if (unfinished->size() > kShownAfterRestart) {
+        // More than are ever shown: their records are ended all the same.
+        for (std::size_t i = 0; i + kShownAfterRestart < unfinished->size(); ++i) {
+            JobRecord& record = (*unfinished)[i];
+            record.end = clock_.now();
+            record.outcome = "interrupted";
+            (void)store_.end_job(record);
+        }
+        unfinished->erase(unfinished->begin(),
+                          unfinished->end() - static_cast<std::ptrdiff_t>(kShownAfterRestart));
+    }
+    for (JobRecord& record : *unfinished) {
+        if (record.kind == "backup") {
+            auto& known = sets_[record.set].record;
+            known.last_attempt = record.begin;
+            known.last_result = "interrupted";
+        }
+        runner_.adopt_interrupted(std::move(record));
+    }
+}
+
+void Service::read_records() {
+    for (const auto& [id, set] : policy_->sets)
+        if (auto record = store_.set_record(id); record.ok()) sets_[id].record = *record;
+    for (const auto& [name, repository] : policy_->repositories) {
+        if (auto record = store_.repository_record(name); record.ok())
+            repositories_[name].record = *record;
+        repositories_[name].status = pool_.status(name);
+    }
+}
+
+void Service::begin() {
+    begun_ = true;
+    for (const auto& [name, repository] : policy_->repositories) probe(name);
+    tick_.start(std::chrono::seconds(1));
+}
+
+// Opening early shows a missing password before the first backup is due, and removes locks of a daemon that died.
+void Service::probe(const std::string& name) {
+    if (begun_) refresh_repository(name);
+}
+
+void Service::refresh_repository(const std::string& name) {
+    bool measure = pool_.status(name).used_bytes == 0;
+    io_.run(
+        [this, name, measure, policy = policy_]() -> Result<RepositoryView> {
+            RepositoryHandle opened = TRY(pool_.open(name));
+            std::vector<Revision> revisions =
+                all_revisions(TRY(opened->repository->list_revisions()));
+            RepositoryView view;
+            for (const auto& [id, set] : policy->sets) {
+                if (set.repository != name) continue;
+                SetOnHost on_host{id, host_of(set)};
+                SetStatus& status = view.sets[id];
+                for (const Revision& revision : revisions) {
+                    if (!belongs_to(revision, on_host)) continue;
+                    if (status.revision_count++ == 0)
+                        status.record.latest_revision = revision.id().hex();
+                }
+            }
+            if (measure) view.used_bytes = pack_bytes(*opened->storage.backend);
+            return view;
+        },
+        [this, name](Result<RepositoryView> view) {
+            if (!view.ok()) {
+                events_.add(LogLevel::warning,
+                            "repository '" + name + "': " + view.error().message());
+                return;
+            }
+            if (view->used_bytes) pool_.set_used_bytes(name, *view->used_bytes);
+            for (auto& [id, status] : view->sets) {
+                sets_[id].revision_count = status.revision_count;
+                sets_[id].record.latest_revision = status.record.latest_revision;
+                if (listener_ != nullptr) listener_->set_changed(id);
+            }
+        });
+}
+
+Result<const BackupSet*> Service::find_set(const std::string& id) const {
+    auto found = policy_->sets.find(id);
+    if (found != policy_->sets.end()) return &found->second;
+    return Error(ErrorKind::not_found, ErrorCode::no_such_set, "there is no set '" + id + "'");
+}
+
+SetStatus Service::set_status(const std::string& id) const {
+    auto found = sets_.find(id);
+    return found == sets_.end() ? SetStatus{} : found->second;
+}
+
+RepositoryFacts Service::repository_facts(const std::string& name) const {
+    auto found = repositories_.find(name);
+    return found == repositories_.end() ? RepositoryFacts{} : found->second;
+}
+
+std::string Service::set_state(const BackupSet& set) const {
+    if (const Job* job = runner_.active_backup(set.id))
+        return job->state() == JobState::queued ? "queued" : "running";
+    if (!set.enabled) return "disabled";
+    if (repository_facts(set.repository).status.state == RepositoryState::damaged) return "error";
+    return "idle";
+}
+
+std::vector<std::string> Service::blocked_by(const BackupSet& set) const {
+    switch (repository_facts(set.repository).status.state) {
+        case RepositoryState::locked: return {"locked"};
+        case RepositoryState::unavailable: return {"offline"};
+        case RepositoryState::unopened:
+        case RepositoryState::ready:
+        case RepositoryState::damaged: return {};
+    }
+    return {};
+}
+
+std::string Service::state() const {
+    if (!problems_.empty()) return "error";
+    bool queued = false;
+    for (const Job* job : runner_.jobs()) {
+        if (job->is_done()) continue;
+        if (job->state() != JobState::queued) return "running";
+        queued = true;
+    }
+    if (queued) return "waiting";
+    for (const auto& [id, set] : policy_->sets)
+        if (set.enabled &&
+            repository_facts(set.repository).status.state == RepositoryState::locked)
+            return "locked";
+    return "idle";
+}
+
+Health Service::health() const {
+    return judge_health(*policy_, sets_, repositories_, problems_.empty(), clock_.now());
+}
+
+std::vector<std::string> Service::notices() const {
+    std::vector<std::string> list;
+    for (const ConfigProblem& problem : problems_) {
+        if (!options_.hide_details) {
+            list.push_back("configuration: " + problem.text());
+            continue;
+        }
+        ConfigProblem bare{problem.file, problem.line, "an error: see `backupctl config check`"};
+        list.push_back("configuration: " + bare.text());
+    }
+    for (const auto& [name, policy] : policy_->repositories) {
+        RepositoryFacts facts = repository_facts(name);
+        if (needs_reminder(facts))
+            list.push_back("repository '" + name +
+                           "' has one key and its recovery sheet was never tested: `backupctl repo "
+                           "test " +
+                           name + "` with the password from the sheet, or add a second key");
+        switch (facts.status.state) {
+            case RepositoryState::locked:
+                list.push_back("repository '" + name +
+                               "' is locked: `backupctl repo unlock " + name + "`");
+                break;
+            case RepositoryState::damaged:
+                list.push_back("repository '" + name + "' is damaged: `backupctl verify`");
+                break;
+            case RepositoryState::unavailable:
+                list.push_back("repository '" + name + "' cannot be reached");
+                break;
+            case RepositoryState::unopened:
+            case RepositoryState::ready: break;
+        }
+    }
+    return list;
+}
+
+std::optional<Timestamp> Service::next_run_of(const BackupSet& set) const {
+    return next_run(set, set_status(set.id).record, clock_.now());
+}
+
+void Service::start_backup(const std::string& id, bool full, const std::string& trigger,
+                           std::uint32_t uid, std::function<void(Result<const Job*>)> started) {
+    auto set = find_set(id);
+    if (!set.ok()) return started(std::move(set).error());
+    SetStatus known = set_status(id);
+    JobRequest request;
+    request.kind = "backup";
+    request.set = id;
+    request.repository = (*set)->repository;
+    request.trigger = trigger;
+    request.mode = full ? "full" : "incremental";
+    request.parent = known.record.latest_revision;
+    request.uid = uid;
+    request.unique = "backup:" + id;
+    request.writes = true;
+    request.body = backup_body(pool_, clock_,
+                               {.policy = policy_,
+                                .set = id,
+                                .full = full,
+                                .trigger = trigger,
+                                .last_number = known.record.last_number,
+                                .state_dir = options_.state_dir});
+    request.remember = remember_backup;
+    runner_.start(std::move(request), std::move(started));
+}
+
+void Service::reload(Done done) {
+    change_configuration([]() -> Result<> { return {}; }, std::move(done));
+}
+
+void Service::change_configuration(std::function<Result<>()> work, Done done) {
+    struct Outcome {
+        Result<> work;
+        LoadedPolicy loaded;
+    };
+    config_.run(
+        [this, work = std::move(work)]() -> Outcome {
+            Outcome outcome{work(), {}};
+            outcome.loaded = configuration_.load();
+            return outcome;
+        },
+        [this, done = std::move(done)](Outcome outcome) {
+            std::vector<ConfigProblem> problems = outcome.loaded.problems;
+            apply(std::move(outcome.loaded));
+            if (!outcome.work.ok()) return done(std::move(outcome.work));
+            if (!problems.empty()) return done(problems_as_error(problems));
+            done({});
+        });
+}
+
+void Service::apply(LoadedPolicy loaded) {
+    std::vector<ConfigProblem> before = std::exchange(problems_, std::move(loaded.problems));
+    if (!problems_.empty()) {
+        for (const ConfigProblem& problem : problems_) events_.add(LogLevel::error, problem.text());
+        events_.add(LogLevel::error, "the configuration has errors: the old one stays in force");
+        if (listener_ != nullptr) listener_->any_changed();
+        return;
+    }
+    auto old = std::exchange(policy_, std::make_shared<Policy>(std::move(loaded.policy)));
+    pool_.set_policies(policy_->repositories);
+    std::set<std::string> touched;  // repositories to look into
+    for (const auto& [name, repository] : policy_->repositories) {
+        auto known = old->repositories.find(name);
+        bool is_new = known == old->repositories.end();
+        if (is_new || known->second.url != repository.url ||
+            known->second.password_file != repository.password_file)
+            touched.insert(name);
+        repositories_[name].status = pool_.status(name);
+        if (is_new && listener_ != nullptr) listener_->repository_added(name);
+    }
+    for (const auto& [id, set] : policy_->sets) {
+        auto known = old->sets.find(id);
+        bool is_new = known == old->sets.end();
+        if (is_new || known->second.repository != set.repository) touched.insert(set.repository);
+        if (listener_ == nullptr) continue;
+        if (is_new)
+            listener_->set_added(id);
+        else
+            listener_->set_changed(id);
+    }
+    for (const auto& [id, set] : old->sets) {
+        if (policy_->sets.contains(id)) continue;
+        sets_.erase(id);
+        if (listener_ != nullptr) listener_->set_removed(id);
+    }
+    for (const auto& [name, repository] : old->repositories) {
+        if (policy_->repositories.contains(name)) continue;
+        repositories_.erase(name);
+        if (listener_ != nullptr) listener_->repository_removed(name);
+    }
+    // What is remembered of sets and repositories that were here before.
+    for (const auto& [id, set] : policy_->sets) {
+        if (old->sets.contains(id)) continue;
+        journal_.run([this, id = id] { return store_.set_record(id); },
+                     [this, id = id](Result<SetRecord> record) {
+                         if (!record.ok() || !policy_->sets.contains(id)) return;
+                         sets_[id].record = *record;
+                         if (listener_ != nullptr) listener_->set_changed(id);
+                     });
+    }
+    for (const std::string& name : touched) {
+        change_repository_record(name, nullptr, [](Result<>) {});
+        probe(name);
+    }
+    if (begun_) tick_.start(std::chrono::seconds(1));
+    if (listener_ != nullptr) listener_->any_changed();
+}
+
+void Service::change_repository_record(const std::string& name,
+                                       std::function<void(RepositoryRecord&)> change, Done done) {
+    journal_.run(
+        [this, name, change = std::move(change)]() -> Result<RepositoryRecord> {
+            RepositoryRecord record = TRY(store_.repository_record(name));
+            if (change) {
+                change(record);
+                TRY(store_.put_repository_record(name, record));
+            }
+            return record;
+        },
+        [this, name, done = std::move(done)](Result<RepositoryRecord> record) {
+            if (!record.ok()) return done(std::move(record).error());
+            if (policy_->repositories.contains(name)) {
+                repositories_[name].record = std::move(*record);
+                if (listener_ != nullptr) {
+                    listener_->repository_changed(name);
+                    listener_->any_changed();
+                }
+            }
+            done({});
+        });
+}
+
+void Service::job_added(const Job& job) {
+    if (job.record().kind == "backup") {
+        sets_[job.record().set].record.last_attempt = job.record().begin;
+        if (listener_ != nullptr) listener_->set_changed(job.record().set);
+    }
+    if (listener_ == nullptr) return;
+    listener_->job_added(job);
+    listener_->any_changed();
+}
+
+void Service::job_changed(const Job& job) {
+    if (listener_ == nullptr) return;
+    listener_->job_changed(job);
+    if (job.record().kind == "backup") listener_->set_changed(job.record().set);
+    listener_->any_changed();
+}
+
+void Service::job_finished(const Job& job) {
+    const JobRecord& record = job.record();
+    bool made_revision = record.kind == "backup" &&
+                         (record.outcome == "complete" || record.outcome == "exceptions");
+    if (record.kind == "backup") {
+        SetRecord& known = sets_[record.set].record;
+        known.last_result = record.outcome;
+        if (made_revision) {
+            known.last_success = *record.end;
+            known.protected_until = record.begin;
+            known.latest_revision = record.revision;
+            known.last_number = std::max(known.last_number, job.number());
+            ++sets_[record.set].revision_count;
+        }
+    }
+    if (record.kind == "check" || record.kind == "verify")
+        change_repository_record(record.repository, nullptr, [](Result<>) {});
+    if (listener_ != nullptr) {
+        if (record.kind == "backup") listener_->set_changed(record.set);
+        if (made_revision) listener_->revision_committed(record.set, record.revision, job);
+        listener_->job_finished(job);
+        listener_->any_changed();
+    }
+    if (begun_) tick_.start(std::chrono::seconds(1));
+}
+
+void Service::job_removed(const Job& job) {
+    if (listener_ != nullptr) listener_->job_removed(job);
+}
+
+// Starts what is due and sleeps until the next deadline, of a run or of a promise.
+void Service::tick() {
+    Timestamp now = clock_.now();
+    Timestamp wake = now + kLongestSleep;
+    bool any = false;
+    for (const auto& [id, set] : policy_->sets) {
+        if (!set.enabled) continue;
+        any = true;
+        SetRecord record = set_status(id).record;
+        Timestamp late = record.last_success + promised_age(set);
+        if (late > now) wake = std::min(wake, late + std::chrono::seconds(1));
+        auto due = next_run(set, record, now);
+        if (!due || runner_.active_backup(id) != nullptr) continue;
+        if (*due > now) {
+            wake = std::min(wake, *due);
+            continue;
+        }
+        // A run that cannot be begun is asked for again an interval later, not at once.
+        sets_[id].record.last_attempt = now;
+        start_backup(id, false, "schedule", 0, [this, id = id](Result<const Job*> job) {
+            if (!job.ok())
+                events_.add(LogLevel::error, "cannot start the backup of set '" + id +
+                                                 "': " + job.error().message());
+        });
+    }
+    if (any) tick_.start(std::max<Duration>(wake - now, std::chrono::seconds(1)));
+    if (listener_ != nullptr) listener_->any_changed();
+}
+
+}  // namespace backup

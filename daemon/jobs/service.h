@@ -1,0 +1,124 @@
+// Service is what the daemon knows and does, without the bus: the policy in force, what is known of sets and repositories,
+// the jobs. Loop thread only; everything slow goes to its executors and comes back by callback.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/result.h"
+#include "daemon/jobs/configuration.h"
+#include "daemon/jobs/event_log.h"
+#include "daemon/jobs/health.h"
+#include "daemon/jobs/job_runner.h"
+#include "daemon/jobs/repository_pool.h"
+#include "daemon/runtime/executor.h"
+#include "daemon/runtime/loop.h"
+
+namespace backup {
+
+struct ServiceOptions {
+    std::string config_dir, vendor_dir, state_dir;
+    std::string credentials_dir;
+    bool hide_details = false;  // system bus: everybody reads the notices
+};
+
+// Jobs are told as JobListener says. Changes of the manager's own values are told by any_changed().
+class ServiceListener : public JobListener {
+  public:
+    virtual void set_added(const std::string& id) = 0;
+    virtual void set_removed(const std::string& id) = 0;
+    virtual void set_changed(const std::string& id) = 0;
+    virtual void repository_added(const std::string& name) = 0;
+    virtual void repository_removed(const std::string& name) = 0;
+    virtual void repository_changed(const std::string& name) = 0;
+    virtual void any_changed() = 0;
+    virtual void revision_committed(const std::string& set, const std::string& revision,
+                                    const Job& job) = 0;
+};
+
+class Service final : private JobListener {
+  public:
+    Service(Loop& loop, StateStore& store, const Clock& clock, EventLog& events,
+            ServiceOptions options);
+    ~Service();
+
+    // Reads the configuration and what is remembered, ends the jobs of a daemon that died; blocks. Before the loop runs.
+    void load();
+    // Opens the repositories in the background and starts what is due. When the bus name is ours.
+    void begin();
+    void set_listener(ServiceListener* listener) { listener_ = listener; }
+
+    const Policy& policy() const { return *policy_; }
+    std::shared_ptr<const Policy> shared_policy() const { return policy_; }
+    const std::vector<ConfigProblem>& problems() const { return problems_; }
+    Result<const BackupSet*> find_set(const std::string& id) const;
+    SetStatus set_status(const std::string& id) const;
+    RepositoryFacts repository_facts(const std::string& name) const;
+    std::string set_state(const BackupSet& set) const;
+    std::vector<std::string> blocked_by(const BackupSet& set) const;
+    std::string state() const;
+    Health health() const;
+    std::vector<std::string> notices() const;
+    std::optional<Timestamp> next_run_of(const BackupSet& set) const;
+
+    JobRunner& jobs() { return runner_; }
+    const JobRunner& jobs() const { return runner_; }
+    RepositoryPool& pool() { return pool_; }
+    const Configuration& configuration() const { return configuration_; }
+    EventLog& events() { return events_; }
+    StateStore& store() { return store_; }
+    const Clock& clock() const { return clock_; }
+    Loop& loop() { return loop_; }
+    Executor& io() { return io_; }
+    SecretPlaces secret_places() const;
+
+    void start_backup(const std::string& set, bool full, const std::string& trigger,
+                      std::uint32_t uid, std::function<void(Result<const Job*>)> started);
+
+    using Done = std::function<void(Result<>)>;
+    void reload(Done done);
+    // Changes of the configuration run one after the other: `work` on their thread, then the new policy is in force,
+    // then `done`.
+    void change_configuration(std::function<Result<>()> work, Done done);
+    // Something in the repository's record or among its keys changed: read again what is remembered.
+    void change_repository_record(const std::string& name,
+                                  std::function<void(RepositoryRecord&)> change, Done done);
+    // Counts revisions anew, in the background.
+    void refresh_repository(const std::string& name);
+
+  private:
+    void job_added(const Job& job) override;
+    void job_changed(const Job& job) override;
+    void job_finished(const Job& job) override;
+    void job_removed(const Job& job) override;
+
+    void apply(LoadedPolicy loaded);
+    void read_records();
+    void probe(const std::string& name);
+    void tick();
+
+    Loop& loop_;
+    StateStore& store_;
+    const Clock& clock_;
+    EventLog& events_;
+    const ServiceOptions options_;
+    ServiceListener* listener_ = nullptr;
+    Configuration configuration_;
+    std::shared_ptr<const Policy> policy_ = std::make_shared<Policy>();
+    std::vector<ConfigProblem> problems_;
+    SetStatuses sets_;
+    RepositoryStatuses repositories_;
+    Timer tick_;
+    bool begun_ = false;
+    std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+    RepositoryPool pool_;
+    // Destroyed in this order, the last first: jobs, then the threads that serve them.
+    Executor journal_, config_, io_;
+    JobRunner runner_;
+};
+
+}  // namespace backup

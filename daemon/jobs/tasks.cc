@@ -1,0 +1,224 @@
+#include "daemon/jobs/tasks.h"
+
+#include <algorithm>
+
+#include "daemon/archive/backup.h"
+
+namespace backup {
+
+namespace {
+
+JobOutcome failed(Error error) {
+    JobOutcome outcome;
+    outcome.error = std::move(error);
+    return outcome;
+}
+
+std::vector<Path> never_enter(const Policy& policy, const std::string& state_dir) {
+    std::vector<Path> places;
+    auto add = [&](const std::string& text) {
+        if (auto path = Path::parse(text); path.ok()) places.push_back(std::move(*path));
+    };
+    add(state_dir);
+    for (const auto& [name, repository] : policy.repositories)
+        if (auto directory = local_directory(repository.url)) add(*directory);
+    return places;
+}
+
+using Counts = std::vector<std::pair<std::string, std::uint64_t>>;
+
+Counts counts_of(const BackupCounts& counts) {
+    return {
+        {"files-new", counts.files_new},
+        {"files-changed", counts.files_changed},
+        {"files-removed", counts.files_removed},
+        {"files-unmodified", counts.files_unmodified},
+        {"dirs-new", counts.dirs_new},
+        {"dirs-changed", counts.dirs_changed},
+        {"dirs-unmodified", counts.dirs_unmodified},
+        {"dirs-read", counts.dirs_read},
+        {"files-read", counts.files_read},
+        {"bytes-read", counts.bytes_read},
+        {"blobs-new", counts.blobs_new},
+        {"data-blobs-new", counts.data_blobs_new},
+        {"tree-blobs-new", counts.tree_blobs_new},
+        {"bytes-added", counts.bytes_added},
+        {"bytes-stored", counts.bytes_stored},
+        {"files", counts.total_files},
+        {"bytes", counts.total_bytes},
+    };
+}
+
+Counts counts_of(const RestoreResult& result) {
+    const RestoreCounts& counts = result.counts;
+    return {
+        {"created", counts.created},
+        {"replaced", counts.replaced},
+        {"kept-both", counts.kept_both},
+        {"skipped", counts.skipped},
+        {"unchanged", counts.unchanged},
+        {"failed", counts.failed},
+        {"files", counts.files},
+        {"directories", counts.directories},
+        {"others", counts.others},
+        {"bytes", counts.bytes},
+        {"bytes-fetched", counts.bytes_fetched},
+        {"conflicts", result.conflict_count},
+    };
+}
+
+Counts counts_of(const CheckResult& result) {
+    return {
+        {"errors", result.errors},
+        {"hints", result.hints},
+        {"packs", result.packs},
+        {"packs-read", result.packs_read},
+        {"bytes-read", result.bytes_read},
+        {"blobs", result.blobs_checked},
+        {"trees", result.trees},
+        {"revisions", result.revisions},
+        {"orphan-packs", result.orphan_packs},
+        {"orphan-bytes", result.orphan_bytes},
+    };
+}
+
+std::string plural(std::uint64_t count, const std::string& one) {
+    return std::to_string(count) + " " + one + (count == 1 ? "" : "s");
+}
+
+Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const BackupTask& task,
+                           JobContext& job) {
+    const BackupSet& set = task.policy->sets.at(task.set);
+    SetOnHost on_host{set.id, host_of(set)};
+    job.progress.phase = Phase::loading;
+    RepositoryHandle opened = TRY(pool.open(set.repository));
+    Repository& repository = *opened->repository;
+    std::vector<Revision> revisions = all_revisions(TRY(repository.list_revisions()));
+    std::optional<Revision> parent = pick_parent(revisions, on_host, set.paths);
+
+    JobOutcome outcome;
+    outcome.number = next_number(revisions, on_host, task.last_number);
+    BackupRequest request;
+    request.set = &set;
+    if (parent) {
+        request.parent = parent->entry;
+        outcome.parent = parent->id().hex();
+        job.message(LogLevel::info, "continues revision " + parent->id().short_hex());
+    } else {
+        job.message(LogLevel::info, "has no earlier revision: everything is new");
+    }
+    request.full = task.full;
+    request.trigger = task.trigger;
+    request.number = outcome.number;
+    request.hostname = on_host.host;
+    request.threads = task.policy->read_threads;
+    request.tree_rules = task.policy->tree_rules;
+    request.write.pack_bytes = task.policy->pack_bytes;
+    request.write.compression_level = task.policy->compression_level;
+    request.never_enter = never_enter(*task.policy, task.state_dir);
+    request.clock = &clock;
+    BackupResult result =
+        TRY(run_backup(request, repository, job.progress, job.exceptions, job.stop));
+    outcome.revision = result.revision.hex();
+    outcome.counts = counts_of(result.counts);
+    pool.add_used_bytes(set.repository, result.counts.bytes_stored);
+    job.message(LogLevel::info,
+                "made revision " + result.revision.short_hex() + ", number " +
+                    std::to_string(outcome.number) + ", " +
+                    std::to_string(result.counts.bytes_stored) + " bytes stored");
+    return outcome;
+}
+
+JobLine line_of(const CheckFinding& finding, Timestamp now) {
+    bool is_error = finding.severity == CheckFinding::Severity::error;
+    return {now, "finding", is_error ? "error" : "hint", finding.object, "", finding.message};
+}
+
+}  // namespace
+
+void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t number) {
+    auto set = store.set_record(record.set);
+    if (!set.ok()) return log_warning("cannot read what is known of a set: " + set.error().message());
+    set->last_attempt = record.begin;
+    set->last_result = record.outcome;
+    if (record.outcome == "complete" || record.outcome == "exceptions") {
+        set->last_success = *record.end;
+        set->protected_until = record.begin;
+        set->latest_revision = record.revision;
+        set->last_number = std::max(set->last_number, number);
+    }
+    if (auto kept = store.put_set_record(record.set, *set); !kept.ok())
+        log_warning("cannot remember the end of a backup: " + kept.error().message());
+}
+
+JobBody backup_body(RepositoryPool& pool, const Clock& clock, BackupTask task) {
+    return [&pool, &clock, task = std::move(task)](JobContext& job) {
+        auto outcome = back_up(pool, clock, task, job);
+        return outcome.ok() ? std::move(*outcome) : failed(std::move(outcome).error());
+    };
+}
+
+JobBody restore_body(const Clock& clock, RestoreTask task) {
+    auto shared = std::make_shared<RestoreTask>(std::move(task));
+    return [&clock, shared](JobContext& job) {
+        RestoreRequest request;
+        request.revision = shared->revision;
+        request.paths = shared->paths;
+        request.target_fd = shared->target.get();
+        request.full_paths = shared->full_paths;
+        request.on_conflict = shared->on_conflict;
+        request.dry_run = shared->dry_run;
+        request.verify = shared->verify;
+        request.clock = &clock;
+        auto result = run_restore(request, *shared->repository->repository, job.progress,
+                                  job.exceptions, job.stop);
+        if (!result.ok()) {
+            JobOutcome outcome = failed(std::move(result).error());
+            outcome.revision = shared->revision.hex();
+            return outcome;
+        }
+        JobOutcome outcome;
+        outcome.revision = shared->revision.hex();
+        outcome.counts = counts_of(*result);
+        return outcome;
+    };
+}
+
+JobBody check_body(RepositoryPool& pool, CheckTask task) {
+    return [&pool, task = std::move(task)](JobContext& job) {
+        auto opened = pool.open(task.repository);
+        if (!opened.ok()) return failed(std::move(opened).error());
+        CheckRequest request;
+        request.revisions = task.revisions;
+        request.data_percent = task.data_percent;
+        job.progress.phase = Phase::verifying;
+        auto result = check_repository(*(*opened)->repository, request, job.progress, job.stop);
+        if (!result.ok()) return failed(std::move(result).error());
+        JobOutcome outcome;
+        outcome.counts = counts_of(*result);
+        Timestamp now = std::chrono::system_clock::now();
+        for (const CheckFinding& finding : result->findings)
+            outcome.findings.push_back(line_of(finding, now));
+        if (result->errors > 0)
+            outcome.error = Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
+                                  plural(result->errors, "error") + " found in repository '" +
+                                      task.repository + "': the job's report lists them");
+        bool whole = task.revisions.empty();
+        if (result->errors > 0 || whole)
+            pool.report_damage(task.repository, outcome.error ? outcome.error->message() : "");
+        return outcome;
+    };
+}
+
+void remember_check(StateStore& store, const JobRecord& record) {
+    bool found_errors = record.outcome == "failed" && record.error_name == "RepositoryDamaged";
+    if (record.outcome != "complete" && !found_errors) return;  // it did not come to a verdict
+    auto repository = store.repository_record(record.repository);
+    if (!repository.ok()) return;
+    repository->last_check = *record.end;
+    repository->last_check_result = found_errors ? "errors" : "ok";
+    if (auto kept = store.put_repository_record(record.repository, *repository); !kept.ok())
+        log_warning("cannot remember the end of a check: " + kept.error().message());
+}
+
+}  // namespace backup

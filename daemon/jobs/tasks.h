@@ -1,0 +1,52 @@
+// What the kinds of jobs do: bodies that run on a job's thread. Each opens what it needs through the pool, so that even a
+// slow storage delays nobody else.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/unique_fd.h"
+#include "daemon/jobs/catalog.h"
+#include "daemon/jobs/job.h"
+#include "daemon/jobs/repository_pool.h"
+#include "daemon/policy/policy.h"
+#include "daemon/repository/checker.h"
+#include "daemon/restore/restore.h"
+
+namespace backup {
+
+struct BackupTask {
+    std::shared_ptr<const Policy> policy;  // as it was when the job was asked for
+    std::string set;
+    bool full = false;
+    std::string trigger;
+    std::uint64_t last_number = 0;  // remembered, should the repository know none
+    std::string state_dir;          // never entered, nor any local repository
+};
+JobBody backup_body(RepositoryPool& pool, const Clock& clock, BackupTask task);
+
+struct RestoreTask {
+    RepositoryHandle repository;
+    RevisionId revision;
+    std::vector<std::string> paths;
+    UniqueFd target;
+    bool full_paths = false, dry_run = false, verify = false;
+    ConflictMode on_conflict = ConflictMode::fail;
+};
+JobBody restore_body(const Clock& clock, RestoreTask task);
+
+struct CheckTask {
+    std::string repository;
+    std::vector<RevisionId> revisions;
+    double data_percent = 0;
+};
+// Errors found: the job fails with RepositoryDamaged, the findings are its report.
+JobBody check_body(RepositoryPool& pool, CheckTask task);
+// What a check leaves behind: when, and what it found.
+void remember_check(StateStore& store, const JobRecord& record);
+void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t number);
+
+}  // namespace backup
