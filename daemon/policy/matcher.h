@@ -1,9 +1,10 @@
 // Decides by name whether an object is excluded. Pure; immutable after construction; thread-safe.
 //
-// Patterns follow gitignore(5), applied to absolute paths: a pattern without a slash (but for a trailing one) matches
-// the name at any depth; with a slash it is anchored at "/", "**" spans directories; a trailing slash matches
-// directories only; "!" re-includes; the last match wins; what lies below an excluded directory cannot come back.
-// Names are compared byte by byte, case matters: look-alike names stay in.
+// Patterns follow gitignore(5), applied to absolute paths: a pattern without a slash (but for a
+// trailing one) matches the name at any depth; with a slash it is anchored at "/", "**" spans
+// directories; a trailing slash matches directories only; "!" re-includes; the last match wins;
+// what lies below an excluded directory cannot come back. Names are compared byte by byte, case
+// matters: look-alike names stay in.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,8 @@ class Matcher {
     ~Matcher();
 
     bool empty() const;
-    // `path` absolute, `name` its last component. True: excluded. Ancestors are asked first by the walker.
+    // `path` absolute, `name` its last component. True: excluded. Ancestors are asked first by the
+    // walker.
     bool excludes(std::string_view path, std::string_view name, bool is_directory) const;
     // The pattern that decided, for explain.
     std::optional<std::string> deciding_pattern(std::string_view path, std::string_view name,

@@ -1,6 +1,8 @@
-// What the administrator asked for, as plain structs. Immutable after loading: the loop swaps a whole Policy.
+// What the administrator asked for, as plain structs. Immutable after loading: the loop swaps a
+// whole Policy.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -12,7 +14,7 @@
 namespace backup {
 
 struct RepositoryPolicy {
-    std::string name;           // [a-zA-Z0-9._-]+, the key of [repository.NAME]
+    std::string name;  // [a-zA-Z0-9._-]+, the key of [repository.NAME]
     std::string url;
     std::string password_file;  // empty: credential repo-password.NAME, else CONFIG/secrets/NAME
     std::string origin;         // file:line, for messages
@@ -21,21 +23,23 @@ struct RepositoryPolicy {
 struct ExcludeRules {
     // gitignore-like patterns in order, "!" re-includes; see matcher.h for the exact semantics.
     std::vector<std::string> patterns;
-    bool cachedir_tag = true;         // directories with a valid CACHEDIR.TAG keep only the tag
-    bool nodump = true;               // files with the nodump attribute (chattr +d)
-    bool other_filesystems = false;   // true: stay on the file system of each path of the set
-    std::uint64_t larger_than = 0;    // bytes; 0: no limit
+    std::size_t inherited = 0;       // that many of them, at the front, come from [defaults]
+    bool cachedir_tag = true;        // directories with a valid CACHEDIR.TAG keep only the tag
+    bool nodump = true;              // files with the nodump attribute (chattr +d)
+    bool other_filesystems = false;  // true: stay on the file system of each path of the set
+    std::uint64_t larger_than = 0;   // bytes; 0: no limit
 };
 
 struct BackupSet {
-    std::string id;     // [a-zA-Z0-9._-]+, the name of its file
+    std::string id;  // [a-zA-Z0-9._-]+, the name of its file
     std::string title;
     std::vector<Path> paths;
     std::string repository;  // name of a RepositoryPolicy
     ExcludeRules exclude;
     bool enabled = true;
-    std::string hostname;      // empty: gethostname
-    // 0: no automatic runs; else a revision is made when the last begin is this old. Policies refine it.
+    std::string hostname;  // empty: gethostname
+    // 0: no automatic runs; else a revision is made when the last begin is this old. Policies
+    // refine it.
     std::uint64_t interval_seconds = 0;
     std::string origin;
 };
@@ -43,10 +47,11 @@ struct BackupSet {
 struct Policy {
     std::map<std::string, RepositoryPolicy> repositories;
     std::map<std::string, BackupSet> sets;
-    unsigned read_threads = 0;           // 0: chosen from the machine
+    unsigned read_threads = 0;  // 0: chosen from the machine
     int compression_level = 3;
     std::uint64_t pack_bytes = std::uint64_t{16} << 20;
-    // Which rules trees are written with: "auto" follows the parent snapshot, else "go119" or "go122".
+    // Which rules trees are written with: "auto" follows the parent snapshot, else "go119" or
+    // "go122".
     std::string tree_rules = "auto";
 };
 

@@ -1,0 +1,367 @@
+#include "daemon/policy/config_file.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <system_error>
+
+#include "daemon/policy/config_table.h"
+#include "daemon/policy/matcher.h"
+#include "daemon/policy/toml_document.h"
+
+namespace backup {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Taken = ConfigTable::Taken;
+
+// The folder that a file belongs to as a whole: /etc/backupd for /etc/backupd/sets.d/home.toml.
+// Within one such folder a name may be given once; between two of them the later one wins.
+std::string layer_of(const std::string& origin) {
+    fs::path folder = fs::path(origin).parent_path();
+    if (folder.filename() == "sets.d" || folder.filename() == "repositories.d")
+        folder = folder.parent_path();
+    return folder;
+}
+
+std::string origin_of(const std::string& file, unsigned line) {
+    return file + ":" + std::to_string(std::max(line, 1u));
+}
+
+bool check_name(ConfigTable& table, unsigned line, const std::string& name, const char* what) {
+    if (is_valid_name(name)) return true;
+    table.problem(line, std::string(what) + " cannot be named \"" + printable(name) +
+                            "\": letters, digits, \".\", \"_\" and \"-\", beginning with a letter "
+                            "or digit, at most 64");
+    return false;
+}
+
+template <typename Map>
+bool is_twin(const Map& known, const std::string& name, const std::string& file, ConfigTable& table,
+             unsigned line, const char* what) {
+    const auto twin = known.find(name);
+    if (twin == known.end() || layer_of(twin->second.origin) != layer_of(file)) return false;
+    table.problem(line, std::string(what) + " \"" + name +
+                            "\" is defined twice; the other place is " + twin->second.origin);
+    return true;
+}
+
+// Syntax only: whether a kind of storage is there is the backend's to say. A URL may hold a
+// password, so no message repeats more of it than its scheme.
+std::string url_problem(const std::string& url) {
+    if (url.empty()) return "\"url\" is empty";
+    if (url.starts_with('/')) return {};
+    const auto colon = url.find(':');
+    if (colon == std::string::npos) {
+        return "\"url\" must be an absolute path or begin with a scheme: /path, local:/path, "
+               "file:///path";
+    }
+    const std::string scheme = url.substr(0, colon);
+    const std::string rest = url.substr(colon + 1);
+    if (scheme == "local")
+        return rest.starts_with('/') ? "" : "\"url\": local: needs an absolute path behind it";
+    if (scheme == "file") return rest.starts_with("//") ? "" : "\"url\": write file:///path";
+    for (const char* known : {"sftp", "s3", "rest", "rclone"}) {
+        if (scheme == known) return rest.empty() ? "\"url\": nothing follows " + scheme + ":" : "";
+    }
+    if (scheme == "http" || scheme == "https")
+        return "\"url\": for a REST server write rest:" + scheme + "://...";
+    return "\"url\": unknown kind of storage \"" + printable(scheme) +
+           ":\"; known are /path, local:, file:, sftp:, s3:, rest:, rclone:";
+}
+
+void read_patterns(ConfigTable& table, std::vector<std::string>& out) {
+    std::vector<ConfigTable::Element> elements;
+    if (table.list("exclude", elements) != Taken::ok) return;
+    out.clear();
+    for (auto& [pattern, line] : elements) {
+        const auto compiled = Matcher::compile({pattern});
+        if (compiled.ok()) {
+            out.push_back(std::move(pattern));
+        } else {
+            table.problem(line, "\"exclude\": " + compiled.error().message());
+        }
+    }
+}
+
+void read_repository(const TomlValue& root, const std::string& file, const std::string& name,
+                     const std::string& where, LoadedPolicy& into) {
+    ConfigTable table(root, file, where, into.problems);
+    const unsigned line = where.empty() ? 0 : root.line;
+    RepositoryPolicy repository;
+    repository.name = name;
+    repository.origin = origin_of(file, root.line);
+    const Taken url = table.text("url", repository.url);
+    if (url == Taken::absent) {
+        table.problem(line, "repository \"" + printable(name) + "\" has no \"url\"");
+    } else if (url == Taken::ok) {
+        const std::string problem = url_problem(repository.url);
+        if (!problem.empty()) table.problem(table.line_of("url"), problem);
+    }
+    table.text("password-file", repository.password_file);
+    if (!repository.password_file.empty() && !repository.password_file.starts_with('/')) {
+        table.problem(table.line_of("password-file"), "\"password-file\" must be an absolute path");
+    }
+    table.finish();
+    if (!check_name(table, line, name, "a repository")) return;
+    if (is_twin(into.policy.repositories, name, file, table, line, "repository")) return;
+    into.policy.repositories[name] = std::move(repository);
+}
+
+void read_paths(ConfigTable& table, const std::string& set, unsigned line, std::vector<Path>& out) {
+    std::vector<ConfigTable::Element> elements;
+    const Taken taken = table.list("paths", elements);
+    if (taken == Taken::absent)
+        table.problem(line, "set \"" + printable(set) + "\" has no \"paths\"");
+    if (taken == Taken::ok && elements.empty()) {
+        table.problem(table.line_of("paths"), "\"paths\" needs at least one absolute path");
+    }
+    for (const auto& [text, at] : elements) {
+        auto path = Path::parse(text);
+        if (!path.ok()) {
+            table.problem(at, "\"paths\": " + path.error().message());
+        } else if (std::find(out.begin(), out.end(), *path) != out.end()) {
+            table.problem(at, "\"paths\": " + printable(path->text()) + " is listed twice");
+        } else {
+            out.push_back(std::move(*path));
+        }
+    }
+}
+
+void read_set(const TomlValue& root, const std::string& file, const std::string& name,
+              const std::string& where, LoadedPolicy& into) {
+    ConfigTable table(root, file, where, into.problems);
+    const unsigned line = where.empty() ? 0 : root.line;
+    BackupSet set;
+    set.id = name;
+    set.origin = origin_of(file, root.line);
+    table.text("title", set.title);
+    read_paths(table, name, line, set.paths);
+    const Taken repository = table.text("repository", set.repository);
+    if (repository == Taken::absent) {
+        table.problem(line, "set \"" + printable(name) + "\" has no \"repository\"");
+    } else if (repository == Taken::ok && set.repository.empty()) {
+        table.problem(table.line_of("repository"), "\"repository\" is empty");
+    }
+    std::vector<std::string> own;
+    read_patterns(table, own);
+    set.exclude = into.defaults;
+    set.exclude.inherited = set.exclude.patterns.size();
+    set.exclude.patterns.insert(set.exclude.patterns.end(), own.begin(), own.end());
+    table.flag("cachedir-tag", set.exclude.cachedir_tag);
+    table.flag("nodump", set.exclude.nodump);
+    table.flag("one-file-system", set.exclude.other_filesystems);
+    table.size("larger-than", set.exclude.larger_than);
+    table.flag("enabled", set.enabled);
+    table.text("hostname", set.hostname);
+    table.interval("interval", set.interval_seconds);
+    table.finish();
+    if (!check_name(table, line, name, "a set")) return;
+    if (is_twin(into.policy.sets, name, file, table, line, "set")) return;
+    into.repository_lines[name] = {file, table.line_of("repository")};
+    into.policy.sets[name] = std::move(set);
+}
+
+void read_engine(const TomlValue& root, const std::string& file, LoadedPolicy& into) {
+    ConfigTable table(root, file, "[engine]", into.problems);
+    std::int64_t threads = into.policy.read_threads;
+    std::int64_t level = into.policy.compression_level;
+    table.whole_number("read-threads", 0, 256, threads);
+    table.whole_number("compression-level", 1, 19, level);
+    into.policy.read_threads = static_cast<unsigned>(threads);
+    into.policy.compression_level = static_cast<int>(level);
+    std::uint64_t pack = into.policy.pack_bytes;
+    if (table.size("pack-size", pack) == Taken::ok) {
+        if (pack < (std::uint64_t{4} << 20) || pack > (std::uint64_t{128} << 20)) {
+            table.problem(table.line_of("pack-size"), "\"pack-size\" must be from 4MiB to 128MiB");
+        } else {
+            into.policy.pack_bytes = pack;
+        }
+    }
+    std::string rules = into.policy.tree_rules;
+    table.text("tree-rules", rules);
+    if (rules != "auto" && rules != "go119" && rules != "go122") {
+        table.problem(table.line_of("tree-rules"),
+                      R"("tree-rules" must be "auto", "go119" or "go122")");
+    } else {
+        into.policy.tree_rules = rules;
+    }
+    table.finish();
+}
+
+void read_defaults(const TomlValue& root, const std::string& file, LoadedPolicy& into) {
+    ConfigTable table(root, file, "[defaults]", into.problems);
+    read_patterns(table, into.defaults.patterns);
+    table.flag("cachedir-tag", into.defaults.cachedir_tag);
+    table.flag("nodump", into.defaults.nodump);
+    table.finish();
+}
+
+// Sets take over the defaults, so those of all files come first: settings of every main file, then
+// sets.
+enum class Part { settings, sets };
+
+void read_main(const TomlValue& root, const std::string& file, Part part, LoadedPolicy& into) {
+    std::vector<ConfigProblem> ignored;
+    ConfigTable table(root, file, "", part == Part::settings ? into.problems : ignored);
+    table.tables("repository", [&](const TomlMember& member) {
+        if (part == Part::settings) {
+            read_repository(member.value, file, member.key,
+                            "[repository." + printable(member.key) + "]", into);
+        }
+    });
+    const TomlValue* defaults = table.table("defaults");
+    if (defaults != nullptr && part == Part::settings) read_defaults(*defaults, file, into);
+    const TomlValue* engine = table.table("engine");
+    if (engine != nullptr && part == Part::settings) read_engine(*engine, file, into);
+    table.tables("set", [&](const TomlMember& member) {
+        if (part == Part::sets) {
+            read_set(member.value, file, member.key, "[set." + printable(member.key) + "]", into);
+        }
+    });
+    table.finish();
+}
+
+bool read_toml(const std::string& text, const std::string& file, LoadedPolicy& into,
+               TomlValue& root) {
+    const auto problem = parse_toml(text, root);
+    if (problem) into.problems.push_back({file, problem->line, problem->message});
+    return !problem;
+}
+
+// Nothing for a file that is not there; a problem for one that cannot be read.
+std::optional<std::string> read_file(const fs::path& path, LoadedPolicy& into) {
+    std::error_code error;
+    const auto status = fs::status(path, error);
+    if (status.type() == fs::file_type::not_found) return std::nullopt;
+    const auto fail = [&](const std::string& message) -> std::optional<std::string> {
+        into.problems.push_back({path, 0, message});
+        return std::nullopt;
+    };
+    if (error) return fail("cannot be read: " + error.message());
+    if (status.type() != fs::file_type::regular) return fail("is not a regular file");
+    errno = 0;
+    std::ifstream file(path, std::ios::binary);
+    std::string text{std::istreambuf_iterator<char>(file), {}};
+    if (!file.is_open() || file.bad()) {
+        return fail("cannot be read: " + std::generic_category().message(errno != 0 ? errno : EIO));
+    }
+    return text;
+}
+
+std::vector<fs::path> toml_files(const fs::path& folder, LoadedPolicy& into) {
+    std::vector<fs::path> files;
+    std::error_code error;
+    for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+         entry.increment(error)) {
+        const fs::path& path = entry->path();
+        // Hidden files and what editors leave behind ("home.toml~") are not configuration.
+        if (path.extension() == ".toml" && path.filename().native().front() != '.')
+            files.push_back(path);
+    }
+    if (error && error != std::errc::no_such_file_or_directory) {
+        into.problems.push_back({folder, 0, "cannot be read: " + error.message()});
+    }
+    std::sort(files.begin(), files.end());
+    return files;
+}
+
+}  // namespace
+
+std::string ConfigProblem::text() const {
+    return line == 0 ? file + ": " + message : file + ":" + std::to_string(line) + ": " + message;
+}
+
+bool is_valid_name(std::string_view name) {
+    const auto is_alnum = [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    };
+    return !name.empty() && name.size() <= 64 && is_alnum(name.front()) &&
+           std::all_of(name.begin(), name.end(),
+                       [&](char c) { return is_alnum(c) || c == '.' || c == '_' || c == '-'; });
+}
+
+void parse_main_config(const std::string& text, const std::string& file, LoadedPolicy& into) {
+    TomlValue root;
+    if (!read_toml(text, file, into, root)) return;
+    read_main(root, file, Part::settings, into);
+    read_main(root, file, Part::sets, into);
+}
+
+void parse_set_config(const std::string& text, const std::string& file, const std::string& name,
+                      LoadedPolicy& into) {
+    TomlValue root;
+    if (read_toml(text, file, into, root)) read_set(root, file, name, "", into);
+}
+
+void parse_repository_config(const std::string& text, const std::string& file,
+                             const std::string& name, LoadedPolicy& into) {
+    TomlValue root;
+    if (read_toml(text, file, into, root)) read_repository(root, file, name, "", into);
+}
+
+void check_policy(LoadedPolicy& loaded) {
+    std::vector<std::string> names;
+    for (const auto& [name, repository] : loaded.policy.repositories) names.push_back(name);
+    for (const auto& [id, set] : loaded.policy.sets) {
+        if (set.repository.empty() || loaded.policy.repositories.count(set.repository) != 0)
+            continue;
+        std::string message =
+            "set \"" + id + "\": there is no repository \"" + printable(set.repository) + "\"";
+        const std::string nearest = nearest_word(set.repository, names);
+        if (!nearest.empty()) {
+            message += "; did you mean \"" + nearest + "\"?";
+        } else if (names.empty()) {
+            message += "; none is configured";
+        } else {
+            message += "; configured are ";
+            for (std::size_t i = 0; i < names.size(); ++i)
+                message += (i == 0 ? "" : ", ") + names[i];
+        }
+        const auto& [file, line] = loaded.repository_lines[id];
+        loaded.problems.push_back({file, line, std::move(message)});
+    }
+}
+
+LoadedPolicy load_policy(const std::string& config_dir, const std::string& vendor_dir) {
+    LoadedPolicy loaded;
+    std::vector<fs::path> folders;
+    for (const std::string& folder : {vendor_dir, config_dir}) {
+        if (!folder.empty() &&
+            std::find(folders.begin(), folders.end(), fs::path(folder)) == folders.end()) {
+            folders.emplace_back(folder);
+        }
+    }
+    std::vector<std::pair<std::string, TomlValue>> mains;
+    for (const fs::path& folder : folders) {
+        const fs::path path = folder / "backupd.toml";
+        const auto text = read_file(path, loaded);
+        TomlValue root;
+        if (text && read_toml(*text, path, loaded, root)) mains.emplace_back(path, std::move(root));
+    }
+    for (const auto& [file, root] : mains) read_main(root, file, Part::settings, loaded);
+    for (const fs::path& folder : folders) {
+        for (const fs::path& path : toml_files(folder / "repositories.d", loaded)) {
+            if (const auto text = read_file(path, loaded)) {
+                parse_repository_config(*text, path, path.stem(), loaded);
+            }
+        }
+    }
+    for (const fs::path& folder : folders) {
+        for (const auto& [file, root] : mains) {
+            if (fs::path(file).parent_path() == folder) read_main(root, file, Part::sets, loaded);
+        }
+        for (const fs::path& path : toml_files(folder / "sets.d", loaded)) {
+            if (const auto text = read_file(path, loaded))
+                parse_set_config(*text, path, path.stem(), loaded);
+        }
+    }
+    check_policy(loaded);
+    return loaded;
+}
+
+}  // namespace backup

@@ -1,0 +1,126 @@
+// The other half of config_file.h: values to text.
+#include <span>
+
+#include "common/bytes.h"
+#include "common/path.h"
+#include "daemon/policy/config_file.h"
+#include "daemon/policy/toml_document.h"
+#include "daemon/policy/units.h"
+
+namespace backup {
+
+namespace {
+
+std::string element(std::string_view text) {
+    return is_utf8(text) ? toml_quoted(text) : "{base64 = \"" + to_base64(as_bytes(text)) + "\"}";
+}
+
+std::string line(std::string_view key, std::string_view value) {
+    return std::string(key) + " = " + std::string(value) + "\n";
+}
+
+template <typename Text>
+std::string list(std::string_view key, std::size_t first, std::size_t end, Text text) {
+    if (end - first == 1) return line(key, "[" + element(text(first)) + "]");
+    std::string out = std::string(key) + " = [\n";
+    for (std::size_t i = first; i < end; ++i) out += "    " + element(text(i)) + ",\n";
+    return out + "]\n";
+}
+
+const char* flag(bool value) {
+    return value ? "true" : "false";
+}
+
+// `hints`: what is left at its default is shown as a comment.
+std::string set_body(const BackupSet& set, bool hints, bool inherited) {
+    const ExcludeRules& exclude = set.exclude;
+    const auto hint = [&](std::string_view key, std::string_view example,
+                          std::string_view meaning) {
+        return hints ? "# " + std::string(key) + " = " + std::string(example) + "    # " +
+                           std::string(meaning) + "\n"
+                     : std::string();
+    };
+    std::string out;
+    if (!set.title.empty()) out += line("title", toml_quoted(set.title));
+    out += line("repository", toml_quoted(set.repository));
+    out += list("paths", 0, set.paths.size(),
+                [&](std::size_t i) { return std::string_view(set.paths[i].text()); });
+    const std::size_t first = inherited ? 0 : std::min(exclude.inherited, exclude.patterns.size());
+    if (first != exclude.patterns.size()) {
+        out += list("exclude", first, exclude.patterns.size(),
+                    [&](std::size_t i) { return std::string_view(exclude.patterns[i]); });
+    } else {
+        out += hint("exclude", R"(["*.tmp", "node_modules/", "/home/*/.cache/"])",
+                    "as in .gitignore, from the root");
+    }
+    out += exclude.cachedir_tag
+               ? hint("cachedir-tag", "true", "leave out directories marked by CACHEDIR.TAG")
+               : line("cachedir-tag", "false");
+    out += exclude.nodump
+               ? hint("nodump", "true", "leave out files with the attribute d (chattr +d)")
+               : line("nodump", "false");
+    out += exclude.other_filesystems
+               ? line("one-file-system", "true")
+               : hint("one-file-system", "false", "stay on the file system of each path");
+    out += exclude.larger_than != 0
+               ? line("larger-than", toml_quoted(format_size(exclude.larger_than)))
+               : hint("larger-than", "\"4GiB\"", "leave out larger files");
+    out += set.enabled ? hint("enabled", "true", "false: the set is switched off")
+                       : line("enabled", "false");
+    if (!set.hostname.empty()) out += line("hostname", toml_quoted(set.hostname));
+    out += set.interval_seconds != 0
+               ? line("interval", toml_quoted(format_interval(set.interval_seconds)))
+               : hint("interval", "\"1h\"", "run when the last run began this long ago");
+    return out;
+}
+
+std::string repository_body(const RepositoryPolicy& repository) {
+    std::string out = line("url", toml_quoted(repository.url));
+    if (!repository.password_file.empty())
+        out += line("password-file", toml_quoted(repository.password_file));
+    return out;
+}
+
+}  // namespace
+
+std::string format_set_config(const BackupSet& set) {
+    return "# The backup set \"" + set.id +
+           "\". See backupd.toml(5); `backupctl config reload` takes changes over.\n" +
+           set_body(set, true, false);
+}
+
+std::string format_repository_config(const RepositoryPolicy& repository) {
+    return "# The repository \"" + repository.name +
+           "\". See backupd.toml(5); `backupctl config reload` takes changes over.\n" +
+           repository_body(repository);
+}
+
+std::string format_policy(const Policy& policy) {
+    std::string out = "[engine]\n";
+    out += line("read-threads", std::to_string(policy.read_threads));
+    out += line("compression-level", std::to_string(policy.compression_level));
+    out += line("pack-size", toml_quoted(format_size(policy.pack_bytes)));
+    out += line("tree-rules", toml_quoted(policy.tree_rules));
+    const auto heading = [&](std::string_view table, const std::string& name,
+                             const std::string& origin) {
+        out += "\n";
+        if (!origin.empty()) out += "# from " + printable(origin) + "\n";
+        // A name may have dots, which would nest.
+        out += "[" + std::string(table) + "." + toml_quoted(name) + "]\n";
+    };
+    for (const auto& [name, repository] : policy.repositories) {
+        heading("repository", name, repository.origin);
+        out += repository_body(repository);
+    }
+    for (const auto& [id, set] : policy.sets) {
+        heading("set", id, set.origin);
+        out += set_body(set, false, true);
+        // Said in full here: what the defaults of this machine are is not part of the text.
+        if (set.exclude.cachedir_tag) out += line("cachedir-tag", flag(true));
+        if (set.exclude.nodump) out += line("nodump", flag(true));
+        if (set.enabled) out += line("enabled", flag(true));
+    }
+    return out;
+}
+
+}  // namespace backup

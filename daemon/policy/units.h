@@ -1,0 +1,22 @@
+// Sizes and times as people write them in configuration: "16MiB", "1.5 GB", "1h 30min". Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "common/result.h"
+
+namespace backup {
+
+// Bytes. Units: B, then KiB MiB GiB TiB PiB (also K M G T P) by 1024, kB MB GB TB PB by 1000.
+// `invalid` for other text and for what does not fit.
+Result<std::uint64_t> parse_size(std::string_view text);
+// The shortest text that parse_size() reads back to exactly this.
+std::string format_size(std::uint64_t bytes);
+
+// Seconds. Units: s sec, m min, h, d, w; several may follow each other. "off" and "0" are 0.
+Result<std::uint64_t> parse_interval(std::string_view text);
+std::string format_interval(std::uint64_t seconds);
+
+}  // namespace backup
