@@ -33,6 +33,7 @@ struct ChildDirectory {
     std::string name;
     const TargetNode* explicit_target =
         nullptr;  // reached by its absolute path, see Directory::path
+    bool lists = true;  // see Directory
     FileIdentity identity;
     std::uint64_t device_allowed = 0;  // see Directory
     std::size_t begin = 0, end = 0;    // its node in Fragment::out, comma included
@@ -81,7 +82,7 @@ struct Directory {
     // does it. Empty below: those are opened through the parent's descriptor, whatever their depth.
     std::string path;
     const TargetNode* target = nullptr;  // children that are explicit
-    bool lists = true;  // false: above the paths of the set, nothing but its explicit children
+    bool lists = true;  // false: nothing but its explicit children
     FileIdentity identity;
     // Everything below must be on this device (0: any): --one-file-system.
     std::uint64_t device_allowed = 0;

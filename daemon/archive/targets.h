@@ -14,6 +14,8 @@ namespace backup {
 
 struct TargetNode {
     bool is_target = false;  // itself asked for: everything in it belongs to the revision
+    bool is_inside = false;  // below such a one, and above another
+    bool is_wanted() const { return is_target || is_inside; }
     // Names that must be looked at one by one, in the order of trees (bytes).
     std::map<std::string, std::unique_ptr<TargetNode>> children;
 };

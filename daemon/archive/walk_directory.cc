@@ -105,11 +105,11 @@ void WalkWorker::enter_child(Directory& parent, Fragment& fragment, ChildDirecto
     directory->identity = child.identity;
     directory->device_allowed = child.device_allowed;
     directory->before = child.before;
+    directory->lists = child.lists;
     if (child.explicit_target != nullptr) {
         directory->path = parent.path;
         append_path(directory->path, child.name);
         directory->target = child.explicit_target;
-        directory->lists = child.explicit_target->is_target;
     }
     walk_.queue.enlist(*directory);
     enter(*directory);

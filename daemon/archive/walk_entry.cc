@@ -317,9 +317,10 @@ void WalkWorker::save_directory(Entry& entry, const struct statx& status) {
     bool never = std::find(input_.never_enter.begin(), input_.never_enter.end(), identity) !=
                  input_.never_enter.end();
     std::uint64_t allowed = entry.directory.device_allowed;
-    if (input_.exclude.other_filesystems && entry.target != nullptr)
-        allowed = entry.target->is_target ? identity.device : 0;
-    bool stays_empty = never || (allowed != 0 && identity.device != allowed);
+    if (input_.exclude.other_filesystems && entry.target != nullptr && entry.target->is_target)
+        allowed = identity.device;
+    bool is_foreign = allowed != 0 && identity.device != allowed;
+    bool stays_empty = never || (is_foreign && entry.target == nullptr);
 
     const RawNode* before = entry.before;
     bool was_directory = before != nullptr && before->type == NodeType::dir;
@@ -367,6 +368,7 @@ void WalkWorker::save_directory(Entry& entry, const struct statx& status) {
     }
     child.name = entry.name;
     child.explicit_target = entry.target;
+    child.lists = entry.target == nullptr || (entry.target->is_wanted() && !is_foreign);
     child.identity = identity;
     child.device_allowed = allowed;
     child.before = old_tree;
@@ -421,7 +423,7 @@ std::string_view WalkWorker::xattrs_of(Entry& entry, const struct statx& status,
 void WalkWorker::note_xattr_failures(const Entry& entry) {
     for (const XattrReader::Failure& failure : xattrs_.failures()) {
         // Directories above the paths of the set are often not ours to read.
-        bool above = entry.target != nullptr && !entry.target->is_target;
+        bool above = entry.target != nullptr && !entry.target->is_wanted();
         if (above && (failure.error == EACCES || failure.error == EPERM)) continue;
         if (failure.error == ENOENT) continue;  // vanished
         except(path_of_entry(entry), xattr_error(failure));

@@ -1,11 +1,11 @@
 #include "tests/unit/archive/archive_fixture.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <fstream>
 #include <random>
+
+#include <fcntl.h>
+#include <sys/stat.h>
 
 namespace backup {
 

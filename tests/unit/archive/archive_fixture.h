@@ -1,8 +1,6 @@
-// What the tests of the archive room share: a source in a directory of its own, a repository in memory,
-// and a file system that misbehaves at chosen moments.
+// What the tests of the archive room share: a source in a directory of its own, a repository in
+// memory, and a file system that misbehaves at chosen moments.
 #pragma once
-
-#include <gtest/gtest.h>
 
 #include <functional>
 #include <map>
@@ -13,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include <gtest/gtest.h>
+
 #include "daemon/archive/backup.h"
 #include "daemon/backend/memory_backend.h"
 #include "daemon/runtime/fs.h"
@@ -20,8 +20,8 @@
 
 namespace backup {
 
-// The real file system with a word in every call. Hooks get the last component of the name and run on
-// the thread that calls; they return 0 or the -errno to answer with.
+// The real file system with a word in every call. Hooks get the last component of the name and run
+// on the thread that calls; they return 0 or the -errno to answer with.
 class ScriptedFs final : public RealFs {
   public:
     std::function<int(std::string_view name)> on_open, on_status, on_list;

@@ -1,6 +1,8 @@
 // What a revision holds.
 #include "daemon/archive/backup.h"
 
+#include <algorithm>
+
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -8,8 +10,6 @@
 #include <sys/un.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-
-#include <algorithm>
 
 #include "common/unique_fd.h"
 #include "tests/unit/archive/archive_fixture.h"
@@ -36,8 +36,7 @@ TEST_F(BackupTest, FilesLinksAndSpecialFilesAreStoredWithTheirMetadata) {
     ASSERT_EQ(::utimensat(AT_FDCWD, at("file").c_str(), times, 0), 0);
 
     BackupResult result = run();
-    EXPECT_EQ(names(result, source_),
-              (Names{"empty", "fifo", "file", "folder", "link", "twin"}));
+    EXPECT_EQ(names(result, source_), (Names{"empty", "fifo", "file", "folder", "link", "twin"}));
     Node file = *node(result, at("file"));
     struct stat status;
     ASSERT_EQ(::stat(at("file").c_str(), &status), 0);
@@ -91,7 +90,8 @@ TEST_F(BackupTest, SocketsAreSkippedSilently) {
 }
 
 TEST_F(BackupTest, NamesMayBeAnyBytes) {
-    Names odd{"\x01\x02", " ", "\"quoted\\", "a\nb", "bad\xff\xfe", "\xc3\xa4", "-rf", std::string(255, 'x')};
+    Names odd{"\x01\x02",    " ",        "\"quoted\\", "a\nb",
+              "bad\xff\xfe", "\xc3\xa4", "-rf",        std::string(255, 'x')};
     std::ranges::sort(odd);
     for (const std::string& name : odd) put(name, name);
     BackupResult result = run();

@@ -1,11 +1,11 @@
 #include "daemon/archive/directory_fds.h"
 
+#include <filesystem>
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-
-#include <filesystem>
 
 #include "tests/support/temp_directory.h"
 

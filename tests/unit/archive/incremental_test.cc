@@ -1,10 +1,10 @@
 // What a run reads again, and what it takes from the parent revision.
+#include <algorithm>
+#include <set>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <set>
 
 #include "daemon/archive/backup.h"
 #include "tests/unit/archive/archive_fixture.h"
@@ -159,7 +159,6 @@ TEST_F(IncrementalTest, ContentThatTheRepositoryLostIsReadAgain) {
     put("file", "precious");
     BackupResult first = run();
     // Only the trees remain: as after a prune that went wrong.
-    auto copy = backend_.files();
     MemoryBackend other;
     auto fresh = Repository::init(other, as_bytes("secret"), {.clock = &clock_},
                                   KeyCost{.n = 16, .r = 1, .p = 1});
@@ -172,7 +171,8 @@ TEST_F(IncrementalTest, ContentThatTheRepositoryLostIsReadAgain) {
             Bytes json = *repository_->blobs().load({BlobType::tree, trees.back()});
             trees.pop_back();
             ASSERT_TRUE((*session)->save(BlobType::tree, json).ok());
-            for (const Node& child : *decode_tree(json))
+            std::vector<Node> children = *decode_tree(json);
+            for (const Node& child : children)
                 if (child.subtree) trees.push_back(*child.subtree);
         }
         ASSERT_TRUE((*session)->checkpoint().ok());

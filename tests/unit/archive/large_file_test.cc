@@ -29,7 +29,8 @@ class LargeFileTest : public ArchiveTest {
         std::size_t offset, size;
     };
     // A file of zeros with random data in places; returns what a plain read gives.
-    std::string make_sparse(const std::string& name, std::size_t size, const std::vector<Part>& parts) {
+    std::string make_sparse(const std::string& name, std::size_t size,
+                            const std::vector<Part>& parts) {
         UniqueFd fd(::open(at(name).c_str(), O_RDWR | O_CREAT | O_TRUNC, 0600));
         EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(size)), 0);
         std::string text(size, '\0');
@@ -82,9 +83,17 @@ TEST_F(LargeFileTest, HolesGiveTheChunksOfZerosWithoutBeingRead) {
         {"hole-first", 8 * mib, {{7 * mib, mib}}},
         {"hole-last", 9 * mib, {{0, 3 * mib}}},
         {"hole-middle", 12 * mib, {{0, 700'000}, {9 * mib + 4096, 100'000}}},
-        {"many", 16 * mib + 777,
-         {{0, 4096}, {256 * 1024, 4096}, {mib, 8192}, {3 * mib, 2 * mib}, {10 * mib, 4096}, {16 * mib, 777}}},
-        {"tiny-islands", 6 * mib, {{kMinChunk - 4096, 4096}, {2 * kMinChunk, 4096}, {5 * mib, 4096}}},
+        {"many",
+         16 * mib + 777,
+         {{0, 4096},
+          {256 * 1024, 4096},
+          {mib, 8192},
+          {3 * mib, 2 * mib},
+          {10 * mib, 4096},
+          {16 * mib, 777}}},
+        {"tiny-islands",
+         6 * mib,
+         {{kMinChunk - 4096, 4096}, {2 * kMinChunk, 4096}, {5 * mib, 4096}}},
     };
     std::map<std::string, std::string> texts;
     for (const Case& one : cases) texts[one.name] = make_sparse(one.name, one.size, one.parts);

@@ -1,9 +1,9 @@
 // Sources that change, vanish and fail while they are read, and repositories that fail.
+#include <atomic>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <atomic>
 
 #include "daemon/archive/backup.h"
 #include "daemon/archive/source_reader.h"
@@ -192,7 +192,8 @@ TEST_F(MovingSourceTest, RunningOutOfDescriptorsEndsTheRunInsteadOfLosingFiles) 
 }
 
 TEST_F(MovingSourceTest, CancellingLeavesNoRevisionAndKeepsTheWork) {
-    for (int i = 0; i < 50; ++i) put("file-" + std::to_string(i), random_text(100'000, unsigned(i)));
+    for (int i = 0; i < 50; ++i)
+        put("file-" + std::to_string(i), random_text(100'000, unsigned(i)));
     put("z-last", "x");
     std::stop_source stop;
     fs_.on_open = [&](std::string_view name) {
@@ -211,7 +212,8 @@ TEST_F(MovingSourceTest, CancellingLeavesNoRevisionAndKeepsTheWork) {
 }
 
 TEST_F(MovingSourceTest, AFullRepositoryIsAnErrorAndNoRevision) {
-    for (int i = 0; i < 20; ++i) put("file-" + std::to_string(i), random_text(400'000, unsigned(i)));
+    for (int i = 0; i < 20; ++i)
+        put("file-" + std::to_string(i), random_text(400'000, unsigned(i)));
     put("large", random_text(5'000'000, 99));
     backend_.set_capacity(3'000'000);
     request_.write.pack_bytes = std::size_t{4} << 20;
