@@ -32,7 +32,7 @@ struct Fragment;
 struct ChildDirectory {
     std::string name;
     const TargetNode* explicit_target =
-        nullptr;  // reached by its absolute path, see Directory::path
+        nullptr;        // reached by its absolute path, see Directory::path
     bool lists = true;  // see Directory
     FileIdentity identity;
     std::uint64_t device_allowed = 0;  // see Directory
@@ -82,7 +82,7 @@ struct Directory {
     // does it. Empty below: those are opened through the parent's descriptor, whatever their depth.
     std::string path;
     const TargetNode* target = nullptr;  // children that are explicit
-    bool lists = true;  // false: nothing but its explicit children
+    bool lists = true;                   // false: nothing but its explicit children
     FileIdentity identity;
     // Everything below must be on this device (0: any): --one-file-system.
     std::uint64_t device_allowed = 0;
