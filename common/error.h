@@ -49,6 +49,7 @@ enum class ErrorCode {
     invalid_arguments,
     access_denied,
     limits_exceeded,
+    daemon_unreachable,  // made by clients: no bus, or no daemon on it
 };
 
 class [[nodiscard]] Error {

@@ -1,0 +1,138 @@
+// Client speaks to the daemon over D-Bus: one method here for each one there, plain C++ values in
+// and out. The only place of backupctl that knows sd-bus. One thread. Errors carry the code of the
+// D-Bus error name; daemon_unreachable when there is no bus or no daemon, with what to do about it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/result.h"
+#include "common/unique_fd.h"
+#include "ctl/value.h"
+
+namespace backup {
+
+enum class BusChoice { automatic, system, user };
+
+// The latest that is known about one job.
+struct JobView {
+    std::string object;
+    std::uint64_t id = 0;
+    std::string kind, trigger, target;  // target: object path of the set or repository
+    std::string state, phase;
+    double progress = -1;
+    std::uint64_t bytes_done = 0, bytes_total = 0, items_done = 0, items_total = 0, rate_bytes = 0;
+    std::uint64_t started_usec = 0, ended_usec = 0, expected_end_usec = 0, errors = 0;
+    std::string result, error_name, message, revision;
+    Dict details;
+    bool finished = false;     // the end was seen: result is set
+    bool daemon_gone = false;  // the daemon left the bus before the end
+    bool ended() const { return finished || daemon_gone; }
+};
+
+enum class WaitEnd { changed, timeout, interrupted };
+
+class Client {
+  public:
+    using NamedObjects = std::vector<std::pair<std::string, std::string>>;  // (id, object path)
+
+    static Result<std::unique_ptr<Client>> connect(BusChoice choice);
+    ~Client();
+    bool on_system_bus() const;
+
+    // All properties of the interface "Manager", "Set", "Repository" or "Job".
+    Result<Dict> properties(const std::string& object, const std::string& interface);
+    Result<Dict> manager() { return properties(kManager, "Manager"); }
+
+    Result<NamedObjects> list_sets();
+    Result<NamedObjects> list_repositories();
+    Result<UniqueFd> list_job_history(const Dict& options);
+    Result<UniqueFd> read_log(const Dict& options);
+    Result<std::string> create_set(const std::string& id, const Dict& config, const Dict& options);
+    Result<> delete_set(const std::string& id);
+    Result<std::string> add_repository(const std::string& name, const Dict& config, int secret,
+                                       const Dict& options);
+    Result<> remove_repository(const std::string& name);
+    Result<> reload();
+    struct Problem {
+        std::string file;
+        std::uint32_t line;
+        std::string message;
+    };
+    Result<std::vector<Problem>> check_configuration();
+    Result<std::string> show_configuration();
+
+    struct SetConfiguration {
+        Dict config;
+        std::uint64_t generation = 0;
+    };
+    Result<SetConfiguration> set_configuration(const std::string& set);
+    Result<> configure(const std::string& set, const Dict& changes, std::uint64_t generation,
+                       const Dict& options);
+    Result<std::string> start_backup(const std::string& set, const Dict& options);
+    struct Revisions {
+        std::vector<Dict> list;
+        std::string next_page;
+    };
+    // `interface`: "Set" or "Repository".
+    Result<Revisions> list_revisions(const std::string& object, const std::string& interface,
+                                     const Dict& options);
+    Result<Dict> revision(const std::string& set, const std::string& revision);
+    Result<UniqueFd> list_files(const std::string& set, const std::string& revision,
+                                const std::string& path, const Dict& options);
+    struct OpenedFile {
+        UniqueFd content;
+        std::string job;
+        Dict attributes;
+    };
+    Result<OpenedFile> open_file(const std::string& set, const std::string& revision,
+                                 const std::string& path);
+    Result<std::string> verify(const std::string& set, const std::vector<std::string>& revisions,
+                               const Dict& options);
+
+    Result<> unlock(const std::string& repository, int secret);
+    Result<Dict> test(const std::string& repository, int secret);
+    Result<std::uint32_t> remove_locks(const std::string& repository, const Dict& options);
+    Result<std::vector<Dict>> list_keys(const std::string& repository);
+    Result<std::string> add_key(const std::string& repository, int secret);
+    Result<> remove_key(const std::string& repository, const std::string& key);
+    Result<std::string> check(const std::string& repository, const Dict& options);
+    Result<Dict> repository_details(const std::string& repository);
+
+    // Each returns the job's object path. `directory` < 0: in place.
+    Result<std::string> restore(const std::string& set, const std::string& revision,
+                                const std::vector<std::string>& paths, int directory,
+                                const Dict& options);
+
+    Result<> cancel(const std::string& job);
+    Result<UniqueFd> job_report(const std::string& job);
+
+    // Jobs: subscribe before starting one, or its end may pass unseen.
+    Result<> watch_jobs();
+    // Reads the job's state; from then on wait() keeps it up to date.
+    Result<JobView> follow(const std::string& job);
+    const JobView& view(const std::string& job) const;
+    // Until a followed job changed, the time is over, or `interrupt_fd` (a signalfd, or -1) is
+    // readable.
+    WaitEnd wait(std::chrono::milliseconds most, int interrupt_fd);
+
+    static std::string job_object(std::uint64_t id);
+    // "home" from "/org/backupd1/set/home".
+    static std::string name_of_object(const std::string& object);
+
+    static const std::string kManager;  // the daemon's object path
+
+  private:
+    struct Impl;
+    explicit Client(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace backup

@@ -1,0 +1,30 @@
+// One function per verb, each in a file of its own; the table in table.cc puts them in order.
+#pragma once
+
+#include <vector>
+
+#include "ctl/command.h"
+
+namespace backup {
+
+Command status_command();
+Command run_command();
+Command jobs_command();
+Command attach_command();
+Command cancel_command();
+Command log_command();
+Command revisions_command();
+Command show_command();
+Command ls_command();
+Command cat_command();
+Command restore_command();
+Command verify_command();
+std::vector<Command> repo_commands();
+std::vector<Command> key_commands();
+std::vector<Command> set_commands();
+std::vector<Command> config_commands();
+Command version_command();
+Command help_command();
+Command completion_command();
+
+}  // namespace backup

@@ -1,0 +1,257 @@
+// restore: give files back, to their place or into a directory.
+#include <algorithm>
+#include <cerrno>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/path.h"
+#include "ctl/commands/commands.h"
+#include "ctl/context.h"
+#include "ctl/follow.h"
+#include "ctl/resolve.h"
+#include "ctl/terminal.h"
+
+namespace backup {
+
+namespace {
+
+Error usage(const std::string& message) {
+    return {ErrorKind::invalid, ErrorCode::invalid_arguments, message};
+}
+
+// What comes from one revision in one job.
+struct Batch {
+    RevisionRef revision;
+    std::vector<std::string> paths;
+};
+
+// REV:PATH, --revision, --at and the path itself decide where each path comes from.
+Result<std::vector<Batch>> plan(Context& context, Client& client) {
+    std::vector<std::string> plain;
+    std::vector<std::pair<std::optional<RevisionArgument>, std::string>> wanted;
+    for (const auto& word : context.args().positionals()) {
+        PathArgument argument = parse_path_argument(word);
+        if (argument.revision && argument.path.empty()) argument.path = "/";
+        wanted.emplace_back(argument.revision, TRY(absolute_here(argument.path)));
+    }
+    for (auto& path : TRY(paths_of(context, {})))
+        wanted.emplace_back(std::nullopt, std::move(path));
+    std::vector<Batch> batches;
+    // Thousands of paths usually come from one set: asked once per folder.
+    std::vector<std::pair<std::string, RevisionRef>> known;
+    for (const auto& [named, path] : wanted) {
+        Selection selection = TRY(selection_of(context, named));
+        std::string folder =
+            (named ? named->text() : "") + ":" +
+            (context.args().flag("--files-from") ? path.substr(0, path.rfind('/')) : path);
+        auto it = std::find_if(known.begin(), known.end(),
+                               [&](const auto& entry) { return entry.first == folder; });
+        RevisionRef revision;
+        if (it != known.end()) {
+            revision = it->second;
+        } else {
+            revision = TRY(choose_revision(context, client, path, selection));
+            known.emplace_back(folder, revision);
+        }
+        auto same = std::find_if(batches.begin(), batches.end(), [&](const Batch& batch) {
+            return batch.revision.id == revision.id && batch.revision.set.id == revision.set.id;
+        });
+        if (same == batches.end()) {
+            batches.push_back({revision, {}});
+            same = batches.end() - 1;
+        }
+        if (std::find(same->paths.begin(), same->paths.end(), path) == same->paths.end())
+            same->paths.push_back(path);
+    }
+    // "/" means all of it, which is what no path says.
+    for (auto& batch : batches)
+        if (std::find(batch.paths.begin(), batch.paths.end(), "/") != batch.paths.end())
+            batch.paths.clear();
+    return batches;
+}
+
+Result<UniqueFd> open_target(const std::string& directory, bool create) {
+    bool made = false;
+    if (create && ::mkdir(directory.c_str(), 0700) == 0)
+        made = true;
+    else if (create && errno != EEXIST)
+        return Error::from_errno(errno, "create " + printable(directory));
+    UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd) return Error::from_errno(errno, "open " + printable(directory));
+    if (!made && ::faccessat(fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0)
+        return Error::from_errno(errno, "write into " + printable(directory));
+    return fd;
+}
+
+std::string conflict_help(bool in_place) {
+    std::string text =
+        "Nothing was written, for these exist already and differ. Choose what to do with them:\n"
+        "  --on-conflict keep-both   write the old version beside each, under another name\n"
+        "  --on-conflict skip        restore only what is missing\n"
+        "  --on-conflict newer       replace only what is older than the backup\n"
+        "  --on-conflict replace     replace them all";
+    if (in_place) text += "\n  --to DIR                  restore into another directory";
+    return text;
+}
+
+Result<> confirm_replacing(Context& context, const std::vector<Batch>& batches,
+                           const std::string& mode) {
+    bool replaces = mode == "replace" || mode == "newer";
+    // Naming the mode is consent enough for a script; a person at a terminal is asked once more.
+    if (!replaces || context.dry_run() || !context.interactive() || context.yes()) return {};
+    std::uint64_t count = 0;
+    for (const auto& batch : batches) count += std::max<std::size_t>(batch.paths.size(), 1);
+    return context.confirm("Replace what differs below " + count_text(count, "path", "paths") +
+                           " by the version of " +
+                           describe(batches[0].revision, context.note_looks()) + "?");
+}
+
+JsonObject plan_object(const Context& context, const Batch& batch, const std::string& target) {
+    JsonObject object = context.object("restore");
+    object.add("revision", revision_object(context, batch.revision));
+    std::vector<JsonObject> paths;
+    for (const auto& path : batch.paths) paths.push_back(JsonObject().add_bytes("path", path));
+    object.add("paths", paths);
+    if (target.empty())
+        object.add_null("to");
+    else
+        object.add_bytes("to", target);
+    return object.add("dry_run", context.dry_run());
+}
+
+Result<std::vector<std::string>> start(Context& context, Client& client,
+                                       const std::vector<Batch>& batches, const std::string& mode) {
+    Dict options;
+    options.set("on-conflict", Value(mode));
+    if (context.dry_run()) options.set("dry-run", Value(true));
+    if (context.args().flag("--verify")) options.set("verify", Value(true));
+    if (context.args().flag("--full-paths")) options.set("full-paths", Value(true));
+    std::string target = context.args().value_or("--to", "");
+    UniqueFd directory;
+    if (!target.empty()) {
+        struct stat status {};
+        bool exists = ::stat(target.c_str(), &status) == 0;
+        if (exists || !context.dry_run()) {
+            directory = TRY(open_target(target, true));
+        } else {
+            // A dry run makes nothing: into an empty place there are no conflicts.
+            std::string parent = TRY(absolute_here(target + "/.."));
+            return usage(printable(target) +
+                         " does not exist, so nothing there can be in the way\n"
+                         "a dry run needs an existing directory; would be made below " +
+                         printable(parent));
+        }
+    }
+    std::vector<std::string> jobs;
+    for (const auto& batch : batches) {
+        if (context.json())
+            context.print(plan_object(context, batch, target));
+        else
+            context.note("Restoring from " + describe(batch.revision, context.note_looks()) +
+                         (target.empty() ? "" : " to " + printable(target)) +
+                         (context.dry_run() ? " (dry run)" : ""));
+        jobs.push_back(TRY(client.restore(batch.revision.set.id, batch.revision.id, batch.paths,
+                                          directory.get(), options)));
+    }
+    return jobs;
+}
+
+char ask_conflict() {
+    return ask_letter(
+        "Nothing was written. [k]eep both, [s]kip these, replace only [o]lder ones, [r]eplace all, "
+        "or [a]bort?",
+        "aksor");
+}
+
+Result<ExitCode> run(Context& context) {
+    const Arguments& args = context.args();
+    bool in_place = !args.flag("--to");
+    if (args.positionals().empty() && !args.flag("--files-from"))
+        return usage("restore needs at least one PATH, or --files-from FILE");
+    if (in_place && args.flag("--full-paths")) return usage("--full-paths belongs to --to DIR");
+    if (!in_place && args.value_or("--to", "").empty()) return usage("--to needs a directory");
+    std::string mode = args.value_or("--on-conflict", "fail");
+    Client* client = TRY(context.client());
+    auto batches = TRY(plan(context, *client));
+    TRY(confirm_replacing(context, batches, mode));
+    TRY(client->watch_jobs());
+    FollowOptions follow;
+    follow.wait = context.wait_mode() != WaitMode::no_wait;
+    if (!context.interactive() || args.flag("--on-conflict"))
+        follow.conflict_help = conflict_help(in_place);
+    auto jobs = TRY(start(context, *client, batches, mode));
+    ExitCode code = TRY(follow_jobs(context, jobs, follow));
+    bool ask = code == ExitCode::refused && mode == "fail" && context.interactive() &&
+               !context.dry_run() && !args.flag("--on-conflict");
+    if (!ask) return code;
+    // Nothing was written yet; a person may choose now rather than type it all again.
+    switch (ask_conflict()) {
+        case 'k':
+            mode = "keep-both";
+            break;
+        case 's':
+            mode = "skip";
+            break;
+        case 'o':
+            mode = "newer";
+            break;
+        case 'r':
+            mode = "replace";
+            break;
+        default:
+            return code;
+    }
+    jobs = TRY(start(context, *client, batches, mode));
+    return follow_jobs(context, jobs, follow);
+}
+
+}  // namespace
+
+Command restore_command() {
+    return {
+        .verb = "restore",
+        .summary = "give files back, to their place or into a directory",
+        .description =
+            "Without --to, files return to where they were. What exists and differs is a conflict: "
+            "by default one conflict "
+            "means that nothing at all is written (exit 7) and all conflicts are listed. Files are "
+            "written beside, "
+            "checked, then renamed: whatever happens, a path holds either the old or the new "
+            "content. "
+            "The revision used is always told.",
+        .positionals = {{"[REV:]PATH", true, true, Completion::file}},
+        .options =
+            {{.name = "--at",
+              .value = "TIME",
+              .help = "as it was then (yesterday, \"2 hours ago\", 2026-11-20)"},
+             {.name = "--revision",
+              .value = "REV",
+              .help = "the revision; also one made by another program",
+              .completion = Completion::revision},
+             {.name = "--set", .value = "SET", .help = "the set", .completion = Completion::set},
+             {.name = "--host", .value = "HOST", .help = "the latest from this machine"},
+             {.name = "--to",
+              .value = "DIR",
+              .help = "into this directory; made when missing",
+              .completion = Completion::directory},
+             {.name = "--on-conflict",
+              .value = "MODE",
+              .help = "what to do with files that exist and differ",
+              .choices = {"fail", "keep-both", "skip", "newer", "replace"}},
+             {.name = "--verify", .help = "read back what was written and compare"},
+             {.name = "--full-paths", .help = "with --to: keep the whole path below DIR"}},
+        .examples = {{"backupctl restore ~/Documents/letter.odt",
+                      "the latest version of a file that is gone"},
+                     {"backupctl restore ~/Documents --at yesterday --to /tmp/old",
+                      "a folder as it was, elsewhere"},
+                     {"backupctl restore -n --on-conflict replace ~/project", "what would be done"},
+                     {"find . -name '*.jpg' -print0 | backupctl restore -0 --files-from -",
+                      "many paths, in any bytes"}},
+        .stream = true,
+        .stream_kind = "restore",
+        .run = run};
+}
+
+}  // namespace backup

@@ -1,0 +1,402 @@
+// set: what is backed up, and how.
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+
+#include <sys/stat.h>
+
+#include "common/path.h"
+#include "ctl/commands/commands.h"
+#include "ctl/context.h"
+#include "ctl/resolve.h"
+#include "ctl/sizes.h"
+#include "ctl/time_words.h"
+
+namespace backup {
+
+namespace {
+
+Error usage(const std::string& message) {
+    return {ErrorKind::invalid, ErrorCode::invalid_arguments, message};
+}
+
+std::vector<FileName> to_names(const std::vector<std::string>& texts) {
+    std::vector<FileName> names;
+    for (const auto& text : texts) names.push_back({text});
+    return names;
+}
+
+JsonObject config_object(const Dict& c) {
+    JsonObject object;
+    std::vector<std::string> texts;
+    std::vector<JsonObject> objects;
+    bool text = true;
+    for (const auto& path : c.file_names("paths")) {
+        texts.push_back(path);
+        objects.push_back(JsonObject().add_bytes("path", path));
+        text = text && is_utf8(path);
+    }
+    if (text)
+        object.add("paths", texts);
+    else
+        object.add("paths", objects);
+    return object.add("repository", c.text("repository"))
+        .add("title", c.text("title"))
+        .add("exclude", c.texts("exclude"))
+        .add("cachedir_tag", c.flag("cachedir-tag"))
+        .add("nodump", c.flag("nodump"))
+        .add("one_file_system", c.flag("one-file-system"))
+        .add("larger_than", c.number("larger-than"))
+        .add("interval", c.number("interval-usec") / 1'000'000)
+        .add("enabled", c.flag("enabled"));
+}
+
+void print_config(Context& context, const std::string& id, const Dict& c) {
+    const Looks& looks = context.looks();
+    auto row = [&](const char* name, const std::string& value) {
+        if (!value.empty())
+            context.line(std::string(name) + std::string(16 - std::string_view(name).size(), ' ') +
+                         value);
+    };
+    row("set", id);
+    row("title", printable(c.text("title")));
+    row("repository", c.text("repository"));
+    for (const auto& path : c.file_names("paths")) row("path", printable(path));
+    for (const auto& pattern : c.texts("exclude")) row("exclude", printable(pattern));
+    row("interval", c.number("interval-usec") == 0
+                        ? "none, only by hand"
+                        : duration_text(static_cast<double>(c.number("interval-usec")) / 1e6));
+    if (c.flag("one-file-system")) row("one-file-system", "yes");
+    if (c.number("larger-than") > 0)
+        row("not larger than", size_text(c.number("larger-than"), looks));
+    row("cachedir-tag",
+        c.flag("cachedir-tag") ? "folders with CACHEDIR.TAG are left out" : "ignored");
+    row("nodump", c.flag("nodump") ? "files marked by chattr +d are left out" : "ignored");
+    row("enabled", c.flag("enabled") ? "yes" : "no");
+}
+
+Result<ExitCode> list(Context& context) {
+    Client* client = TRY(context.client());
+    std::vector<JsonObject> objects;
+    Table table({{"SET"},
+                 {"REPOSITORY"},
+                 {"STATE"},
+                 {"REVISIONS", Column::Align::right},
+                 {"LAST SUCCESS"},
+                 {"PATHS", Column::Align::left, Column::Fit::shrink_end}});
+    for (const auto& set : TRY(find_sets(*client, {}))) {
+        Dict p = TRY(client->properties(set.object, "Set"));
+        auto configuration =
+            client->set_configuration(set.object);  // others' sets are not ours to read
+        std::string paths;
+        if (configuration.ok())
+            for (const auto& path : configuration->config.file_names("paths"))
+                paths += (paths.empty() ? "" : ", ") + printable(path);
+        JsonObject object =
+            configuration.ok() ? config_object(configuration->config) : JsonObject();
+        JsonObject entry;
+        entry.add("id", set.id)
+            .add("repository", p.text("Repository"))
+            .add("state", p.text("State"))
+            .add("revisions", p.number("RevisionCount"));
+        context.add_time(entry, "last_success", p.number("LastSuccessUSec"));
+        if (configuration.ok()) entry.add("config", object);
+        objects.push_back(entry);
+        table.add({set.id, p.text("Repository"), p.text("State"),
+                   count_text(p.number("RevisionCount")),
+                   time_text(p.number("LastSuccessUSec"), context.looks()), paths});
+    }
+    if (context.json()) {
+        context.print(context.object("sets").add("sets", objects));
+        return ExitCode::done;
+    }
+    if (table.empty())
+        context.note("No backup set yet. Make one: backupctl set create NAME --repo REPO PATH...");
+    context.table(table);
+    return ExitCode::done;
+}
+
+Result<ExitCode> show(Context& context) {
+    Client* client = TRY(context.client());
+    SetRef set = TRY(find_set(*client, context.args().positionals()[0]));
+    auto configuration = TRY(client->set_configuration(set.object));
+    if (context.json())
+        context.print(context.object("set")
+                          .add("id", set.id)
+                          .add("generation", configuration.generation)
+                          .add("config", config_object(configuration.config)));
+    else
+        print_config(context, set.id, configuration.config);
+    return ExitCode::done;
+}
+
+// A set outlives the shell it was made in: its paths are whole, and there.
+Result<> check_path(const Context& context, const std::string& text) {
+    if (text.empty() || text[0] != '/') {
+        auto absolute = absolute_here(text);
+        return usage("the paths of a set are absolute; '" + printable(text) + "' is not" +
+                     (absolute.ok() ? "\ndid you mean " + printable(*absolute) + "?" : ""));
+    }
+    TRY(Path::parse(text));
+    struct stat status {};
+    if (!context.args().flag("--missing-ok") && ::lstat(text.c_str(), &status) != 0 &&
+        (errno == ENOENT || errno == ENOTDIR))
+        return Error(ErrorKind::not_found, ErrorCode::no_such_path,
+                     printable(text) +
+                         " does not exist\nif it will later, as a disk that is not mounted now: "
+                         "--missing-ok");
+    return {};
+}
+
+Result<Dict> settings_of(const Context& context) {
+    const Arguments& args = context.args();
+    Dict config;
+    if (auto repository = args.value("--repo")) config.set("repository", Value(*repository));
+    if (auto title = args.value("--title")) config.set("title", Value(*title));
+    if (auto interval = args.value("--interval")) {
+        std::uint64_t seconds =
+            *interval == "none" ? 0 : TRY_DURING(parse_duration(*interval), "--interval");
+        config.set("interval-usec", Value(seconds * 1'000'000));
+    }
+    if (auto size = args.value("--larger-than")) {
+        std::uint64_t bytes = *size == "none" ? 0 : TRY_DURING(parse_size(*size), "--larger-than");
+        config.set("larger-than", Value(bytes));
+    }
+    struct Switch {
+        const char *on, *off, *key;
+    };
+    for (auto [on, off, key] :
+         {Switch{"--one-file-system", "--all-file-systems", "one-file-system"},
+          Switch{"--cachedir-tag", "--no-cachedir-tag", "cachedir-tag"},
+          Switch{"--nodump", "--no-nodump", "nodump"},
+          Switch{"--enable", "--disable", "enabled"}}) {
+        if (args.flag(on) && args.flag(off))
+            return usage(std::string(on) + " and " + off + " exclude each other");
+        if (args.flag(on) || args.flag(off)) config.set(key, Value(args.flag(on)));
+    }
+    return config;
+}
+
+Result<ExitCode> create(Context& context) {
+    const auto& words = context.args().positionals();
+    std::vector<std::string> paths(words.begin() + 1, words.end());
+    if (paths.empty())
+        return usage("set create needs at least one PATH\nusage: " +
+                     usage_line(*find_command("set create")));
+    for (const auto& path : paths) TRY(check_path(context, path));
+    Dict config = TRY(settings_of(context));
+    Client* client = TRY(context.client());
+    if (!config.has("repository"))
+        config.set("repository", Value(TRY(only_repository(*client, std::nullopt)).name));
+    TRY(find_repository(*client, config.text("repository")));
+    config.set("paths", Value(to_names(paths)));
+    if (context.args().flag("--exclude"))
+        config.set("exclude", Value(context.args().values("--exclude")));
+    Dict options;
+    if (context.dry_run()) options.set("dry-run", Value(true));
+    TRY(client->create_set(words[0], config, options));
+    if (context.json()) {
+        context.print(context.object("set").add("id", words[0]).add("created", !context.dry_run()));
+    } else if (context.dry_run()) {
+        context.line("The set " + words[0] + " would be accepted as it is.");
+    } else {
+        context.note("Made the set " + words[0] + ".");
+        context.note(
+            "Back it up now: backupctl run " + words[0] +
+            (config.number("interval-usec") == 0
+                 ? "      (it does not run by itself: set edit " + words[0] + " --interval 1h)"
+                 : ""));
+    }
+    return ExitCode::done;
+}
+
+// Adds and removes entries of a list; what is to be removed must be there.
+Result<bool> change_list(std::vector<std::string>& values, const std::vector<std::string>& add,
+                         const std::vector<std::string>& remove, const std::string& what) {
+    for (const auto& value : remove) {
+        auto it = std::find(values.begin(), values.end(), value);
+        if (it == values.end())
+            return Error(
+                ErrorKind::not_found, ErrorCode::no_such_path,
+                "the set has no " + what + " '" + printable(value) + "'; nothing was changed");
+        values.erase(it);
+    }
+    for (const auto& value : add)
+        if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
+    return !add.empty() || !remove.empty();
+}
+
+Result<ExitCode> edit(Context& context) {
+    const Arguments& args = context.args();
+    Dict changes = TRY(settings_of(context));
+    auto added = args.values("--add-path");
+    for (const auto& path : added) TRY(check_path(context, path));
+    Client* client = TRY(context.client());
+    SetRef set = TRY(find_set(*client, args.positionals()[0]));
+    auto configuration = TRY(client->set_configuration(set.object));
+    auto paths = configuration.config.file_names("paths");
+    if (TRY(change_list(paths, added, args.values("--remove-path"), "path"))) {
+        if (paths.empty())
+            return usage(
+                "a set needs at least one path; remove the set instead: backupctl set remove " +
+                set.id);
+        changes.set("paths", Value(to_names(paths)));
+    }
+    auto patterns = configuration.config.texts("exclude");
+    if (TRY(change_list(patterns, args.values("--exclude"), args.values("--no-exclude"),
+                        "exclude")))
+        changes.set("exclude", Value(patterns));
+    if (changes.has("repository")) TRY(find_repository(*client, changes.text("repository")));
+    if (changes.empty())
+        return usage("nothing to change\nusage: " + usage_line(*find_command("set edit")) +
+                     "\nor edit its file and run: backupctl config reload");
+    Dict options;
+    if (context.dry_run()) options.set("dry-run", Value(true));
+    TRY(client->configure(set.object, changes, configuration.generation, options));
+    auto after =
+        context.dry_run() ? std::move(configuration) : TRY(client->set_configuration(set.object));
+    if (context.json())
+        context.print(context.object("set")
+                          .add("id", set.id)
+                          .add("generation", after.generation)
+                          .add("config", config_object(after.config)));
+    else if (context.dry_run())
+        context.line("The changes would be accepted.");
+    else if (!context.quiet())
+        print_config(context, set.id, after.config);
+    return ExitCode::done;
+}
+
+Result<ExitCode> remove(Context& context) {
+    Client* client = TRY(context.client());
+    SetRef set = TRY(find_set(*client, context.args().positionals()[0]));
+    if (context.dry_run()) {
+        context.line("Would remove the set " + set.id + "; its revisions stay in the repository.");
+        return ExitCode::done;
+    }
+    TRY(context.confirm("Remove the set " + set.id +
+                        "? It will not be backed up any more; its revisions stay."));
+    TRY(client->delete_set(set.id));
+    if (context.json())
+        context.print(context.object("set").add("id", set.id).add("removed", true));
+    else
+        context.note("Removed the set " + set.id + ". Its revisions are still in the repository.");
+    return ExitCode::done;
+}
+
+Result<ExitCode> check(Context& context) {
+    Client* client = TRY(context.client());
+    std::vector<JsonObject> objects;
+    bool good = true;
+    for (const auto& set : TRY(find_sets(*client, context.args().positionals()))) {
+        auto configuration = TRY(client->set_configuration(set.object));
+        Dict dry;
+        dry.set("dry-run", Value(true));
+        auto accepted =
+            client->configure(set.object, configuration.config, configuration.generation, dry);
+        std::vector<std::string> problems;
+        if (!accepted.ok()) problems.push_back(accepted.error().message());
+        for (const auto& path : configuration.config.file_names("paths")) {
+            struct stat status {};
+            if (::lstat(path.c_str(), &status) != 0 && errno == ENOENT)
+                problems.push_back(printable(path) + " does not exist");
+        }
+        good = good && problems.empty();
+        objects.push_back(JsonObject().add("id", set.id).add("problems", problems));
+        if (context.json()) continue;
+        if (problems.empty())
+            context.line(
+                set.id + ": " +
+                paint(context.looks().unicode ? "✓ good" : "good", Tone::good, context.looks()));
+        for (const auto& problem : problems)
+            context.line(set.id + ": " + paint(problem, Tone::bad, context.looks()));
+    }
+    if (context.json())
+        context.print(context.object("set-check").add("good", good).add("sets", objects));
+    return good ? ExitCode::done : ExitCode::usage;
+}
+
+std::vector<OptionSpec> setting_options() {
+    return {
+        {.name = "--repo",
+         .value = "REPO",
+         .help = "where it is kept; not needed where there is only one",
+         .completion = Completion::repository},
+        {.name = "--exclude",
+         .value = "PATTERN",
+         .help = "leave out what matches, as in .gitignore; '!' takes back in",
+         .repeat = true},
+        {.name = "--interval",
+         .value = "TIME",
+         .help = "run by itself when the last run is this old (1h, 30min, 1d); none: by hand"},
+        {.name = "--title", .value = "TEXT", .help = "a name for people"},
+        {.name = "--larger-than",
+         .value = "SIZE",
+         .help = "leave out files larger than this (500MiB, 2GiB); none: no limit"},
+        {.name = "--one-file-system", .help = "stay on the file system of each path"},
+        {.name = "--all-file-systems", .help = "follow into mounted file systems (the default)"},
+        {.name = "--cachedir-tag",
+         .help = "leave out folders marked by CACHEDIR.TAG (the default)"},
+        {.name = "--no-cachedir-tag", .help = "take them, too"},
+        {.name = "--nodump", .help = "leave out files marked by chattr +d (the default)"},
+        {.name = "--no-nodump", .help = "take them, too"},
+        {.name = "--enable", .help = "let it run by itself (the default)"},
+        {.name = "--disable", .help = "keep it, but do not run it by itself"},
+        {.name = "--missing-ok", .help = "accept paths that do not exist yet"}};
+}
+
+}  // namespace
+
+std::vector<Command> set_commands() {
+    auto edit_options = setting_options();
+    edit_options.insert(edit_options.begin() + 2, {{.name = "--no-exclude",
+                                                    .value = "PATTERN",
+                                                    .help = "remove this pattern",
+                                                    .repeat = true},
+                                                   {.name = "--add-path",
+                                                    .value = "PATH",
+                                                    .help = "protect this path, too",
+                                                    .repeat = true,
+                                                    .completion = Completion::file},
+                                                   {.name = "--remove-path",
+                                                    .value = "PATH",
+                                                    .help = "stop protecting this path",
+                                                    .repeat = true,
+                                                    .completion = Completion::file}});
+    const PositionalSpec kSet = {"SET", true, false, Completion::set};
+    return {{.verb = "set list", .summary = "what is backed up", .run = list},
+            {.verb = "set show",
+             .summary = "the settings of one set",
+             .positionals = {kSet},
+             .run = show},
+            {.verb = "set create",
+             .summary = "protect paths",
+             .description =
+                 "Makes a backup set: paths that are backed up together into one repository.",
+             .positionals = {{"NAME"}, {"PATH", true, true, Completion::directory}},
+             .options = setting_options(),
+             .examples =
+                 {{"backupctl set create home --repo disk /home --exclude '*.tmp' --interval 1h",
+                   "every hour"},
+                  {"backupctl set create etc --repo disk /etc /usr/local/etc -n",
+                   "would it be accepted?"}},
+             .run = create},
+            {.verb = "set edit",
+             .summary = "change the settings of a set",
+             .positionals = {kSet},
+             .options = edit_options,
+             .examples = {{"backupctl set edit home --exclude node_modules/ --interval 30min",
+                           "only what is named changes"}},
+             .run = edit},
+            {.verb = "set remove",
+             .summary = "stop protecting; stored revisions stay",
+             .positionals = {kSet},
+             .run = remove},
+            {.verb = "set check",
+             .summary = "are the settings good, do the paths exist?",
+             .positionals = {{"SET", false, true, Completion::set}},
+             .run = check}};
+}
+
+}  // namespace backup

@@ -1,0 +1,209 @@
+// status: health, how far protection reaches, what runs, what comes next.
+#include <algorithm>
+
+#include "common/path.h"
+#include "ctl/commands/commands.h"
+#include "ctl/context.h"
+#include "ctl/resolve.h"
+
+namespace backup {
+
+namespace {
+
+Tone tone_of_health(const std::string& health) {
+    if (health == "ok") return Tone::good;
+    return health == "degraded" ? Tone::warn : health == "at-risk" ? Tone::bad : Tone::plain;
+}
+
+std::string health_text(const std::string& health, const Looks& looks) {
+    std::string glyph;
+    if (looks.unicode)
+        glyph = health == "ok"         ? "✓ "
+                : health == "degraded" ? "! "
+                : health == "at-risk"  ? "✗ "
+                                       : "";
+    return paint(glyph + (health.empty() ? "unknown" : health), tone_of_health(health), looks);
+}
+
+struct SetFacts {
+    SetRef ref;
+    Dict properties;
+    std::optional<JobView> job;
+};
+
+// "fanotify" and "inotify" watch; "scan" only looks when a run starts.
+std::string tracking_of(const Dict& properties) {
+    std::string tracking = properties.text("Tracking");
+    if (!tracking.empty()) return tracking;
+    std::string watching = properties.text("Watching");
+    return watching == "fanotify" || watching == "inotify" ? "live" : "off";
+}
+
+JsonObject set_object(const Context& context, const SetFacts& set) {
+    const Dict& p = set.properties;
+    JsonObject object;
+    object.add("id", set.ref.id)
+        .add("title", p.text("Title"))
+        .add("repository", p.text("Repository"))
+        .add("enabled", p.flag("Enabled"))
+        .add("state", p.text("State"))
+        .add("tracking", tracking_of(p));
+    // Without tracking nobody knows what has changed since.
+    if (p.has("PendingChanges"))
+        object.add("pending", p.number("PendingChanges"));
+    else
+        object.add_null("pending");
+    context.add_time(object, "protected_until", p.number("ProtectedUntilUSec"));
+    context.add_time(object, "last_success", p.number("LastSuccessUSec"));
+    context.add_time(object, "last_attempt", p.number("LastAttemptUSec"));
+    object.add("last_result", p.text("LastResult"));
+    context.add_time(object, "next_run", p.number("NextRunUSec"));
+    object.add("waiting_for", p.texts("BlockedBy"));
+    if (p.text("LatestRevision").empty())
+        object.add_null("latest_revision");
+    else
+        object.add("latest_revision", p.text("LatestRevision"));
+    object.add("revisions", p.number("RevisionCount"));
+    if (set.job) object.add("job", set.job->id);
+    return object;
+}
+
+JsonObject job_object(const JobView& job) {
+    JsonObject object;
+    object.add("id", job.id).add("kind", job.kind);
+    bool on_set = job.target.find("/set/") != std::string::npos;
+    if (!job.target.empty())
+        object.add(on_set ? "set" : "repository", Client::name_of_object(job.target));
+    object.add("state", job.state).add("phase", job.phase);
+    if (job.progress < 0)
+        object.add_null("progress");
+    else
+        object.add("progress", job.progress);
+    return object;
+}
+
+std::string state_text(const SetFacts& set) {
+    if (!set.job) return set.properties.text("State");
+    std::string text = set.job->state.empty() ? "running" : set.job->state;
+    if (set.job->progress >= 0)
+        text += " " + std::to_string(static_cast<int>(set.job->progress * 100)) + " %";
+    return text + " (job " + std::to_string(set.job->id) + ")";
+}
+
+std::string next_text(const Context& context, const SetFacts& set) {
+    const Dict& p = set.properties;
+    if (!p.flag("Enabled")) return "disabled";
+    if (set.job) return "now";
+    auto blocked = p.texts("BlockedBy");
+    if (!blocked.empty()) {
+        std::string text = "waits: ";
+        for (const auto& reason : blocked) text += (text.size() > 7 ? ", " : "") + reason;
+        return text;
+    }
+    std::uint64_t next = p.number("NextRunUSec");
+    return next == 0 ? "by hand" : age_text(from_usec(next), context.now());
+}
+
+Result<std::vector<SetFacts>> read_sets(Client& client, const std::vector<std::string>& names,
+                                        const std::vector<JobView>& jobs) {
+    std::vector<SetFacts> sets;
+    for (const auto& ref : TRY(find_sets(client, names))) {
+        auto properties = client.properties(ref.object, "Set");
+        if (!properties.ok()) continue;  // removed just now
+        SetFacts facts{ref, std::move(*properties), std::nullopt};
+        for (const auto& job : jobs)
+            if (job.target == ref.object && job.kind == "backup") facts.job = job;
+        sets.push_back(std::move(facts));
+    }
+    return sets;
+}
+
+void print_sets(Context& context, const std::vector<SetFacts>& sets) {
+    using Fit = Column::Fit;
+    Table table({{"SET", Column::Align::left, Fit::shrink_middle},
+                 {"STATE"},
+                 {"LAST RESULT", Column::Align::left, Fit::shrink_end},
+                 {"PROTECTED UNTIL"},
+                 {"REVISIONS", Column::Align::right},
+                 {"NEXT RUN", Column::Align::left, Fit::shrink_end}});
+    for (const auto& set : sets) {
+        const Dict& p = set.properties;
+        std::uint64_t until = p.number("ProtectedUntilUSec");
+        std::string protection = until == 0
+                                     ? "never"
+                                     : short_time_text(until, context.now(), context.looks()) +
+                                           " (" + age_text(from_usec(until), context.now()) + ")";
+        std::string last = p.text("LastResult");
+        Tone tone = last == "failed" || p.text("State") == "error" ? Tone::bad
+                    : last == "exceptions"                         ? Tone::warn
+                                                                   : Tone::plain;
+        table.add({set.ref.id, state_text(set), last.empty() ? "none yet" : last, protection,
+                   count_text(p.number("RevisionCount")), next_text(context, set)},
+                  tone);
+    }
+    context.table(table);
+}
+
+Result<ExitCode> run(Context& context) {
+    Client* client = TRY(context.client());
+    Dict manager = TRY(client->manager());
+    std::vector<JobView> jobs;
+    for (const auto& object : manager.texts("ActiveJobs"))
+        if (auto job = client->follow(object); job.ok() && !job->ended()) jobs.push_back(*job);
+    const auto& names = context.args().positionals();
+    auto sets = TRY(read_sets(*client, names, jobs));
+    if (context.json()) {
+        std::vector<JsonObject> set_objects, job_objects;
+        for (const auto& set : sets) set_objects.push_back(set_object(context, set));
+        for (const auto& job : jobs) job_objects.push_back(job_object(job));
+        JsonObject object = context.object("status");
+        object.add("state", manager.text("State"))
+            .add("health", manager.text("Health"))
+            .add("sets", set_objects)
+            .add("jobs", job_objects)
+            .add("notices", manager.texts("Notices"))
+            .add("waiting_for", manager.texts("BlockedBy"));
+        context.add_time(object, "last_success", manager.number("LastSuccessUSec"));
+        context.add_time(object, "next_run", manager.number("NextRunUSec"));
+        object.add("scope", manager.text("Scope")).add("version", manager.text("Version"));
+        context.print(object);
+        return ExitCode::done;
+    }
+    if (!context.quiet())
+        context.line("backupd (" + manager.text("Scope") + ") is " + manager.text("State") +
+                     ", health " + health_text(manager.text("Health"), context.looks()));
+    if (sets.empty())
+        context.line("No backup set yet. Make one: backupctl set create NAME --repo REPO PATH...");
+    print_sets(context, sets);
+    for (const auto& job : jobs) {
+        bool shown = std::any_of(sets.begin(), sets.end(), [&](const SetFacts& set) {
+            return set.job && set.job->id == job.id;
+        });
+        if (shown || !names.empty()) continue;
+        context.line("job " + std::to_string(job.id) + ": " + job.kind + " of " +
+                     Client::name_of_object(job.target) + ", " + job.state +
+                     (job.progress < 0
+                          ? ""
+                          : " " + std::to_string(static_cast<int>(job.progress * 100)) + " %"));
+    }
+    for (const auto& notice : manager.texts("Notices"))
+        context.line(paint("! ", Tone::warn, context.looks()) + printable(notice));
+    return ExitCode::done;
+}
+
+}  // namespace
+
+Command status_command() {
+    return {.verb = "status",
+            .summary = "health, how far protection reaches, next run (without a verb, this)",
+            .description =
+                "Shows the daemon's health, each backup set with its last result, the moment up to "
+                "which it is "
+                "protected, its next run, running jobs, and what needs your attention.",
+            .positionals = {{"SET", false, true, Completion::set}},
+            .examples = {{"backupctl", "everything at a glance"},
+                         {"backupctl --json status home", "one set, for a script"}},
+            .run = run};
+}
+
+}  // namespace backup

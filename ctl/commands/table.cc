@@ -1,0 +1,29 @@
+#include "ctl/commands/commands.h"
+
+namespace backup {
+
+const std::vector<Command>& commands() {
+    static const std::vector<Command> kCommands = [] {
+        std::vector<Command> all;
+        auto add = [&](const char* group, std::vector<Command> list) {
+            for (auto& command : list) {
+                command.group = group;
+                all.push_back(std::move(command));
+            }
+        };
+        add("Everyday", {status_command(), run_command(), jobs_command(), attach_command(),
+                         cancel_command(), log_command()});
+        add("Finding and restoring",
+            {revisions_command(), show_command(), ls_command(), cat_command(), restore_command()});
+        add("Protection", set_commands());
+        add("Repository", repo_commands());
+        add("Repository", key_commands());
+        add("Repository", {verify_command()});
+        add("Service", config_commands());
+        add("Service", {version_command(), help_command(), completion_command()});
+        return all;
+    }();
+    return kCommands;
+}
+
+}  // namespace backup
