@@ -466,9 +466,17 @@ std::string explain(const Candidate& candidate) {
     std::string which = candidate.system ? "system" : "session";
     if (candidate.presence == Presence::no_bus)
         return "the " + which + " bus cannot be reached: " + candidate.problem;
-    return "no backupd on the " + which + " bus; start it: " +
-           (candidate.system ? "systemctl enable --now backupd"
-                             : "systemctl --user enable --now backupd (or run: backupd --user)");
+    return "there is no backupd on the " + which + " bus";
+}
+
+std::string how_to_start(const std::vector<Candidate>& candidates) {
+    std::string text;
+    for (const auto& candidate : candidates)
+        text +=
+            candidate.system
+                ? "\nstart the machine's: systemctl enable --now backupd"
+                : "\nstart your own: systemctl --user enable --now backupd, or run: backupd --user";
+    return text;
 }
 
 }  // namespace
@@ -494,6 +502,7 @@ Result<std::unique_ptr<Client>> Client::connect(BusChoice choice) {
     if (best == nullptr) {
         std::string message = "backupd is not running";
         for (const auto& candidate : candidates) message += "\n" + explain(candidate);
+        message += how_to_start(candidates);
         return Error(ErrorKind::not_found, ErrorCode::daemon_unreachable, message);
     }
     auto impl = std::make_unique<Impl>();

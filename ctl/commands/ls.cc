@@ -105,8 +105,8 @@ class Lister {
                       {"NAME"}});
     }
     JsonObject object_of(const Record& entry, const std::string& path) const {
-        JsonObject object;
-        object.add("schema", 1).add("type", "entry").add("kind", kind_of(entry.text("type")));
+        JsonObject object = context_.object("entry");
+        object.add("kind", kind_of(entry.text("type")));
         object.add_bytes("path", absolute_of(base_, path)).add("size", entry.number("size"));
         std::int64_t mtime = entry.integer("mtime_ns");
         object.add("mtime", context_.json_time(Timestamp(std::chrono::nanoseconds(mtime))))

@@ -121,7 +121,6 @@ Result<std::string> absolute_url(const std::string& url) {
     if (url.empty()) return usage("an empty URL");
     std::size_t colon = url.find(':');
     bool scheme = colon != std::string::npos && colon > 1 && url.find('/') > colon;
-    if (url.starts_with("local:")) return TRY(absolute_here(url.substr(6)));
     if (scheme) return url;
     return absolute_here(url);
 }

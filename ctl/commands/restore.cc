@@ -1,6 +1,8 @@
 // restore: give files back, to their place or into a directory.
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -72,17 +74,52 @@ Result<std::vector<Batch>> plan(Context& context, Client& client) {
     return batches;
 }
 
-Result<UniqueFd> open_target(const std::string& directory, bool create) {
-    bool made = false;
-    if (create && ::mkdir(directory.c_str(), 0700) == 0)
-        made = true;
-    else if (create && errno != EEXIST)
-        return Error::from_errno(errno, "create " + printable(directory));
+// The directory that a restore goes to. For a dry run into one that is not there yet an empty one
+// stands in, and goes with this.
+struct Target {
+    std::string path;  // as given; empty: in place
+    UniqueFd fd;
+    std::string stand_in;
+
+    Target() = default;
+    Target(Target&& other) noexcept
+        : path(std::move(other.path)),
+          fd(std::move(other.fd)),
+          stand_in(std::exchange(other.stand_in, {})) {}
+    Target& operator=(Target&&) = delete;
+    ~Target() {
+        if (!stand_in.empty()) ::rmdir(stand_in.c_str());
+    }
+};
+
+Result<UniqueFd> open_directory(const std::string& directory) {
     UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd) return Error::from_errno(errno, "open " + printable(directory));
-    if (!made && ::faccessat(fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0)
-        return Error::from_errno(errno, "write into " + printable(directory));
     return fd;
+}
+
+Result<Target> open_target(const Context& context) {
+    Target target;
+    target.path = context.args().value_or("--to", "");
+    if (target.path.empty()) return target;
+    struct stat status {};
+    bool exists = ::stat(target.path.c_str(), &status) == 0;
+    if (!exists && context.dry_run()) {
+        const char* place = std::getenv("TMPDIR");
+        std::string name =
+            std::string(place == nullptr || *place == '\0' ? "/tmp" : place) + "/backupctl-XXXXXX";
+        if (::mkdtemp(name.data()) == nullptr)
+            return Error::from_errno(errno, "make a temporary directory");
+        target.stand_in = name;
+        target.fd = TRY(open_directory(name));
+        return target;
+    }
+    if (!exists && ::mkdir(target.path.c_str(), 0700) != 0)
+        return Error::from_errno(errno, "create " + printable(target.path));
+    target.fd = TRY(open_directory(target.path));
+    if (::faccessat(target.fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0)
+        return Error::from_errno(errno, "write into " + printable(target.path));
+    return target;
 }
 
 std::string conflict_help(bool in_place) {
@@ -128,32 +165,16 @@ Result<std::vector<std::string>> start(Context& context, Client& client,
     if (context.dry_run()) options.set("dry-run", Value(true));
     if (context.args().flag("--verify")) options.set("verify", Value(true));
     if (context.args().flag("--full-paths")) options.set("full-paths", Value(true));
-    std::string target = context.args().value_or("--to", "");
-    UniqueFd directory;
-    if (!target.empty()) {
-        struct stat status {};
-        bool exists = ::stat(target.c_str(), &status) == 0;
-        if (exists || !context.dry_run()) {
-            directory = TRY(open_target(target, true));
-        } else {
-            // A dry run makes nothing: into an empty place there are no conflicts.
-            std::string parent = TRY(absolute_here(target + "/.."));
-            return usage(printable(target) +
-                         " does not exist, so nothing there can be in the way\n"
-                         "a dry run needs an existing directory; would be made below " +
-                         printable(parent));
-        }
-    }
     std::vector<std::string> jobs;
     for (const auto& batch : batches) {
         if (context.json())
-            context.print(plan_object(context, batch, target));
+            context.print(plan_object(context, batch, target.path));
         else
             context.note("Restoring from " + describe(batch.revision, context.note_looks()) +
-                         (target.empty() ? "" : " to " + printable(target)) +
+                         (target.path.empty() ? "" : " to " + printable(target.path)) +
                          (context.dry_run() ? " (dry run)" : ""));
         jobs.push_back(TRY(client.restore(batch.revision.set.id, batch.revision.id, batch.paths,
-                                          directory.get(), options)));
+                                          target.fd.get(), options)));
     }
     return jobs;
 }
@@ -181,7 +202,8 @@ Result<ExitCode> run(Context& context) {
     follow.wait = context.wait_mode() != WaitMode::no_wait;
     if (!context.interactive() || args.flag("--on-conflict"))
         follow.conflict_help = conflict_help(in_place);
-    auto jobs = TRY(start(context, *client, batches, mode));
+    Target target = TRY(open_target(context));
+    auto jobs = TRY(start(context, *client, batches, target, mode));
     ExitCode code = TRY(follow_jobs(context, jobs, follow));
     bool ask = code == ExitCode::refused && mode == "fail" && context.interactive() &&
                !context.dry_run() && !args.flag("--on-conflict");
@@ -203,7 +225,7 @@ Result<ExitCode> run(Context& context) {
         default:
             return code;
     }
-    jobs = TRY(start(context, *client, batches, mode));
+    jobs = TRY(start(context, *client, batches, target, mode));
     return follow_jobs(context, jobs, follow);
 }
 

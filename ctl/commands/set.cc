@@ -131,8 +131,8 @@ Result<ExitCode> show(Context& context) {
     return ExitCode::done;
 }
 
-// A set outlives the shell it was made in: its paths are whole, and there.
-Result<> check_path(const Context& context, const std::string& text) {
+// A set outlives the shell it was made in: its paths are whole.
+Result<> check_path(Context& context, const std::string& text) {
     if (text.empty() || text[0] != '/') {
         auto absolute = absolute_here(text);
         return usage("the paths of a set are absolute; '" + printable(text) + "' is not" +
@@ -140,12 +140,9 @@ Result<> check_path(const Context& context, const std::string& text) {
     }
     TRY(Path::parse(text));
     struct stat status {};
-    if (!context.args().flag("--missing-ok") && ::lstat(text.c_str(), &status) != 0 &&
-        (errno == ENOENT || errno == ENOTDIR))
-        return Error(ErrorKind::not_found, ErrorCode::no_such_path,
-                     printable(text) +
-                         " does not exist\nif it will later, as a disk that is not mounted now: "
-                         "--missing-ok");
+    if (::lstat(text.c_str(), &status) != 0 && (errno == ENOENT || errno == ENOTDIR))
+        context.note(printable(text) +
+                     " does not exist now; until it does, each run has that as an exception");
     return {};
 }
 
@@ -188,7 +185,7 @@ Result<ExitCode> create(Context& context) {
     Dict config = TRY(settings_of(context));
     Client* client = TRY(context.client());
     if (!config.has("repository"))
-        config.set("repository", Value(TRY(only_repository(*client, std::nullopt)).name));
+        return usage("set create needs --repo REPO\nlist them: backupctl repo list");
     TRY(find_repository(*client, config.text("repository")));
     config.set("paths", Value(to_names(paths)));
     if (context.args().flag("--exclude"))
@@ -321,7 +318,7 @@ std::vector<OptionSpec> setting_options() {
     return {
         {.name = "--repo",
          .value = "REPO",
-         .help = "where it is kept; not needed where there is only one",
+         .help = "the repository that keeps it",
          .completion = Completion::repository},
         {.name = "--exclude",
          .value = "PATTERN",
@@ -342,8 +339,7 @@ std::vector<OptionSpec> setting_options() {
         {.name = "--nodump", .help = "leave out files marked by chattr +d (the default)"},
         {.name = "--no-nodump", .help = "take them, too"},
         {.name = "--enable", .help = "let it run by itself (the default)"},
-        {.name = "--disable", .help = "keep it, but do not run it by itself"},
-        {.name = "--missing-ok", .help = "accept paths that do not exist yet"}};
+        {.name = "--disable", .help = "keep it, but do not run it by itself"}};
 }
 
 }  // namespace

@@ -48,11 +48,8 @@ JsonObject set_object(const Context& context, const SetFacts& set) {
         .add("enabled", p.flag("Enabled"))
         .add("state", p.text("State"))
         .add("tracking", tracking_of(p));
-    // Without tracking nobody knows what has changed since.
-    if (p.has("PendingChanges"))
-        object.add("pending", p.number("PendingChanges"));
-    else
-        object.add_null("pending");
+    // Without tracking (off) nothing is known to wait.
+    object.add("pending", p.number("PendingChanges"));
     context.add_time(object, "protected_until", p.number("ProtectedUntilUSec"));
     context.add_time(object, "last_success", p.number("LastSuccessUSec"));
     context.add_time(object, "last_attempt", p.number("LastAttemptUSec"));
