@@ -248,7 +248,10 @@ std::optional<Timestamp> ago(Amount amount, Timestamp now) {
         while (civil.day > 28 && !is_day(civil.year, civil.month, civil.day)) --civil.day;
     }
     auto fraction = now.time_since_epoch() - std::chrono::floor<seconds>(now.time_since_epoch());
-    return Timestamp(seconds(readings(civil).second)) + fraction;
+    time_t value = readings(civil).second;
+    constexpr time_t kMost = 9'200'000'000;  // Timestamp ends in 2262, and begins in 1677
+    if (value < -kMost || value > kMost) return std::nullopt;
+    return Timestamp(seconds(value)) + fraction;
 }
 
 }  // namespace

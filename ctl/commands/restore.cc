@@ -159,7 +159,8 @@ JsonObject plan_object(const Context& context, const Batch& batch, const std::st
 }
 
 Result<std::vector<std::string>> start(Context& context, Client& client,
-                                       const std::vector<Batch>& batches, const std::string& mode) {
+                                       const std::vector<Batch>& batches, const Target& target,
+                                       const std::string& mode) {
     Dict options;
     options.set("on-conflict", Value(mode));
     if (context.dry_run()) options.set("dry-run", Value(true));
