@@ -74,7 +74,8 @@ void JobRunner::start(JobRequest request, std::function<void(Result<const Job*>)
     auto answer = [this, unique = request.unique,
                    started = std::move(started)](const Result<const Job*>& result) {
         if (unique.empty()) return started(result);
-        for (auto& waiting : starting_.extract(unique).mapped()) waiting(result);
+        auto node = starting_.extract(unique);
+        for (auto& waiting : node.mapped()) waiting(result);
     };
     journal_.run([this, record] { return store_.begin_job(record); },
                  [this, record, request = std::move(request),
