@@ -25,8 +25,7 @@ Result<> Daemon::prepare() {
     if (recovered)
         events_.add(LogLevel::warning,
                     "the local state was damaged and has been moved aside: history begins anew");
-    auto bus = Bus::open(loop_, options_.scope,
-                         [this](Error why) { stop(std::move(why)); });
+    auto bus = Bus::open(loop_, options_.scope, [this](Error why) { stop(std::move(why)); });
     if (!bus.ok()) {
         return std::move(bus).error().during(
             options_.scope == Scope::system
@@ -34,13 +33,13 @@ Result<> Daemon::prepare() {
                 : "no session bus (DBUS_SESSION_BUS_ADDRESS, or run below dbus-run-session)");
     }
     bus_ = std::move(*bus);
-    service_ = std::make_unique<Service>(
-        loop_, *store_, clock_, events_,
-        ServiceOptions{.config_dir = options_.config_dir,
-                       .vendor_dir = options_.vendor_dir,
-                       .state_dir = options_.state_dir,
-                       .credentials_dir = options_.credentials_dir,
-                       .hide_details = options_.scope == Scope::system});
+    service_ =
+        std::make_unique<Service>(loop_, *store_, clock_, events_,
+                                  ServiceOptions{.config_dir = options_.config_dir,
+                                                 .vendor_dir = options_.vendor_dir,
+                                                 .state_dir = options_.state_dir,
+                                                 .credentials_dir = options_.credentials_dir,
+                                                 .hide_details = options_.scope == Scope::system});
     service_->load();
     objects_ = std::make_unique<ObjectTree>(loop_, *bus_, *service_);
     on_terminate_ = TRY(loop_.on_signal(SIGTERM, [this] { stop({}); }));
@@ -87,7 +86,8 @@ void Daemon::stop(std::optional<Error> why) {
     });
 }
 
-// Threads that do not come back cannot be joined: their jobs' ends are recorded here, and the process goes.
+// Threads that do not come back cannot be joined: their jobs' ends are recorded here, and the
+// process goes.
 void Daemon::give_up_waiting() {
     events_.add(LogLevel::error, "a job did not stop in time");
     service_->jobs().abandon();

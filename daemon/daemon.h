@@ -1,4 +1,5 @@
-// Daemon owns everything and wires it together: state, service, bus, signals. Made and run on one thread, the loop's.
+// Daemon owns everything and wires it together: state, service, bus, signals. Made and run on one
+// thread, the loop's.
 #pragma once
 
 #include <memory>

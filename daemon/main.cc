@@ -1,15 +1,16 @@
-// backupd: arguments, process-wide settings, run. Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.
+// backupd: arguments, process-wide settings, run. Exit codes: 0 ended as asked, 1 failed, 2 wrong
+// usage.
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <CLI/CLI.hpp>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <CLI/CLI.hpp>
-#include <cstdio>
-#include <cstdlib>
-#include <string>
 
 #include "backupd_config.h"
 #include "common/log.h"
@@ -47,23 +48,22 @@ void choose_folders(DaemonOptions& options) {
     bool system = options.scope == Scope::system;
     std::string home = environment("HOME");
     if (options.config_dir.empty()) {
-        options.config_dir =
-            system ? "/etc/backupd"
-                   : first_set({below(environment("XDG_CONFIG_HOME"), "/backupd"),
-                                below(home, "/.config/backupd")});
+        options.config_dir = system ? "/etc/backupd"
+                                    : first_set({below(environment("XDG_CONFIG_HOME"), "/backupd"),
+                                                 below(home, "/.config/backupd")});
         if (system) options.vendor_dir = "/usr/lib/backupd";
     }
     if (options.state_dir.empty())
-        options.state_dir =
-            system ? first_set({first_of_list("STATE_DIRECTORY"), "/var/lib/backupd"})
-                   : first_set({first_of_list("STATE_DIRECTORY"),
-                                below(environment("XDG_STATE_HOME"), "/backupd"),
-                                below(home, "/.local/state/backupd")});
+        options.state_dir = system
+                                ? first_set({first_of_list("STATE_DIRECTORY"), "/var/lib/backupd"})
+                                : first_set({first_of_list("STATE_DIRECTORY"),
+                                             below(environment("XDG_STATE_HOME"), "/backupd"),
+                                             below(home, "/.local/state/backupd")});
     if (options.runtime_dir.empty())
-        options.runtime_dir =
-            system ? first_set({first_of_list("RUNTIME_DIRECTORY"), "/run/backupd"})
-                   : first_set({first_of_list("RUNTIME_DIRECTORY"),
-                                below(environment("XDG_RUNTIME_DIR"), "/backupd")});
+        options.runtime_dir = system
+                                  ? first_set({first_of_list("RUNTIME_DIRECTORY"), "/run/backupd"})
+                                  : first_set({first_of_list("RUNTIME_DIRECTORY"),
+                                               below(environment("XDG_RUNTIME_DIR"), "/backupd")});
     options.credentials_dir = environment("CREDENTIALS_DIRECTORY");
 }
 
@@ -82,20 +82,23 @@ void set_up_process(bool debuggable) {
         files.rlim_cur = files.rlim_max;
         ::setrlimit(RLIMIT_NOFILE, &files);
     }
-    // Few arenas and a fixed threshold: memory of a finished job goes back to the system. Chunks (up to 8 MiB, mostly 1)
-    // come from the heap, for mapping each anew costs more than sealing it; packs of 16 MiB are mapped.
+    // Few arenas and a fixed threshold: memory of a finished job goes back to the system. Chunks
+    // (up to 8 MiB, mostly 1) come from the heap, for mapping each anew costs more than sealing it;
+    // packs of 16 MiB are mapped.
     ::mallopt(M_ARENA_MAX, 4);
     ::mallopt(M_MMAP_THRESHOLD, 12 << 20);
     ::mallopt(M_TRIM_THRESHOLD, 16 << 20);
 #if !defined(__SANITIZE_ADDRESS__)
-    // No core file and no debugger sees the master key. (The leak check of a sanitizer must attach.)
+    // No core file and no debugger sees the master key. (The leak check of a sanitizer must
+    // attach.)
     if (!debuggable) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 #endif
 }
 
 int run(DaemonOptions options) {
     if (options.config_dir.empty() || options.state_dir.empty()) {
-        std::fprintf(stderr, "backupd: HOME is not set: name the folders with --config and --state\n");
+        std::fprintf(stderr,
+                     "backupd: HOME is not set: name the folders with --config and --state\n");
         return 1;
     }
     auto daemon = backup::Daemon::make(std::move(options));
@@ -112,8 +115,9 @@ int run(DaemonOptions options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app("backupd keeps revisions of directories in a repository. Control it with backupctl.",
-                 "backupd");
+    CLI::App app(
+        "backupd keeps revisions of directories in a repository. Control it with backupctl.",
+        "backupd");
     DaemonOptions options;
     bool user = false, system = false, check = false, debuggable = false;
     std::string level = "info";

@@ -13,7 +13,9 @@ void Notifier::ready(const std::string& status) {
     sd_notify(0, ("READY=1\nSTATUS=" + status).c_str());
 }
 
-void Notifier::stopping() { sd_notify(0, "STOPPING=1\nSTATUS=Stopping"); }
+void Notifier::stopping() {
+    sd_notify(0, "STOPPING=1\nSTATUS=Stopping");
+}
 
 void Notifier::start_watchdog(Loop& loop) {
     std::uint64_t usec = 0;

@@ -1,4 +1,5 @@
-// Notifier tells the service manager how we are: ready, stopping, alive. Loop thread only. Does nothing when nobody asked.
+// Notifier tells the service manager how we are: ready, stopping, alive. Loop thread only. Does
+// nothing when nobody asked.
 #pragma once
 
 #include <string>

@@ -55,7 +55,8 @@ class Interface {
     Interface& add_method(std::string_view name, std::string_view in, std::string_view in_names,
                           std::string_view out, std::string_view out_names, Access access,
                           Handler handler);
-    // `handler` reads its arguments and either answers, keeps the call to answer later, or returns the error to answer with.
+    // `handler` reads its arguments and either answers, keeps the call to answer later, or returns
+    // the error to answer with.
     template <typename Object>
     Interface& method(std::string_view name, std::string_view in, std::string_view in_names,
                       std::string_view out, std::string_view out_names, Access access,

@@ -1,14 +1,15 @@
 #include "daemon/ipc/job_object.h"
 
-#include <systemd/sd-bus.h>
-
 #include <algorithm>
+
+#include <systemd/sd-bus.h>
 
 namespace backup {
 
 namespace {
 
-// Of a job that still runs: the exceptions so far. Of one that has ended everything is in the store.
+// Of a job that still runs: the exceptions so far. Of one that has ended everything is in the
+// store.
 struct Report {
     StateStore& store;
     std::uint64_t job;
@@ -25,9 +26,9 @@ struct Report {
         TRY(written);
         if (!live) return {};
         for (const Exception& exception : live->list()) {
-            put_job_line(line, {Timestamp{}, "exception", "warning", exception.path,
-                                std::string(to_string(exception.error.kind())),
-                                exception.error.message()});
+            put_job_line(
+                line, {Timestamp{}, "exception", "warning", exception.path,
+                       std::string(to_string(exception.error.kind())), exception.error.message()});
             TRY(lines.write(line));
         }
         return {};
@@ -54,8 +55,7 @@ JobObject::JobObject(Served& served, const Job& job)
 const Interface& JobObject::interface() {
     static Interface table("Job");
     static bool once = [] {
-        table
-            .method("Cancel", "a{sv}", "options", "", "", Access::root, &JobObject::cancel)
+        table.method("Cancel", "a{sv}", "options", "", "", Access::root, &JobObject::cancel)
             .method("GetReport", "a{sv}", "options", "h", "stream", Access::root,
                     &JobObject::get_report)
             .signal("Finished", "sssa{sv}", "result,error_name,message,details");
@@ -118,18 +118,18 @@ wire::Value JobObject::property(std::string_view name) const {
     return details();
 }
 
-// Everybody on the system bus may read it: the sentence itself, which may name files, stays in the report.
+// Everybody on the system bus may read it: the sentence itself, which may name files, stays in the
+// report.
 std::string JobObject::message() const {
     const JobRecord& record = job_.record();
     if (!served_.on_system_bus() || record.message.empty()) return record.message;
-    return (record.error_name.empty() ? record.outcome : record.error_name) +
-           ": `backupctl log " + std::to_string(record.id) + "` says more";
+    return (record.error_name.empty() ? record.outcome : record.error_name) + ": `backupctl log " +
+           std::to_string(record.id) + "` says more";
 }
 
 wire::Dict JobObject::details() const {
     const JobRecord& record = job_.record();
     wire::Dict details = {{"revision", record.revision}, {"seconds", job_.seconds()}};
-    if (job_.number() != 0) details.push_back({"number", job_.number()});
     for (const auto& [word, count] : record.counts) details.push_back({word, count});
     return details;
 }

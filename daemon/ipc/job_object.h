@@ -1,4 +1,5 @@
-// A job on the bus: dbus/org.backupd1.Job.xml. Loop thread only. Lives as long as the runner keeps the job.
+// A job on the bus: dbus/org.backupd1.Job.xml. Loop thread only. Lives as long as the runner keeps
+// the job.
 #pragma once
 
 #include "daemon/ipc/served.h"

@@ -17,8 +17,8 @@ namespace backup {
 struct JobHistory {
     StateStore& store;
     std::optional<Timestamp> since;
-    std::uint64_t limit = 0;               // 0: all
-    std::optional<std::uint64_t> only;     // one job
+    std::uint64_t limit = 0;                    // 0: all
+    std::optional<std::uint64_t> only;          // one job
     std::map<std::uint64_t, std::string> live;  // states of those that have not ended
 
     Result<> operator()(LineWriter& lines) const;
@@ -30,8 +30,8 @@ struct LogReader {
     std::optional<std::uint64_t> job;
     std::optional<Timestamp> since;
     bool follow = false;
-    std::uint64_t from = 0;                  // events after this one are new
-    std::function<bool()> job_has_ended;     // asked from the stream's thread
+    std::uint64_t from = 0;               // events after this one are new
+    std::function<bool()> job_has_ended;  // asked from the stream's thread
 
     Result<> operator()(LineWriter& lines) const;
 

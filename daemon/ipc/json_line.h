@@ -1,4 +1,5 @@
-// JsonLine builds one JSON object on one line, for the streams of the bus. Text that is not UTF-8 goes under KEY_b64.
+// JsonLine builds one JSON object on one line, for the streams of the bus. Text that is not UTF-8
+// goes under KEY_b64.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 #include "daemon/ipc/manager_object.h"
 
-#include <systemd/sd-bus.h>
-
 #include <algorithm>
+
+#include <systemd/sd-bus.h>
 
 #include "backupd_config.h"
 #include "daemon/ipc/journal_streams.h"
@@ -13,8 +13,8 @@ namespace backup {
 namespace {
 
 const std::vector<std::string> kFeatures = {
-    "backup", "restore", "restore-in-place", "verify", "check",   "revisions",
-    "files",  "keys",    "locks",            "log",    "history", "configuration"};
+    "backup", "restore", "restore-in-place", "verify",       "check", "revisions", "files", "keys",
+    "locks",  "log",     "history",          "configuration"};
 
 int append_pairs(sd_bus_message* message,
                  const std::vector<std::pair<std::string, std::string>>& pairs) {
@@ -24,8 +24,9 @@ int append_pairs(sd_bus_message* message,
     return r < 0 ? r : sd_bus_message_close_container(message);
 }
 
-// What AddRepository carries out on the configuration's thread. The password is safe before the repository exists, the
-// repository before the configuration names it: an interruption leaves nothing that cannot be opened.
+// What AddRepository carries out on the configuration's thread. The password is safe before the
+// repository exists, the repository before the configuration names it: an interruption leaves
+// nothing that cannot be opened.
 struct AddRepository {
     Service& service;
     RepositoryPolicy policy;
@@ -39,8 +40,8 @@ struct AddRepository {
         bool keep = policy.password_file.empty();
         if (!keep) TRY(password_file_holds(secret));
         if (keep) TRY(keep_secret(service.secret_places(), policy.name, secret));
-        auto opened = init ? service.pool().init_at(policy, secret)
-                           : service.pool().open_at(policy, secret);
+        auto opened =
+            init ? service.pool().init_at(policy, secret) : service.pool().open_at(policy, secret);
         Result<> written;
         if (opened.ok()) {
             written = configuration.write_repository(policy);
@@ -48,8 +49,7 @@ struct AddRepository {
             written = std::move(opened).error();
         }
         if (!written.ok()) {
-            if (keep && !(init && opened.ok()))
-                (void)configuration.forget_secret(policy.name);
+            if (keep && !(init && opened.ok())) (void)configuration.forget_secret(policy.name);
             return written;
         }
         auto record = service.store().repository_record(policy.name);
@@ -249,11 +249,9 @@ Result<> ManagerObject::delete_set(std::shared_ptr<Call> call) {
     if (served_.service.jobs().active_backup(id) != nullptr)
         return Error(ErrorKind::conflict, ErrorCode::busy,
                      "a backup of set '" + id + "' is running: cancel it first");
-    served_.service.change_configuration(
-        [&configuration = served_.service.configuration(), set] {
-            return configuration.remove_set(set);
-        },
-        answer_when_done(call));
+    served_.service.change_configuration([&configuration = served_.service.configuration(),
+                                          set] { return configuration.remove_set(set); },
+                                         answer_when_done(call));
     return {};
 }
 
@@ -328,14 +326,15 @@ Result<> ManagerObject::show_configuration(std::shared_ptr<Call> call) {
     return {};
 }
 
-// ---- LogControl1 -------------------------------------------------------------------------------------------------------
+// ---- LogControl1
+// -------------------------------------------------------------------------------------------------------
 
 namespace {
 
 constexpr std::pair<const char*, LogLevel> kLevels[] = {
-    {"emerg", LogLevel::error},     {"alert", LogLevel::error}, {"crit", LogLevel::error},
-    {"err", LogLevel::error},       {"warning", LogLevel::warning},
-    {"notice", LogLevel::notice},   {"info", LogLevel::info},   {"debug", LogLevel::debug},
+    {"emerg", LogLevel::error}, {"alert", LogLevel::error},     {"crit", LogLevel::error},
+    {"err", LogLevel::error},   {"warning", LogLevel::warning}, {"notice", LogLevel::notice},
+    {"info", LogLevel::info},   {"debug", LogLevel::debug},
 };
 
 }  // namespace
@@ -343,8 +342,9 @@ constexpr std::pair<const char*, LogLevel> kLevels[] = {
 const Interface& LogControlObject::interface() {
     static Interface table("org.freedesktop.LogControl1");
     static bool once = [] {
-        table.writable("LogLevel").writable("LogTarget").property("SyslogIdentifier", "s",
-                                                                   Changes::silent);
+        table.writable("LogLevel")
+            .writable("LogTarget")
+            .property("SyslogIdentifier", "s", Changes::silent);
         return true;
     }();
     (void)once;
@@ -363,7 +363,8 @@ wire::Value LogControlObject::property(std::string_view name) const {
 Result<> LogControlObject::set_property(std::string_view name, const std::string& text) {
     if (name != "LogLevel") {
         if (text == "auto") return {};
-        return Error(ErrorKind::invalid, ErrorCode::unsupported, "the log target cannot be changed");
+        return Error(ErrorKind::invalid, ErrorCode::unsupported,
+                     "the log target cannot be changed");
     }
     for (const auto& [word, value] : kLevels) {
         if (text != word) continue;

@@ -27,7 +27,9 @@ ObjectTree::ObjectTree(Loop& loop, Bus& bus, Service& service)
     service_.set_listener(this);
 }
 
-ObjectTree::~ObjectTree() { service_.set_listener(nullptr); }
+ObjectTree::~ObjectTree() {
+    service_.set_listener(nullptr);
+}
 
 void ObjectTree::add_set(const std::string& id) {
     auto object = std::make_unique<SetObject>(served_, id);
@@ -56,7 +58,9 @@ void ObjectTree::job_added(const Job& job) {
               {job.id(), wire::ObjectPath{path}, job.record().kind});
 }
 
-void ObjectTree::job_changed(const Job& job) { bus_.touch(wire::job_path(job.id())); }
+void ObjectTree::job_changed(const Job& job) {
+    bus_.touch(wire::job_path(job.id()));
+}
 
 void ObjectTree::job_finished(const Job& job) {
     // The properties first: who hears of the end reads the final values.
@@ -87,7 +91,9 @@ void ObjectTree::set_removed(const std::string& id) {
     sets_.erase(id);
 }
 
-void ObjectTree::set_changed(const std::string& id) { bus_.touch(wire::set_path(id)); }
+void ObjectTree::set_changed(const std::string& id) {
+    bus_.touch(wire::set_path(id));
+}
 
 void ObjectTree::repository_added(const std::string& name) {
     add_repository(name);
@@ -105,7 +111,9 @@ void ObjectTree::repository_changed(const std::string& name) {
     bus_.touch(wire::repository_path(name));
 }
 
-void ObjectTree::any_changed() { bus_.touch(wire::root_path()); }
+void ObjectTree::any_changed() {
+    bus_.touch(wire::root_path());
+}
 
 void ObjectTree::revision_committed(const std::string& set, const std::string& revision,
                                     const Job& job) {

@@ -1,5 +1,5 @@
-// ObjectTree puts what the Service knows on the bus: one object per set, repository and job, changes as signals.
-// Loop thread only.
+// ObjectTree puts what the Service knows on the bus: one object per set, repository and job,
+// changes as signals. Loop thread only.
 #pragma once
 
 #include <map>

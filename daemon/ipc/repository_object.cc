@@ -1,9 +1,9 @@
 #include "daemon/ipc/repository_object.h"
 
-#include <systemd/sd-bus.h>
-
 #include <algorithm>
 #include <cstdio>
+
+#include <systemd/sd-bus.h>
 
 #include "daemon/ipc/revisions.h"
 #include "daemon/jobs/tasks.h"

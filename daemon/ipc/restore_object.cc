@@ -1,9 +1,9 @@
 #include "daemon/ipc/restore_object.h"
 
+#include <cerrno>
+
 #include <fcntl.h>
 #include <sys/stat.h>
-
-#include <cerrno>
 
 #include "daemon/ipc/set_object.h"
 #include "daemon/jobs/tasks.h"
@@ -41,7 +41,9 @@ const Interface& RestoreObject::interface() {
     return table;
 }
 
-wire::Value RestoreObject::property(std::string_view) const { return ""; }
+wire::Value RestoreObject::property(std::string_view) const {
+    return "";
+}
 
 Result<> RestoreObject::restore_to(std::shared_ptr<Call> call) {
     Asked asked;

@@ -1,8 +1,8 @@
 #include "daemon/ipc/revisions.h"
 
-#include <systemd/sd-bus.h>
-
 #include <algorithm>
+
+#include <systemd/sd-bus.h>
 
 #include "daemon/ipc/served.h"
 
@@ -17,8 +17,11 @@ constexpr std::size_t kMostAsked = 500;
 bool passes(const Revision& revision, const std::optional<SetOnHost>& set,
             const RevisionFilter& filter) {
     const Snapshot& snapshot = revision.snapshot();
-    if (filter.since && snapshot.time < *filter.since) return false;
-    if (filter.until && snapshot.time > *filter.until) return false;
+    // In the unit of the bus: a time that was read from it means that revision, whatever its
+    // nanoseconds.
+    std::uint64_t time = to_usec(snapshot.time);
+    if (filter.since && time < to_usec(*filter.since)) return false;
+    if (filter.until && time > to_usec(*filter.until)) return false;
     if (filter.host && *filter.host != "*" && snapshot.hostname != *filter.host) return false;
     if (!set || filter.foreign) return true;
     if (revision.tags.set != set->set) return false;

@@ -20,7 +20,8 @@ struct Served {
     bool on_system_bus() const { return bus.scope() == Scope::system; }
 };
 
-// Runs `work` (returning Result<T>) on an I/O thread and answers the call with what `reply` makes of the value.
+// Runs `work` (returning Result<T>) on an I/O thread and answers the call with what `reply` makes
+// of the value.
 template <typename Work, typename Reply>
 void answer_later(Served& served, std::shared_ptr<Call> call, Work work, Reply reply) {
     served.service.io().run(std::move(work), [call, reply = std::move(reply)](auto result) mutable {
@@ -32,7 +33,9 @@ void answer_later(Served& served, std::shared_ptr<Call> call, Work work, Reply r
     });
 }
 
-inline wire::ObjectPath job_object(const Job& job) { return {wire::job_path(job.id())}; }
+inline wire::ObjectPath job_object(const Job& job) {
+    return {wire::job_path(job.id())};
+}
 
 // Answers with the job's path, or with why there is none.
 inline std::function<void(Result<const Job*>)> answer_with_job(std::shared_ptr<Call> call) {

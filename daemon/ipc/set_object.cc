@@ -1,11 +1,10 @@
 #include "daemon/ipc/set_object.h"
 
-#include <systemd/sd-bus.h>
-
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
+
+#include <systemd/sd-bus.h>
+#include <unistd.h>
 
 #include "daemon/ipc/revisions.h"
 #include "daemon/jobs/tasks.h"
@@ -18,19 +17,29 @@ constexpr std::array kTriggers = {"change", "schedule",    "catchup", "user",
                                   "resume", "pre-restore", "drill"};
 
 // What ends a listing early without being a failure.
-Error enough() { return Error(ErrorKind::cancelled, "enough"); }
+Error enough() {
+    return Error(ErrorKind::cancelled, "enough");
+}
 
 std::string_view type_letter(const Node& node) {
     switch (node.type) {
-        case NodeType::file: return "f";
-        case NodeType::dir: return "d";
-        case NodeType::symlink: return "l";
-        case NodeType::dev: return "b";
-        case NodeType::chardev: return "c";
-        case NodeType::fifo: return "p";
-        case NodeType::socket: return "s";
+        case NodeType::file:
+            return "f";
+        case NodeType::dir:
+            return "d";
+        case NodeType::symlink:
+            return "l";
+        case NodeType::dev:
+            return "b";
+        case NodeType::chardev:
+            return "c";
+        case NodeType::fifo:
+            return "p";
+        case NodeType::socket:
+            return "s";
         case NodeType::irregular:
-        case NodeType::unknown: return "?";
+        case NodeType::unknown:
+            return "?";
     }
     return "?";
 }
@@ -41,8 +50,7 @@ void put_node(JsonLine& line, std::string_view relative, const Node& node) {
         node.mtime.seconds < INT64_MIN / 1'000'000'000) {
         line.signed_number("mtime", node.mtime.seconds);  // too far away for nanoseconds in 64 bits
     } else {
-        line.signed_number("mtime_ns",
-                           node.mtime.seconds * 1'000'000'000 + node.mtime.nanoseconds);
+        line.signed_number("mtime_ns", node.mtime.seconds * 1'000'000'000 + node.mtime.nanoseconds);
     }
     line.number("mode", node.unix_mode() & 07777)
         .number("uid", node.uid)
@@ -86,7 +94,9 @@ struct Listing {
     }
 };
 
-std::uint64_t usec(const std::optional<Timestamp>& time) { return time ? to_usec(*time) : 0; }
+std::uint64_t usec(const std::optional<Timestamp>& time) {
+    return time ? to_usec(*time) : 0;
+}
 
 }  // namespace
 
@@ -146,8 +156,9 @@ const Interface& SetObject::interface() {
     static bool once = [] {
         auto root = Access::root;
         using Self = SetObject;
-        table.method("GetConfiguration", "", "", "a{sv}t", "config,generation", root,
-                     &Self::get_configuration)
+        table
+            .method("GetConfiguration", "", "", "a{sv}t", "config,generation", root,
+                    &Self::get_configuration)
             .method("Configure", "a{sv}ta{sv}", "changes,generation,options", "t", "new_generation",
                     root, &Self::configure)
             .method("StartBackup", "a{sv}", "options", "o", "job", root, &Self::start_backup)
@@ -287,8 +298,9 @@ Result<> SetObject::list_files(std::shared_ptr<Call> call) {
     std::uint64_t limit = options.number("limit").value_or(0);
     TRY(options.finish());
     BackupSet set = *TRY(served_.service.find_set(id_));
-    UniqueFd stream = TRY(served_.streams.start(
-        call->uid(), Listing{served_.service.pool(), set, revision, path.text(), recursive, limit}));
+    UniqueFd stream =
+        TRY(served_.streams.start(call->uid(), Listing{served_.service.pool(), set, revision,
+                                                       path.text(), recursive, limit}));
     call->reply_with(
         [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });
     return {};
@@ -318,7 +330,8 @@ Result<> SetObject::open_file(std::shared_ptr<Call> call) {
         return Opened{std::move(found), std::move(node.node), std::move(pipe)};
     };
     // The set's object may be gone by then: nothing of it is kept.
-    auto start = [&served = served_, id = id_, permit, uid = call->uid(), call](Call&, Opened opened) {
+    auto start = [&served = served_, id = id_, permit, uid = call->uid(), call](Call&,
+                                                                                Opened opened) {
         JobRequest request;
         request.kind = "export";
         request.set = id;

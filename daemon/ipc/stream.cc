@@ -1,12 +1,12 @@
 #include "daemon/ipc/stream.h"
 
+#include <cerrno>
+
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 namespace backup {
 
@@ -103,8 +103,9 @@ StreamSet::~StreamSet() {
 Result<StreamSet::Permit> StreamSet::permit(std::uint32_t uid) {
     unsigned& used = (*used_)[uid];
     if (used >= kMostPerUid)
-        return Error(ErrorKind::conflict, ErrorCode::limits_exceeded,
-                     "at most " + std::to_string(kMostPerUid) + " streams at once: read or close one");
+        return Error(
+            ErrorKind::conflict, ErrorCode::limits_exceeded,
+            "at most " + std::to_string(kMostPerUid) + " streams at once: read or close one");
     ++used;
     return Permit(nullptr, [counts = used_, uid](void*) {
         if (--(*counts)[uid] == 0) counts->erase(uid);
@@ -115,23 +116,23 @@ Result<UniqueFd> StreamSet::start(std::uint32_t uid, std::function<Result<>(Line
     Permit place = TRY(permit(uid));
     Pipe pipe = TRY(make_pipe());
     auto at = streams_.insert(streams_.end(), Stream{std::move(place), {}});
-    at->thread = std::jthread([this, at, body = std::move(body), alive = std::weak_ptr<int>(alive_),
-                               fd = std::make_shared<UniqueFd>(std::move(pipe.writer))](
-                                  std::stop_token stop) mutable {
-        pthread_setname_np(pthread_self(), "stream");
-        {
-            PipeWriter writer(std::move(*fd), stop);
-            LineWriter lines(writer);
-            auto done = body(lines);
-            body = nullptr;
-            // A reader that has gone hears nothing; all others get the last line.
-            (void)writer.write(done.ok() ? end_line(lines.count()) : end_line(done.error()));
-            (void)writer.flush();
-        }
-        loop_.post([this, at, alive] {
-            if (!alive.expired()) streams_.erase(at);
+    at->thread = std::jthread(
+        [this, at, body = std::move(body), alive = std::weak_ptr<int>(alive_),
+         fd = std::make_shared<UniqueFd>(std::move(pipe.writer))](std::stop_token stop) mutable {
+            pthread_setname_np(pthread_self(), "stream");
+            {
+                PipeWriter writer(std::move(*fd), stop);
+                LineWriter lines(writer);
+                auto done = body(lines);
+                body = nullptr;
+                // A reader that has gone hears nothing; all others get the last line.
+                (void)writer.write(done.ok() ? end_line(lines.count()) : end_line(done.error()));
+                (void)writer.flush();
+            }
+            loop_.post([this, at, alive] {
+                if (!alive.expired()) streams_.erase(at);
+            });
         });
-    });
     return std::move(pipe.reader);
 }
 

@@ -1,5 +1,5 @@
-// Streams: pipes that carry to a client what is too much for a message. A thread per stream writes with back-pressure; the
-// loop only counts them.
+// Streams: pipes that carry to a client what is too much for a message. A thread per stream writes
+// with back-pressure; the loop only counts them.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,9 @@
 
 namespace backup {
 
-// PipeWriter writes to a pipe that somebody else reads, slowly perhaps. One thread. Errors: `cancelled` when the reader has
-// gone, when nothing was read for a minute, or when a stop is asked for; nothing can be written after an error.
+// PipeWriter writes to a pipe that somebody else reads, slowly perhaps. One thread. Errors:
+// `cancelled` when the reader has gone, when nothing was read for a minute, or when a stop is asked
+// for; nothing can be written after an error.
 class PipeWriter {
   public:
     static constexpr Duration kPatience = std::chrono::seconds(60);
@@ -71,10 +72,12 @@ class StreamSet {
     explicit StreamSet(Loop& loop) : loop_(loop) {}
     ~StreamSet();  // stops and joins
 
-    // One of the places that a uid has; given back when the last copy is destroyed, on the loop thread.
+    // One of the places that a uid has; given back when the last copy is destroyed, on the loop
+    // thread.
     using Permit = std::shared_ptr<void>;
     Result<Permit> permit(std::uint32_t uid);
-    // Runs `body` on a thread of its own; its error, or the count of lines, becomes the last line. The reading end.
+    // Runs `body` on a thread of its own; its error, or the count of lines, becomes the last line.
+    // The reading end.
     Result<UniqueFd> start(std::uint32_t uid, std::function<Result<>(LineWriter&)> body);
 
   private:

@@ -1,10 +1,10 @@
 #include "daemon/jobs/catalog.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
+
+#include <unistd.h>
 
 namespace backup {
 
@@ -121,7 +121,8 @@ Result<Page> cut_page(std::vector<Revision> newest_first, std::string_view token
         std::optional<RevisionId> id;
         if (dash != std::string_view::npos) id = RevisionId::from_hex(token.substr(dash + 1));
         if (!since_epoch || !id)
-            return Error(ErrorKind::invalid, ErrorCode::invalid_arguments, "page: not a page token");
+            return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
+                         "page: not a page token");
         begin = std::ranges::find_if(newest_first, [&](const Revision& revision) {
             std::uint64_t time = nanoseconds(revision);
             return time < *since_epoch || (time == *since_epoch && revision.id() < *id);

@@ -1,4 +1,5 @@
-// Which snapshots of a repository are revisions of a set, which one a person means, which one a backup continues. Pure.
+// Which snapshots of a repository are revisions of a set, which one a person means, which one a
+// backup continues. Pure.
 #pragma once
 
 #include <cstdint>
@@ -30,20 +31,22 @@ struct Revision {
 std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries);
 bool belongs_to(const Revision& revision, const SetOnHost& set);
 
-// A full id, a unique prefix of one (6 digits or more), the set's revision number, or "latest". Ids may be of any snapshot;
-// numbers and "latest" are the set's. `not_found`/no_such_revision, `invalid` for a prefix of several.
+// A full id, a unique prefix of one (6 digits or more), the set's revision number, or "latest". Ids
+// may be of any snapshot; numbers and "latest" are the set's. `not_found`/no_such_revision,
+// `invalid` for a prefix of several.
 Result<Revision> resolve_revision(const std::vector<Revision>& newest_first, const SetOnHost& set,
                                   std::string_view text);
 
-// The newest revision of the set, or a newer snapshot by another program, of this host, that covers all paths of the set: so
-// an adopted repository continues.
+// The newest revision of the set, or a newer snapshot by another program, of this host, that covers
+// all paths of the set: so an adopted repository continues.
 std::optional<Revision> pick_parent(const std::vector<Revision>& newest_first, const SetOnHost& set,
                                     const std::vector<Path>& paths);
 // One more than any number known.
 std::uint64_t next_number(const std::vector<Revision>& revisions, const SetOnHost& set,
                           std::uint64_t remembered);
 
-// Where a page of at most `limit` begins (an opaque token of a former answer; "" is the start) and the token of the next.
+// Where a page of at most `limit` begins (an opaque token of a former answer; "" is the start) and
+// the token of the next.
 struct Page {
     std::vector<Revision> revisions;
     std::string next;

@@ -1,9 +1,6 @@
 #include "daemon/jobs/configuration.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 #include "daemon/policy/matcher.h"
 #include "daemon/runtime/durable_file.h"
@@ -49,7 +46,9 @@ std::uint64_t generation_of(const BackupSet& set) {
     return hash == 0 ? 1 : hash;
 }
 
-LoadedPolicy Configuration::load() const { return load_policy(config_dir_, vendor_dir_); }
+LoadedPolicy Configuration::load() const {
+    return load_policy(config_dir_, vendor_dir_);
+}
 
 std::string Configuration::set_file(const std::string& id) const {
     return config_dir_ + "/sets.d/" + id + ".toml";
@@ -61,20 +60,13 @@ std::string Configuration::repository_file(const std::string& name) const {
 Result<> Configuration::check_set(const BackupSet& set) const {
     TRY(check_name("set", set.id));
     if (set.paths.empty()) return refused("the set has no paths");
-    for (const Path& path : set.paths) {
-        struct stat status {};
-        if (::lstat(path.c_str(), &status) < 0)
-            return Error::from_errno(errno, printable(path.text()))
-                .with_code(errno == ENOENT || errno == ENOTDIR ? ErrorCode::no_such_path
-                                                               : ErrorCode::none);
-    }
     TRY(Matcher::compile(set.exclude.patterns));
     LoadedPolicy loaded = load();
     if (!loaded.problems.empty()) return problems_as_error(loaded.problems);
     if (!loaded.policy.repositories.contains(set.repository))
-        return Error(ErrorKind::not_found, ErrorCode::no_such_repository,
-                     "there is no repository '" + printable(set.repository) +
-                         "' in the configuration");
+        return Error(
+            ErrorKind::not_found, ErrorCode::no_such_repository,
+            "there is no repository '" + printable(set.repository) + "' in the configuration");
     // What will be written must read back without complaint.
     loaded.policy.sets.erase(set.id);
     parse_set_config(format_set_config(set), set_file(set.id), set.id, loaded);
@@ -91,7 +83,8 @@ Result<> Configuration::write_set(const BackupSet& set) const {
 Result<> Configuration::write_new_set(const BackupSet& set) const {
     TRY(check_set(set));
     if (::access(set_file(set.id).c_str(), F_OK) == 0)
-        return Error(ErrorKind::conflict, ErrorCode::conflict, set_file(set.id) + " exists already");
+        return Error(ErrorKind::conflict, ErrorCode::conflict,
+                     set_file(set.id) + " exists already");
     return write_set(set);
 }
 
@@ -103,8 +96,8 @@ Result<> Configuration::check_repository(const RepositoryPolicy& repository) con
     if (loaded.policy.repositories.contains(repository.name))
         return Error(ErrorKind::conflict, ErrorCode::conflict,
                      "a repository '" + repository.name + "' is configured already");
-    parse_repository_config(format_repository_config(repository),
-                            repository_file(repository.name), repository.name, loaded);
+    parse_repository_config(format_repository_config(repository), repository_file(repository.name),
+                            repository.name, loaded);
     check_policy(loaded);
     if (!loaded.problems.empty()) return problems_as_error(loaded.problems);
     return {};

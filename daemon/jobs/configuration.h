@@ -1,5 +1,5 @@
-// Configuration reads the policy files and writes those that clients make or change. Blocking; calls must not overlap: the
-// daemon runs them one after the other on a thread of their own.
+// Configuration reads the policy files and writes those that clients make or change. Blocking;
+// calls must not overlap: the daemon runs them one after the other on a thread of their own.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,12 @@ class Configuration {
     const std::string& config_dir() const { return config_dir_; }
     LoadedPolicy load() const;
 
-    // Refused before anything is written: names, patterns, paths that do not exist (`no_such_path`), a repository that
-    // is not configured, and any problem of the files that are there.
+    // Refused before anything is written: names, patterns, a repository that is not configured, and
+    // any problem of the files that are there. Paths need not exist: a disk may come later.
     Result<> check_set(const BackupSet& set) const;
     Result<> write_set(const BackupSet& set) const;
-    Result<> write_new_set(const BackupSet& set) const;  // `conflict` when its file is there already
+    Result<> write_new_set(
+        const BackupSet& set) const;  // `conflict` when its file is there already
     Result<> check_repository(const RepositoryPolicy& repository) const;
     Result<> write_repository(const RepositoryPolicy& repository) const;
     // `unsupported` for what is defined elsewhere than in its own file below CONFIG.

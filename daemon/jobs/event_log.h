@@ -1,5 +1,6 @@
-// EventLog keeps the latest messages of the daemon for readers on the bus, and passes each on to the log proper.
-// Thread-safe. What systemd's journal keeps is the lasting record; this is a window of `most` lines.
+// EventLog keeps the latest messages of the daemon for readers on the bus, and passes each on to
+// the log proper. Thread-safe. What systemd's journal keeps is the lasting record; this is a window
+// of `most` lines.
 #pragma once
 
 #include <condition_variable>

@@ -27,10 +27,14 @@ Health judge_set(const BackupSet& set, const SetRecord& record, const Repository
 
 const char* to_string(Health health) {
     switch (health) {
-        case Health::ok: return "ok";
-        case Health::degraded: return "degraded";
-        case Health::at_risk: return "at-risk";
-        case Health::unknown: return "unknown";
+        case Health::ok:
+            return "ok";
+        case Health::degraded:
+            return "degraded";
+        case Health::at_risk:
+            return "at-risk";
+        case Health::unknown:
+            return "unknown";
     }
     return "unknown";
 }

@@ -29,10 +29,12 @@ using RepositoryStatuses = std::map<std::string, RepositoryFacts>;
 enum class Health : std::uint8_t { ok, degraded, at_risk, unknown };
 const char* to_string(Health health);
 
-// The age of the last success that a set promises not to exceed: twice its interval, a day without one.
+// The age of the last success that a set promises not to exceed: twice its interval, a day without
+// one.
 Duration promised_age(const BackupSet& set);
-// at_risk: an enabled set that never succeeded, or damage in its repository. degraded: a promise exceeded, a repository
-// without its password, a configuration that does not load. unknown: no enabled set.
+// at_risk: an enabled set that never succeeded, or damage in its repository. degraded: a promise
+// exceeded, a repository without its password, a configuration that does not load. unknown: no
+// enabled set.
 Health judge_health(const Policy& policy, const SetStatuses& sets,
                     const RepositoryStatuses& repositories, bool config_is_good, Timestamp now);
 // When the set's next automatic run is due (possibly in the past), or nothing.

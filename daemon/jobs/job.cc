@@ -6,12 +6,18 @@ namespace backup {
 
 const char* to_string(JobState state) {
     switch (state) {
-        case JobState::queued: return "queued";
-        case JobState::waiting: return "waiting";
-        case JobState::running: return "running";
-        case JobState::paused: return "paused";
-        case JobState::cancelling: return "cancelling";
-        case JobState::done: return "done";
+        case JobState::queued:
+            return "queued";
+        case JobState::waiting:
+            return "waiting";
+        case JobState::running:
+            return "running";
+        case JobState::paused:
+            return "paused";
+        case JobState::cancelling:
+            return "cancelling";
+        case JobState::done:
+            return "done";
     }
     return "done";
 }
@@ -38,7 +44,8 @@ void Job::sample(Timestamp now, MonotonicTime at) {
     if (total > bytes && rate_ >= 1) {
         double left = static_cast<double>(total - bytes) / rate_;
         // Whole seconds, so that a steady job does not change its mind twice a second.
-        if (left < 365.0 * 86400) expected_end_ = now + std::chrono::seconds(static_cast<long>(left));
+        if (left < 365.0 * 86400)
+            expected_end_ = now + std::chrono::seconds(static_cast<long>(left));
     }
 }
 

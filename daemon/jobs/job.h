@@ -1,5 +1,5 @@
-// Job is one run of something: what it is, how far it is, how it ended. The Job object belongs to the loop thread; its body
-// runs on a thread of its own and sees only its JobContext.
+// Job is one run of something: what it is, how far it is, how it ended. The Job object belongs to
+// the loop thread; its body runs on a thread of its own and sees only its JobContext.
 #pragma once
 
 #include <atomic>
@@ -29,7 +29,7 @@ struct JobOutcome {
     std::optional<Error> error;
     std::string revision;  // made or read, hex
     std::string parent;
-    std::uint64_t number = 0;  // of the revision made
+    std::uint64_t number = 0;                                   // of the revision made
     std::vector<std::pair<std::string, std::uint64_t>> counts;  // words of the bus: "files-new"
     std::vector<JobLine> findings;
 };
@@ -49,12 +49,15 @@ struct JobRequest {
     std::string set, repository;
     std::string trigger = "user", mode, parent, revision;
     std::uint32_t uid = 0;
-    // While a job with the same key has work to do it is returned instead of a new one. Empty: always a new one.
+    // While a job with the same key has work to do it is returned instead of a new one. Empty:
+    // always a new one.
     std::string unique;
-    // Writes to the repository: only one such job per repository runs, others queue. Readers run beside.
+    // Writes to the repository: only one such job per repository runs, others queue. Readers run
+    // beside.
     bool writes = false;
     JobBody body;
-    // On the journal's thread, right after the end record: what else must be remembered. `number`: of the revision made.
+    // On the journal's thread, right after the end record: what else must be remembered. `number`:
+    // of the revision made.
     std::function<void(StateStore&, const JobRecord&, std::uint64_t number)> remember;
 };
 

@@ -1,8 +1,8 @@
 #include "daemon/jobs/job_runner.h"
 
-#include <pthread.h>
-
 #include <algorithm>
+
+#include <pthread.h>
 
 #include "common/wire.h"
 
@@ -119,9 +119,11 @@ void JobRunner::launch(Job& job) {
     // The thread keeps what it uses; the Job outlives it, for its destructor joins.
     job.thread_ = std::jthread([this, id = job.id(), body = std::move(job.request_.body),
                                 kind = job.request_.kind, progress = job.progress_,
-                                exceptions = job.exceptions_, stop = job.stop_.get_token()]() mutable {
+                                exceptions = job.exceptions_,
+                                stop = job.stop_.get_token()]() mutable {
         pthread_setname_np(pthread_self(), (kind + "-" + std::to_string(id)).substr(0, 15).c_str());
-        JobContext context{id, *progress, *exceptions, stop, [this, id](LogLevel level, std::string text) {
+        JobContext context{id, *progress, *exceptions, stop,
+                           [this, id](LogLevel level, std::string text) {
                                events_.add(level, text, id);
                                loop_.post([this, id, level, text = std::move(text),
                                            alive = std::weak_ptr<int>(alive_)]() mutable {
@@ -173,8 +175,9 @@ void JobRunner::write_end(Job& job, JobOutcome outcome, std::vector<JobLine> lin
     if (!outcome.parent.empty()) record.parent = std::move(outcome.parent);
     record.counts = std::move(outcome.counts);
     job.number_ = outcome.number;
-    std::string summary = record.kind + " " + (record.set.empty() ? record.repository : record.set) +
-                          ": " + record.outcome;
+    std::string summary = record.kind + " " +
+                          (record.set.empty() ? record.repository : record.set) + ": " +
+                          record.outcome;
     if (outcome.error && record.outcome == "failed") summary += " (" + record.error_name + ")";
     LogLevel level = record.outcome == "failed"       ? LogLevel::error
                      : record.outcome == "exceptions" ? LogLevel::warning
@@ -333,7 +336,8 @@ void JobRunner::expire() {
     for (const auto& [id, job] : jobs_)
         if (job->is_done()) ended.emplace_back(*job->record_.end, id);
     std::ranges::sort(ended);
-    std::size_t too_many = ended.size() > options_.most_ended ? ended.size() - options_.most_ended : 0;
+    std::size_t too_many =
+        ended.size() > options_.most_ended ? ended.size() - options_.most_ended : 0;
     std::optional<Timestamp> next;
     for (std::size_t i = 0; i < ended.size(); ++i) {
         auto [end, id] = ended[i];

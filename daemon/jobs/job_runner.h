@@ -1,5 +1,6 @@
-// JobRunner starts, queues, cancels and ends jobs. Every job has a durable begin record before its body runs and exactly one
-// end record before its end is told. Loop thread only; the journal is written on its own thread.
+// JobRunner starts, queues, cancels and ends jobs. Every job has a durable begin record before its
+// body runs and exactly one end record before its end is told. Loop thread only; the journal is
+// written on its own thread.
 #pragma once
 
 #include <deque>
@@ -49,9 +50,11 @@ class JobRunner {
     void start(JobRequest request, std::function<void(Result<const Job*>)> started);
     // Done already is success. The end comes later.
     Result<> cancel(std::uint64_t id);
-    // Stops all jobs; they end as interrupted. `done` when the last end record is written. No new ones begin.
+    // Stops all jobs; they end as interrupted. `done` when the last end record is written. No new
+    // ones begin.
     void shut_down(std::function<void()> done);
-    // For a job whose thread does not come back: writes the end records of all that still run; blocks.
+    // For a job whose thread does not come back: writes the end records of all that still run;
+    // blocks.
     void abandon();
 
     // A record of a daemon that died: ended as interrupted, shown like any ended job.

@@ -6,16 +6,22 @@ namespace backup {
 
 const char* to_string(RepositoryState state) {
     switch (state) {
-        case RepositoryState::unopened: return "unopened";
-        case RepositoryState::ready: return "ready";
-        case RepositoryState::locked: return "locked";
-        case RepositoryState::unavailable: return "unavailable";
-        case RepositoryState::damaged: return "damaged";
+        case RepositoryState::unopened:
+            return "unopened";
+        case RepositoryState::ready:
+            return "ready";
+        case RepositoryState::locked:
+            return "locked";
+        case RepositoryState::unavailable:
+            return "unavailable";
+        case RepositoryState::damaged:
+            return "damaged";
     }
     return "unopened";
 }
 
-// ---- StoredLockJournal -------------------------------------------------------------------------------------------------
+// ---- StoredLockJournal
+// -------------------------------------------------------------------------------------------------
 
 void StoredLockJournal::remember(const std::string& repository_id, const LockId& lock) {
     if (auto kept = store_.remember_lock(repository_id, lock.hex()); !kept.ok())
@@ -34,7 +40,8 @@ std::vector<LockId> StoredLockJournal::remembered(const std::string& repository_
     return locks;
 }
 
-// ---- RepositoryPool ----------------------------------------------------------------------------------------------------
+// ---- RepositoryPool
+// ----------------------------------------------------------------------------------------------------
 
 RepositoryPool::RepositoryPool(const Clock& clock, StateStore& store, SecretPlaces places,
                                std::function<void(const std::string&)> changed,
@@ -151,9 +158,8 @@ Result<RepositoryHandle> RepositoryPool::init_at(const RepositoryPolicy& policy,
     auto handle = std::make_shared<OpenRepository>();
     handle->name = policy.name;
     handle->storage = TRY(open_backend_(policy.url));
-    handle->repository =
-        TRY(Repository::init(*handle->storage.backend, password.view(),
-                             {.clock = &clock_, .lock_journal = &lock_journal_}));
+    handle->repository = TRY(Repository::init(*handle->storage.backend, password.view(),
+                                              {.clock = &clock_, .lock_journal = &lock_journal_}));
     remember_opened(*handle);
     return handle;
 }
@@ -168,7 +174,8 @@ Result<RepositoryHandle> RepositoryPool::open_as_stranger(const RepositoryPolicy
     return handle;
 }
 
-// The key that fitted is tried first next time; another repository at the same place is worth a warning.
+// The key that fitted is tried first next time; another repository at the same place is worth a
+// warning.
 void RepositoryPool::remember_opened(OpenRepository& opened) {
     auto record = store_.repository_record(opened.name);
     if (!record.ok()) return;
@@ -214,7 +221,8 @@ void RepositoryPool::set_problem(Entry& entry, const Error& error) {
     {
         std::lock_guard lock(mutex_);
         RepositoryState state = RepositoryState::unavailable;
-        // Rights that are missing on the storage have no code; a password that is missing, wrong or exposed has.
+        // Rights that are missing on the storage have no code; a password that is missing, wrong or
+        // exposed has.
         if (error.code() == ErrorCode::wrong_password || error.code() == ErrorCode::access_denied)
             state = RepositoryState::locked;
         if (error.kind() == ErrorKind::corrupt) state = RepositoryState::damaged;

@@ -1,7 +1,7 @@
-// RepositoryPool opens repositories when they are first needed and keeps them open: deriving the key costs half a second,
-// loading the index more. Thread-safe; open() and all that does I/O block and are not for the loop thread. Two callers who
-// want the same repository share one opening. A repository stays alive while a job holds its handle, whatever the
-// configuration says meanwhile.
+// RepositoryPool opens repositories when they are first needed and keeps them open: deriving the
+// key costs half a second, loading the index more. Thread-safe; open() and all that does I/O block
+// and are not for the loop thread. Two callers who want the same repository share one opening. A
+// repository stays alive while a job holds its handle, whatever the configuration says meanwhile.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,8 @@ struct OpenRepository {
 };
 using RepositoryHandle = std::shared_ptr<OpenRepository>;
 
-// Remembers locks in the state store. Failures are logged: a lock that is not remembered still goes stale by its age.
+// Remembers locks in the state store. Failures are logged: a lock that is not remembered still goes
+// stale by its age.
 class StoredLockJournal final : public LockJournal {
   public:
     explicit StoredLockJournal(StateStore& store) : store_(store) {}
@@ -77,7 +78,8 @@ class RepositoryPool {
     void adopt(RepositoryHandle handle);
 
     RepositoryStatus status(const std::string& name) const;
-    // Learnt elsewhere: a check that found damage, bytes that a backup stored, a key that came or went.
+    // Learnt elsewhere: a check that found damage, bytes that a backup stored, a key that came or
+    // went.
     void report_damage(const std::string& name, const std::string& problem);
     void add_used_bytes(const std::string& name, std::uint64_t bytes);
     void set_used_bytes(const std::string& name, std::uint64_t bytes);

@@ -1,11 +1,11 @@
 #include "daemon/jobs/secrets.h"
 
+#include <cerrno>
+
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 #include "common/unique_fd.h"
 #include "daemon/runtime/durable_file.h"
@@ -54,8 +54,7 @@ Result<Secret> read_secret(int fd, Duration patience) {
     };
     while (size < buffer.size()) {
         pollfd ready{fd, POLLIN, 0};
-        int n = ::poll(&ready, 1,
-                       static_cast<int>(patience / std::chrono::milliseconds(1)));
+        int n = ::poll(&ready, 1, static_cast<int>(patience / std::chrono::milliseconds(1)));
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return give_up(Error::from_errno(errno, "wait for the secret"));
         if (n == 0) return give_up(refused("the secret did not arrive: its descriptor stays open"));

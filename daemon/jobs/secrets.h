@@ -1,5 +1,5 @@
-// Passwords on their way from a descriptor or a file to the key derivation: in one buffer that is never copied by growing
-// and is overwritten at the end. Blocking; not for the loop thread.
+// Passwords on their way from a descriptor or a file to the key derivation: in one buffer that is
+// never copied by growing and is overwritten at the end. Blocking; not for the loop thread.
 #pragma once
 
 #include <optional>
@@ -38,8 +38,8 @@ class Secret {
 
 inline constexpr std::size_t kMostSecretBytes = 64 * 1024;
 
-// Reads to the end, white space at both ends stripped. A pipe that stays open and silent for `patience` is `invalid`, so
-// are more than 64 KiB and an empty secret.
+// Reads to the end, white space at both ends stripped. A pipe that stays open and silent for
+// `patience` is `invalid`, so are more than 64 KiB and an empty secret.
 Result<Secret> read_secret(int fd, Duration patience = std::chrono::seconds(30));
 
 struct SecretPlaces {
@@ -48,8 +48,9 @@ struct SecretPlaces {
 };
 // Where the copy that AddRepository makes is kept: CONFIG/secrets/NAME.
 std::string kept_secret_path(const SecretPlaces& places, const std::string& name);
-// Credential repo-password.NAME, else the repository's password_file, else the kept copy. Nothing when none of them exists;
-// an error when the one that applies cannot be used (readable by others, not readable by us).
+// Credential repo-password.NAME, else the repository's password_file, else the kept copy. Nothing
+// when none of them exists; an error when the one that applies cannot be used (readable by others,
+// not readable by us).
 Result<std::optional<Secret>> find_password(const RepositoryPolicy& repository,
                                             const SecretPlaces& places);
 Result<> keep_secret(const SecretPlaces& places, const std::string& name, const Secret& secret);

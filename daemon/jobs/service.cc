@@ -11,7 +11,8 @@ namespace backup {
 namespace {
 
 constexpr unsigned kIoThreads = 4;
-// Wall-clock deadlines are looked at again at least this often: libuv's clock stands still during suspend.
+// Wall-clock deadlines are looked at again at least this often: libuv's clock stands still during
+// suspend.
 constexpr Duration kLongestSleep = std::chrono::minutes(15);
 constexpr std::size_t kShownAfterRestart = 64;
 
@@ -57,7 +58,9 @@ Service::Service(Loop& loop, StateStore& store, const Clock& clock, EventLog& ev
     tick_ = loop_.timer([this] { tick(); });
 }
 
-Service::~Service() { runner_.set_listener(nullptr); }
+Service::~Service() {
+    runner_.set_listener(nullptr);
+}
 
 SecretPlaces Service::secret_places() const {
     return {options_.config_dir, options_.credentials_dir};
@@ -112,7 +115,8 @@ void Service::begin() {
     tick_.start(std::chrono::seconds(1));
 }
 
-// Opening early shows a missing password before the first backup is due, and removes locks of a daemon that died.
+// Opening early shows a missing password before the first backup is due, and removes locks of a
+// daemon that died.
 void Service::probe(const std::string& name) {
     if (begun_) refresh_repository(name);
 }
@@ -179,11 +183,14 @@ std::string Service::set_state(const BackupSet& set) const {
 
 std::vector<std::string> Service::blocked_by(const BackupSet& set) const {
     switch (repository_facts(set.repository).status.state) {
-        case RepositoryState::locked: return {"locked"};
-        case RepositoryState::unavailable: return {"offline"};
+        case RepositoryState::locked:
+            return {"locked"};
+        case RepositoryState::unavailable:
+            return {"offline"};
         case RepositoryState::unopened:
         case RepositoryState::ready:
-        case RepositoryState::damaged: return {};
+        case RepositoryState::damaged:
+            return {};
     }
     return {};
 }
@@ -198,8 +205,7 @@ std::string Service::state() const {
     }
     if (queued) return "waiting";
     for (const auto& [id, set] : policy_->sets)
-        if (set.enabled &&
-            repository_facts(set.repository).status.state == RepositoryState::locked)
+        if (set.enabled && repository_facts(set.repository).status.state == RepositoryState::locked)
             return "locked";
     return "idle";
 }
@@ -227,8 +233,8 @@ std::vector<std::string> Service::notices() const {
                            name + "` with the password from the sheet, or add a second key");
         switch (facts.status.state) {
             case RepositoryState::locked:
-                list.push_back("repository '" + name +
-                               "' is locked: `backupctl repo unlock " + name + "`");
+                list.push_back("repository '" + name + "' is locked: `backupctl repo unlock " +
+                               name + "`");
                 break;
             case RepositoryState::damaged:
                 list.push_back("repository '" + name + "' is damaged: `backupctl verify`");
@@ -237,7 +243,8 @@ std::vector<std::string> Service::notices() const {
                 list.push_back("repository '" + name + "' cannot be reached");
                 break;
             case RepositoryState::unopened:
-            case RepositoryState::ready: break;
+            case RepositoryState::ready:
+                break;
         }
     }
     return list;
@@ -398,8 +405,8 @@ void Service::job_changed(const Job& job) {
 
 void Service::job_finished(const Job& job) {
     const JobRecord& record = job.record();
-    bool made_revision = record.kind == "backup" &&
-                         (record.outcome == "complete" || record.outcome == "exceptions");
+    bool made_revision =
+        record.kind == "backup" && (record.outcome == "complete" || record.outcome == "exceptions");
     if (record.kind == "backup") {
         SetRecord& known = sets_[record.set].record;
         known.last_result = record.outcome;

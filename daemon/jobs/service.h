@@ -1,5 +1,6 @@
-// Service is what the daemon knows and does, without the bus: the policy in force, what is known of sets and repositories,
-// the jobs. Loop thread only; everything slow goes to its executors and comes back by callback.
+// Service is what the daemon knows and does, without the bus: the policy in force, what is known of
+// sets and repositories, the jobs. Loop thread only; everything slow goes to its executors and
+// comes back by callback.
 #pragma once
 
 #include <functional>
@@ -46,7 +47,8 @@ class Service final : private JobListener {
             ServiceOptions options);
     ~Service();
 
-    // Reads the configuration and what is remembered, ends the jobs of a daemon that died; blocks. Before the loop runs.
+    // Reads the configuration and what is remembered, ends the jobs of a daemon that died; blocks.
+    // Before the loop runs.
     void load();
     // Opens the repositories in the background and starts what is due. When the bus name is ours.
     void begin();
@@ -81,10 +83,11 @@ class Service final : private JobListener {
 
     using Done = std::function<void(Result<>)>;
     void reload(Done done);
-    // Changes of the configuration run one after the other: `work` on their thread, then the new policy is in force,
-    // then `done`.
+    // Changes of the configuration run one after the other: `work` on their thread, then the new
+    // policy is in force, then `done`.
     void change_configuration(std::function<Result<>()> work, Done done);
-    // Something in the repository's record or among its keys changed: read again what is remembered.
+    // Something in the repository's record or among its keys changed: read again what is
+    // remembered.
     void change_repository_record(const std::string& name,
                                   std::function<void(RepositoryRecord&)> change, Done done);
     // Counts revisions anew, in the background.

@@ -122,10 +122,9 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     outcome.revision = result.revision.hex();
     outcome.counts = counts_of(result.counts);
     pool.add_used_bytes(set.repository, result.counts.bytes_stored);
-    job.message(LogLevel::info,
-                "made revision " + result.revision.short_hex() + ", number " +
-                    std::to_string(outcome.number) + ", " +
-                    std::to_string(result.counts.bytes_stored) + " bytes stored");
+    job.message(LogLevel::info, "made revision " + result.revision.short_hex() + ", number " +
+                                    std::to_string(outcome.number) + ", " +
+                                    std::to_string(result.counts.bytes_stored) + " bytes stored");
     return outcome;
 }
 
@@ -138,7 +137,8 @@ JobLine line_of(const CheckFinding& finding, Timestamp now) {
 
 void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t number) {
     auto set = store.set_record(record.set);
-    if (!set.ok()) return log_warning("cannot read what is known of a set: " + set.error().message());
+    if (!set.ok())
+        return log_warning("cannot read what is known of a set: " + set.error().message());
     set->last_attempt = record.begin;
     set->last_result = record.outcome;
     if (record.outcome == "complete" || record.outcome == "exceptions") {

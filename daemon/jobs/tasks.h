@@ -1,5 +1,5 @@
-// What the kinds of jobs do: bodies that run on a job's thread. Each opens what it needs through the pool, so that even a
-// slow storage delays nobody else.
+// What the kinds of jobs do: bodies that run on a job's thread. Each opens what it needs through
+// the pool, so that even a slow storage delays nobody else.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,11 @@
 #include "daemon/runtime/durable_file.h"
 
+#include <cerrno>
+#include <cstdio>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstdio>
 
 #include "common/unique_fd.h"
 
@@ -61,7 +61,8 @@ Result<> make_folders(const std::string& path) {
 Result<> write_file_durably(const std::string& path, std::string_view content, unsigned mode) {
     std::string folder = folder_of(path);
     TRY(make_folders(folder));
-    // A name that readers of *.toml skip. Left over from a crash, it is in nobody's use: one writer per path.
+    // A name that readers of *.toml skip. Left over from a crash, it is in nobody's use: one writer
+    // per path.
     std::string beside = path + ".new~";
     ::unlink(beside.c_str());
     if (auto written = write_and_sync(beside, content, mode); !written.ok()) {
@@ -97,7 +98,8 @@ Result<std::string> read_small_file(const std::string& path, std::size_t most) {
         size += static_cast<std::size_t>(n);
     }
     if (size > most)
-        return Error(ErrorKind::invalid, path + " is larger than " + std::to_string(most) + " bytes");
+        return Error(ErrorKind::invalid,
+                     path + " is larger than " + std::to_string(most) + " bytes");
     content.resize(size);
     return content;
 }

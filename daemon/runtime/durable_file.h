@@ -1,5 +1,5 @@
-// Files that survive a power cut: written beside their place, synced, renamed, the folder synced. Blocking; thread-safe as
-// far as two callers do not write the same path.
+// Files that survive a power cut: written beside their place, synced, renamed, the folder synced.
+// Blocking; thread-safe as far as two callers do not write the same path.
 #pragma once
 
 #include <string>

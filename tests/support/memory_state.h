@@ -1,0 +1,143 @@
+// A StateStore in memory that also writes down, in order, what was asked of it, and a clock that
+// tests move. For tests only.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "daemon/state/state_store.h"
+
+namespace backup {
+
+class TestClock final : public Clock {
+  public:
+    Timestamp now() const override {
+        std::lock_guard lock(mutex_);
+        return now_;
+    }
+    MonotonicTime monotonic() const override {
+        std::lock_guard lock(mutex_);
+        return MonotonicTime(now_.time_since_epoch());
+    }
+    void advance(Duration by) {
+        std::lock_guard lock(mutex_);
+        now_ += by;
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    Timestamp now_{std::chrono::seconds(1'800'000'000)};
+};
+
+class MemoryState final : public StateStore {
+  public:
+    bool refuse_begin = false;
+
+    // "begin 1", "end 1 complete", in order.
+    std::vector<std::string> said() const {
+        std::lock_guard lock(mutex_);
+        return said_;
+    }
+
+    Result<std::uint64_t> begin_job(JobRecord record) override {
+        std::lock_guard lock(mutex_);
+        if (refuse_begin) return Error(ErrorKind::no_space, ErrorCode::no_space, "disk full");
+        record.id = ++last_;
+        jobs_[record.id] = record;
+        said_.push_back("begin " + std::to_string(record.id));
+        return record.id;
+    }
+    Result<> end_job(const JobRecord& record) override {
+        std::lock_guard lock(mutex_);
+        jobs_[record.id] = record;
+        said_.push_back("end " + std::to_string(record.id) + " " + record.outcome);
+        return {};
+    }
+    Result<std::vector<JobRecord>> jobs(std::size_t limit, std::uint64_t before) override {
+        std::lock_guard lock(mutex_);
+        std::vector<JobRecord> list;
+        for (auto at = jobs_.rbegin(); at != jobs_.rend() && list.size() < limit; ++at)
+            if (before == 0 || at->first < before) list.push_back(at->second);
+        return list;
+    }
+    Result<std::optional<JobRecord>> job(std::uint64_t id) override {
+        std::lock_guard lock(mutex_);
+        auto found = jobs_.find(id);
+        if (found == jobs_.end()) return std::optional<JobRecord>();
+        return std::optional<JobRecord>(found->second);
+    }
+    Result<std::vector<JobRecord>> unfinished_jobs() override {
+        std::lock_guard lock(mutex_);
+        std::vector<JobRecord> list;
+        for (const auto& [id, record] : jobs_)
+            if (!record.end) list.push_back(record);
+        return list;
+    }
+    Result<> append_lines(std::uint64_t job, const std::vector<JobLine>& lines) override {
+        std::lock_guard lock(mutex_);
+        auto& kept = lines_[job];
+        kept.insert(kept.end(), lines.begin(), lines.end());
+        return {};
+    }
+    Result<> each_line(std::uint64_t job,
+                       const std::function<bool(const JobLine&)>& each) override {
+        std::vector<JobLine> lines;
+        {
+            std::lock_guard lock(mutex_);
+            lines = lines_[job];
+        }
+        for (const JobLine& line : lines)
+            if (!each(line)) break;
+        return {};
+    }
+    Result<> trim_jobs(std::size_t) override { return {}; }
+
+    Result<SetRecord> set_record(const std::string& set) override {
+        std::lock_guard lock(mutex_);
+        return sets_[set];
+    }
+    Result<> put_set_record(const std::string& set, const SetRecord& record) override {
+        std::lock_guard lock(mutex_);
+        sets_[set] = record;
+        return {};
+    }
+    Result<RepositoryRecord> repository_record(const std::string& name) override {
+        std::lock_guard lock(mutex_);
+        return repositories_[name];
+    }
+    Result<> put_repository_record(const std::string& name,
+                                   const RepositoryRecord& record) override {
+        std::lock_guard lock(mutex_);
+        repositories_[name] = record;
+        return {};
+    }
+    Result<> remember_lock(const std::string& repository, const std::string& lock_hex) override {
+        std::lock_guard lock(mutex_);
+        locks_[repository].push_back(lock_hex);
+        return {};
+    }
+    Result<> forget_lock(const std::string& repository, const std::string& lock_hex) override {
+        std::lock_guard lock(mutex_);
+        std::erase(locks_[repository], lock_hex);
+        return {};
+    }
+    Result<std::vector<std::string>> remembered_locks(const std::string& repository) override {
+        std::lock_guard lock(mutex_);
+        return locks_[repository];
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    std::uint64_t last_ = 0;
+    std::map<std::uint64_t, JobRecord> jobs_;
+    std::map<std::uint64_t, std::vector<JobLine>> lines_;
+    std::map<std::string, SetRecord> sets_;
+    std::map<std::string, RepositoryRecord> repositories_;
+    std::map<std::string, std::vector<std::string>> locks_;
+    std::vector<std::string> said_;
+};
+
+}  // namespace backup

@@ -1,0 +1,190 @@
+#include "daemon/jobs/catalog.h"
+
+#include <gtest/gtest.h>
+
+#include "daemon/jobs/health.h"
+
+namespace backup {
+namespace {
+
+using namespace std::chrono_literals;
+
+const SetOnHost kHome{"home", "here"};
+const Timestamp kNow{std::chrono::seconds(1'800'000'000)};
+
+RevisionEntry entry(std::uint8_t first, int age_hours, std::string set, std::uint64_t number,
+                    std::string host = "here", std::vector<std::string> paths = {"/home"}) {
+    RevisionEntry made;
+    made.id.bytes[0] = first;
+    made.id.bytes[1] = 0xaa;
+    made.snapshot.time = kNow - std::chrono::hours(age_hours);
+    made.snapshot.hostname = std::move(host);
+    made.snapshot.paths = std::move(paths);
+    if (!set.empty()) made.snapshot.tags = make_tags({.set = set, .number = number});
+    return made;
+}
+
+std::vector<Path> paths(std::initializer_list<const char*> list) {
+    std::vector<Path> made;
+    for (const char* text : list) made.push_back(*Path::parse(text));
+    return made;
+}
+
+std::vector<Revision> sample() {
+    return all_revisions({
+        entry(1, 5, "home", 1),
+        entry(2, 3, "home", 2),
+        entry(3, 1, "home", 7, "elsewhere"),
+        entry(4, 2, "", 0),
+        entry(5, 1, "docs", 9),
+    });
+}
+
+TEST(Catalog, IsNewestFirst) {
+    auto list = sample();
+    EXPECT_EQ(list.front().snapshot().time, kNow - 1h);
+    EXPECT_EQ(list.back().id().bytes[0], 1);
+}
+
+TEST(Catalog, LatestIsOfTheSetAndOfThisHost) {
+    EXPECT_EQ(resolve_revision(sample(), kHome, "latest")->id().bytes[0], 2);
+    EXPECT_EQ(resolve_revision(sample(), {"home", "elsewhere"}, "latest")->id().bytes[0], 3);
+    EXPECT_EQ(resolve_revision(sample(), {"none", "here"}, "latest").error().code(),
+              ErrorCode::no_such_revision);
+}
+
+TEST(Catalog, NumbersAreOfTheSetIdsOfAnySnapshot) {
+    EXPECT_EQ(resolve_revision(sample(), kHome, "1")->id().bytes[0], 1);
+    EXPECT_FALSE(resolve_revision(sample(), kHome, "9").ok());
+    EXPECT_EQ(resolve_revision(sample(), kHome, "04aa00")->id().bytes[0], 4);
+    auto all = sample();
+    EXPECT_EQ(resolve_revision(all, kHome, all.front().id().hex())->id(), all.front().id());
+}
+
+TEST(Catalog, PrefixesMustBeLongEnoughAndUnique) {
+    EXPECT_FALSE(resolve_revision(sample(), kHome, "04aa0").ok());
+    EXPECT_FALSE(resolve_revision(sample(), kHome, "04AA00").ok());
+    EXPECT_FALSE(resolve_revision(sample(), kHome, "").ok());
+    EXPECT_FALSE(resolve_revision(sample(), kHome, std::string(65, '0')).ok());
+    auto twins = all_revisions({entry(1, 1, "home", 1), entry(1, 2, "home", 2)});
+    twins[1].entry.id.bytes[31] = 1;
+    EXPECT_EQ(resolve_revision(twins, kHome, "01aa00").error().kind(), ErrorKind::invalid);
+}
+
+TEST(Catalog, ParentIsTheNewestThatCovers) {
+    // The other program's snapshot is newer than ours and covers the set.
+    EXPECT_EQ(pick_parent(sample(), kHome, paths({"/home/me"}))->id().bytes[0], 4);
+    // It does not cover this path: ours continues.
+    EXPECT_EQ(pick_parent(sample(), kHome, paths({"/home", "/etc"}))->id().bytes[0], 2);
+    // Nothing of ours: what another program made here.
+    EXPECT_EQ(pick_parent(sample(), {"new", "here"}, paths({"/home"}))->id().bytes[0], 4);
+    EXPECT_FALSE(pick_parent(sample(), {"new", "nowhere"}, paths({"/home"})).has_value());
+}
+
+TEST(Catalog, NumbersOnlyGrow) {
+    EXPECT_EQ(next_number(sample(), kHome, 0), 3u);
+    EXPECT_EQ(next_number(sample(), kHome, 40), 41u);
+    EXPECT_EQ(next_number({}, kHome, 0), 1u);
+}
+
+TEST(Catalog, PagesFitTogetherAlsoWhenRevisionsVanish) {
+    std::vector<RevisionEntry> entries;
+    for (std::uint8_t i = 0; i < 10; ++i) entries.push_back(entry(i, i / 3, "home", i));
+    auto list = all_revisions(entries);
+    std::vector<RevisionId> seen;
+    std::string token;
+    do {
+        auto current = list;
+        if (!token.empty())
+            std::erase_if(current, [&](const Revision& r) { return r.id() == seen.back(); });
+        Page page = *cut_page(current, token, 3);
+        for (const Revision& revision : page.revisions) seen.push_back(revision.id());
+        token = page.next;
+    } while (!token.empty());
+    std::vector<RevisionId> wanted;
+    for (const Revision& revision : list) wanted.push_back(revision.id());
+    EXPECT_EQ(seen, wanted);
+    EXPECT_FALSE(cut_page(list, "nonsense", 3).ok());
+    EXPECT_FALSE(cut_page(list, "12-34", 3).ok());
+}
+
+class HealthTest : public ::testing::Test {
+  protected:
+    HealthTest() {
+        BackupSet set;
+        set.id = "home";
+        set.repository = "main";
+        policy.sets["home"] = set;
+        sets["home"].record.last_success = kNow - 1h;
+        sets["home"].record.last_attempt = kNow - 1h;
+        repositories["main"].status.state = RepositoryState::ready;
+    }
+    Health judge(bool config_is_good = true) {
+        return judge_health(policy, sets, repositories, config_is_good, kNow);
+    }
+    Policy policy;
+    SetStatuses sets;
+    RepositoryStatuses repositories;
+};
+
+TEST_F(HealthTest, IsOkWithinTheDay) {
+    EXPECT_EQ(judge(), Health::ok);
+}
+
+TEST_F(HealthTest, DegradesWhenThePromiseIsExceeded) {
+    sets["home"].record.last_success = kNow - 25h;
+    EXPECT_EQ(judge(), Health::degraded);
+    policy.sets["home"].interval_seconds = 13 * 3600;
+    EXPECT_EQ(judge(), Health::ok);
+    policy.sets["home"].interval_seconds = 3600;
+    EXPECT_EQ(judge(), Health::degraded);
+}
+
+TEST_F(HealthTest, IsAtRiskWithoutASuccessOrWithDamage) {
+    repositories["main"].record.last_check_result = "errors";
+    EXPECT_EQ(judge(), Health::at_risk);
+    repositories["main"].record.last_check_result = "ok";
+    EXPECT_EQ(judge(), Health::ok);
+    sets["home"].record.last_success = {};
+    EXPECT_EQ(judge(), Health::at_risk);
+}
+
+TEST_F(HealthTest, IsDegradedWithABrokenConfigurationOrALockedRepository) {
+    EXPECT_EQ(judge(false), Health::degraded);
+    repositories["main"].status.state = RepositoryState::locked;
+    EXPECT_EQ(judge(), Health::degraded);
+}
+
+TEST_F(HealthTest, DisabledSetsDoNotCount) {
+    sets["home"].record.last_success = {};
+    policy.sets["home"].enabled = false;
+    EXPECT_EQ(judge(), Health::unknown);
+}
+
+TEST_F(HealthTest, RunsAreDueAnIntervalAfterTheLastBegin) {
+    BackupSet& set = policy.sets["home"];
+    EXPECT_FALSE(next_run(set, sets["home"].record, kNow).has_value());
+    set.interval_seconds = 7200;
+    EXPECT_EQ(next_run(set, sets["home"].record, kNow), kNow + 1h);
+    EXPECT_EQ(next_run(set, SetRecord{}, kNow), kNow);
+    // The clock was set back: the begin lies in the future.
+    EXPECT_EQ(next_run(set, sets["home"].record, kNow - 48h), kNow - 48h);
+    set.enabled = false;
+    EXPECT_FALSE(next_run(set, SetRecord{}, kNow).has_value());
+}
+
+TEST_F(HealthTest, RemindsUntilTheSheetWasTestedOrThereIsASecondKey) {
+    RepositoryFacts facts;
+    facts.status.keys = 1;
+    EXPECT_FALSE(needs_reminder(facts));
+    facts.record.password_generated = true;
+    EXPECT_TRUE(needs_reminder(facts));
+    facts.status.keys = 2;
+    EXPECT_FALSE(needs_reminder(facts));
+    facts.status.keys = 1;
+    facts.record.sheet_tested = true;
+    EXPECT_FALSE(needs_reminder(facts));
+}
+
+}  // namespace
+}  // namespace backup
