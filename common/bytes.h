@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,6 +25,17 @@ struct UninitialisedAllocator : std::allocator<T> {
         using other = UninitialisedAllocator<U>;
     };
     using std::allocator<T>::allocator;
+    static constexpr std::size_t kLarge = std::size_t{64} << 10;
+    static constexpr std::align_val_t kPage{4096};
+    T* allocate(std::size_t count) {
+        if (count * sizeof(T) < kLarge) return std::allocator<T>::allocate(count);
+        if (count > static_cast<std::size_t>(-1) / 2 / sizeof(T)) throw std::bad_array_new_length();
+        return static_cast<T*>(::operator new(count * sizeof(T), kPage));
+    }
+    void deallocate(T* place, std::size_t count) noexcept {
+        if (count * sizeof(T) < kLarge) return std::allocator<T>::deallocate(place, count);
+        ::operator delete(place, count * sizeof(T), kPage);
+    }
     template <typename U>
     void construct(U* place) noexcept {
         ::new (static_cast<void*>(place)) U;
