@@ -1,9 +1,11 @@
-// StateStore remembers between runs: the job journal, what happened to each set last, locks held, reminders. LevelDB behind a
-// few typed verbs. Thread-safe (one mutex). Nothing in it is precious: losing it costs time, never a revision.
+// StateStore remembers between runs: the job journal, what happened to each set last, locks held,
+// reminders. LevelDB behind a few typed verbs. Thread-safe (one mutex). Nothing in it is precious:
+// losing it costs time, never a revision.
 //
-// A LevelDB handle is dead after its first failed write (measured with 1.23: later synchronous writes report success
-// and are gone after reopening). So on any failure the handle is closed and reopened with paranoid checks before the next
-// use; if that fails the folder is moved aside ("state.broken-TIME") and a new one begun.
+// A LevelDB handle is dead after its first failed write (measured with 1.23: later synchronous
+// writes report success and are gone after reopening). So on any failure the handle is closed and
+// reopened with paranoid checks before the next use; if that fails the folder is moved aside
+// ("state.broken-TIME") and a new one begun.
 #pragma once
 
 #include <cstdint>
@@ -18,16 +20,17 @@
 
 namespace backup {
 
-// One job, begun and perhaps ended. Values are the words of the bus: kind "backup", outcome "complete" ...
+// One job, begun and perhaps ended. Values are the words of the bus: kind "backup", outcome
+// "complete" ...
 struct JobRecord {
     std::uint64_t id = 0;
     std::string kind, set, repository, trigger, mode;
     std::uint32_t uid = 0;
-    std::string parent;                // revision id, hex, or empty
+    std::string parent;  // revision id, hex, or empty
     Timestamp begin{};
-    std::optional<Timestamp> end;      // nothing: still running, or the daemon died
-    std::string outcome;               // empty until the end
-    std::string error_name, message;   // ErrorCode text and sentence
+    std::optional<Timestamp> end;     // nothing: still running, or the daemon died
+    std::string outcome;              // empty until the end
+    std::string error_name, message;  // ErrorCode text and sentence
     std::string revision;
     std::uint64_t exceptions = 0;
     std::vector<std::pair<std::string, std::uint64_t>> counts;
@@ -36,10 +39,10 @@ struct JobRecord {
 // One line of a job's log or report.
 struct JobLine {
     Timestamp time{};
-    std::string type;   // "message", "exception", "finding"
-    std::string level;  // "info" "warning" "error"; severity of a finding
-    std::string object; // path of an exception (bytes), object of a finding
-    std::string kind;   // ErrorKind text of an exception
+    std::string type;    // "message", "exception", "finding"
+    std::string level;   // "info" "warning" "error"; severity of a finding
+    std::string object;  // path of an exception (bytes), object of a finding
+    std::string kind;    // ErrorKind text of an exception
     std::string message;
 };
 
@@ -60,13 +63,14 @@ class StateStore {
   public:
     virtual ~StateStore() = default;
 
-    // Takes the lock of the folder: `conflict`/busy names the folder when another daemon holds it. A store written
-    // by a newer version is refused (`invalid`/unsupported), never touched. `recovered` tells that a damaged one was
-    // moved aside.
-    static Result<std::unique_ptr<StateStore>> open(const std::string& directory, const Clock& clock,
-                                                    bool* recovered = nullptr);
+    // Takes the lock of the folder: `conflict`/busy names the folder when another daemon holds it.
+    // A store written by a newer version is refused (`invalid`/unsupported), never touched.
+    // `recovered` tells that a damaged one was moved aside.
+    static Result<std::unique_ptr<StateStore>> open(const std::string& directory,
+                                                    const Clock& clock, bool* recovered = nullptr);
 
-    // Durable on return. begin_job gives the number: it only grows, also over a lost store's remains.
+    // Durable on return. begin_job gives the number: it only grows, also over a lost store's
+    // remains.
     virtual Result<std::uint64_t> begin_job(JobRecord record) = 0;
     virtual Result<> end_job(const JobRecord& record) = 0;
     // Newest first, at most `limit`, ids below `before` (0: from the newest).
@@ -77,17 +81,20 @@ class StateStore {
     // Not synced: lines lost in a crash are only messages.
     virtual Result<> append_lines(std::uint64_t job, const std::vector<JobLine>& lines) = 0;
     // False from `each` ends it.
-    virtual Result<> each_line(std::uint64_t job, const std::function<bool(const JobLine&)>& each) = 0;
+    virtual Result<> each_line(std::uint64_t job,
+                               const std::function<bool(const JobLine&)>& each) = 0;
     // Drops the oldest ended jobs beyond `keep`, with their lines.
     virtual Result<> trim_jobs(std::size_t keep) = 0;
 
     virtual Result<SetRecord> set_record(const std::string& set) = 0;
     virtual Result<> put_set_record(const std::string& set, const SetRecord& record) = 0;
     virtual Result<RepositoryRecord> repository_record(const std::string& name) = 0;
-    virtual Result<> put_repository_record(const std::string& name, const RepositoryRecord& record) = 0;
+    virtual Result<> put_repository_record(const std::string& name,
+                                           const RepositoryRecord& record) = 0;
 
     // Locks of ours in repositories, by repository id; durable before return.
-    virtual Result<> remember_lock(const std::string& repository_id, const std::string& lock_hex) = 0;
+    virtual Result<> remember_lock(const std::string& repository_id,
+                                   const std::string& lock_hex) = 0;
     virtual Result<> forget_lock(const std::string& repository_id, const std::string& lock_hex) = 0;
     virtual Result<std::vector<std::string>> remembered_locks(const std::string& repository_id) = 0;
 };

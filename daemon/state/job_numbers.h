@@ -1,0 +1,30 @@
+// JobNumbers gives numbers that only grow, even when the store of jobs is lost, or loses its latest
+// records without a word (LevelDB takes a damaged end of its log for a write that was never
+// finished): each number is written to a small file beside the store before it is used. Not
+// thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/result.h"
+
+namespace backup::state {
+
+class JobNumbers {
+  public:
+    explicit JobNumbers(std::string file) : file_(std::move(file)) {}
+
+    // `highest_known`: what the store says was given last.
+    Result<> load(std::uint64_t highest_known);
+    // The next number, durably claimed; it is given again unless it was taken.
+    Result<std::uint64_t> next();
+    void take(std::uint64_t number) { last_ = number; }
+
+  private:
+    const std::string file_;
+    std::uint64_t last_ = 0;
+    std::uint64_t claimed_ = 0;  // as in the file
+};
+
+}  // namespace backup::state
