@@ -1,6 +1,5 @@
 #include "daemon/repository/blob_codec.h"
 
-#include <array>
 #include <atomic>
 #include <cstring>
 
@@ -12,6 +11,9 @@ namespace backup {
 namespace {
 
 constexpr std::size_t kMostKept = std::size_t{4} << 20;
+// Above this a blob is verified in pieces: the tree of a huge directory is not held twice.
+constexpr std::size_t kPiece = std::size_t{128} << 10;
+constexpr std::uint64_t kSumFactor = 0x9e3779b97f4a7c15;
 
 struct Scratch {
     Bytes sealed, opened, plain;
@@ -81,6 +83,21 @@ Result<> open_blob(const MasterKey& key, ByteView sealed, std::uint32_t uncompre
     return decompress_to(room(out, uncompressed_length), opened);
 }
 
+Result<> verify_blob(const MasterKey& key, const EncodedBlob& encoded, std::uint64_t sum) {
+    PlaintextSum found;
+    if (encoded.uncompressed_length <= kMostKept) {
+        TRY(open_blob(key, encoded.sealed, encoded.uncompressed_length, scratch().plain));
+        found.update(scratch().plain);
+    } else {
+        MutableByteView opened = room(scratch().opened, encoded.sealed.size() - kSealOverhead);
+        TRY(key.unseal_into(opened, encoded.sealed));
+        TRY(decompress_pieces(opened, room(scratch().plain, kPiece),
+                              [&](ByteView piece) { found.update(piece); }));
+    }
+    if (found.finish() != sum) return Error(ErrorKind::corrupt, "other content");
+    return {};
+}
+
 }  // namespace
 
 void set_encode_fault_for_test(EncodeFault fault) {
@@ -96,10 +113,8 @@ Result<EncodedBlob> encode_blob(const MasterKey& key, const BlobHandle& handle, 
     for (int attempt = 0;; ++attempt) {
         EncodedBlob encoded = encode_once(key, handle.type, plaintext, options);
         if (!options.verify) return encoded;
-        Bytes& plain = scratch().plain;
-        Result<> good = open_blob(key, encoded.sealed, encoded.uncompressed_length, plain);
-        if (good.ok() && plaintext_sum(plain) == sum) return encoded;
-        if (good.ok()) good = Error(ErrorKind::corrupt, "other content");
+        Result<> good = verify_blob(key, encoded, sum);
+        if (good.ok()) return encoded;
         if (attempt == 1)
             return Error(ErrorKind::io, "blob " + handle.id.short_hex() +
                                             " does not decode to what was encoded (" +
@@ -118,21 +133,31 @@ Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView se
 
 // Four lanes, so that the multiplications overlap: about 30 GB/s. Every step is invertible, so a
 // single difference always shows.
-std::uint64_t plaintext_sum(ByteView plaintext) {
-    constexpr std::uint64_t kFactor = 0x9e3779b97f4a7c15;
-    std::array<std::uint64_t, 4> lanes{1, 2, 3, 4};
+void PlaintextSum::update(ByteView piece) {
+    std::array<std::uint64_t, 4> lanes = lanes_;
     std::size_t at = 0;
-    for (; at + 32 <= plaintext.size(); at += 32) {
+    for (; at + 32 <= piece.size(); at += 32) {
         for (std::size_t i = 0; i < 4; ++i) {
             std::uint64_t word = 0;
-            std::memcpy(&word, plaintext.data() + at + 8 * i, 8);
-            lanes[i] = (lanes[i] ^ word) * kFactor;
+            std::memcpy(&word, piece.data() + at + 8 * i, 8);
+            lanes[i] = (lanes[i] ^ word) * kSumFactor;
         }
     }
-    std::uint64_t sum = plaintext.size();
-    for (; at < plaintext.size(); ++at) sum = (sum ^ plaintext[at]) * kFactor;
-    for (std::uint64_t lane : lanes) sum = (sum ^ lane) * kFactor;
+    lanes_ = lanes;
+    for (; at < piece.size(); ++at) rest_ = (rest_ ^ piece[at]) * kSumFactor;
+    size_ += piece.size();
+}
+
+std::uint64_t PlaintextSum::finish() const {
+    std::uint64_t sum = (rest_ ^ size_) * kSumFactor;
+    for (std::uint64_t lane : lanes_) sum = (sum ^ lane) * kSumFactor;
     return sum;
+}
+
+std::uint64_t plaintext_sum(ByteView plaintext) {
+    PlaintextSum sum;
+    sum.update(plaintext);
+    return sum.finish();
 }
 
 }  // namespace backup

@@ -3,6 +3,7 @@
 // nothing is allocated per blob. Any thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "common/result.h"
@@ -20,6 +21,16 @@ struct EncodedBlob {
 // finds any flipped bit, in the plaintext as well as in what was made of it, at a twentieth of the
 // price of a second SHA-256. No protection against anybody: that is what MAC and id are for.
 std::uint64_t plaintext_sum(ByteView plaintext);
+// The same in pieces; all but the last have a multiple of 32 bytes.
+class PlaintextSum {
+  public:
+    void update(ByteView piece);
+    std::uint64_t finish() const;
+
+  private:
+    std::array<std::uint64_t, 4> lanes_{1, 2, 3, 4};
+    std::uint64_t rest_ = 0, size_ = 0;
+};
 
 struct EncodeOptions {
     unsigned version = 2;

@@ -138,6 +138,29 @@ Result<> decompress_to(MutableByteView out, ByteView frames) {
     return {};
 }
 
+Result<> decompress_pieces(ByteView frames, MutableByteView piece,
+                           const std::function<void(ByteView)>& each) {
+    ZSTD_DCtx* context = decompressor();
+    ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
+    ZSTD_inBuffer in{frames.data(), frames.size(), 0};
+    std::size_t used = 0;
+    for (std::size_t hint = 1; in.pos < in.size || hint != 0;) {
+        ZSTD_outBuffer room{piece.data() + used, piece.size() - used, 0};
+        const std::size_t before = in.pos;
+        hint = ZSTD_decompressStream(context, &room, &in);
+        if (ZSTD_isError(hint)) return zstd_error(hint);
+        used += room.pos;
+        if (used == piece.size()) {
+            each(piece);
+            used = 0;
+        } else if (in.pos == before && room.pos == 0 && hint != 0) {
+            return Error(ErrorKind::corrupt, "compressed data is cut short");
+        }
+    }
+    if (used != 0) each(piece.first(used));
+    return {};
+}
+
 Result<Bytes> decompress_blob(ByteView frames, std::uint32_t plain_length) {
     if (!is_plausible(plain_length, frames.size()))
         return Error(ErrorKind::corrupt, "compressed data cannot have that length");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "common/bytes.h"
 #include "common/result.h"
@@ -24,6 +25,10 @@ void compress_into(Bytes& out, ByteView plain, int level);
 // frames without content size are all fine; `corrupt` unless exactly out.size() bytes come out and
 // nothing is left over.
 Result<> decompress_to(MutableByteView out, ByteView frames);
+// The same in pieces of `piece.size()` bytes (the last may be shorter), for content that need not
+// be in memory as a whole. `each` may not decompress anything itself.
+Result<> decompress_pieces(ByteView frames, MutableByteView piece,
+                           const std::function<void(ByteView)>& each);
 // The same into a buffer of its own. Lengths that no zstd data of that size can have are refused
 // before allocating.
 Result<Bytes> decompress_blob(ByteView frames, std::uint32_t plain_length);

@@ -82,12 +82,18 @@ Result<std::vector<RevisionEntry>> Engine::list_revisions(std::vector<Error>* br
         backend_.list(FileType::snapshot,
                       [&](const FileInfo& info) { listed.insert(id_cast<RevisionId>(info.id)); }),
         "list snapshots");
-    std::vector<RevisionId> wanted;
+    std::vector<RevisionId> wanted, missing;
     {
         std::lock_guard lock(snapshots_mutex_);
-        std::erase_if(snapshots_, [&](const auto& entry) { return !listed.contains(entry.first); });
+        for (const auto& [id, snapshot] : snapshots_)
+            if (!listed.contains(id)) missing.push_back(id);
         for (const RevisionId& id : listed)
             if (!snapshots_.contains(id)) wanted.push_back(id);
+    }
+    TRY(confirm_vanished(backend_, FileType::snapshot, missing));
+    {
+        std::lock_guard lock(snapshots_mutex_);
+        for (const RevisionId& id : missing) snapshots_.erase(id);
     }
     TRY(read_snapshots(wanted, broken));
     std::vector<RevisionEntry> entries;

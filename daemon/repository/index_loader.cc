@@ -62,67 +62,72 @@ Result<> IndexLoader::refresh(std::stop_token stop, std::vector<Error>* broken) 
                       [&](const FileInfo& info) { listed.push_back(id_cast<IndexId>(info.id)); }),
         "list the index");
     std::ranges::sort(listed);
-
     std::vector<IndexId> vanished;
     std::ranges::set_difference(before, listed, std::back_inserter(vanished));
+    TRY(confirm_vanished(backend_, FileType::index, vanished));
     std::vector<IndexId> wanted;
-    std::vector<File> obsolete;
     {
         std::lock_guard lock(mutex_);
-        for (const IndexId& id : vanished) {
-            obsolete.push_back(std::move(files_[id]));
-            files_.erase(id);
-        }
         for (const IndexId& id : listed)
             if (!files_.contains(id)) wanted.push_back(id);
     }
-
     // New ones first: a prune writes the packs it keeps into new index files, and their blobs must
-    // not seem lost in between.
+    // not seem lost in between. Nor if some cannot be loaded: then the old ones stay for now.
+    if (TRY(load_all(wanted, stop, broken))) return forget(vanished);
+    return {};
+}
+
+Result<bool> IndexLoader::load_all(const std::vector<IndexId>& wanted, const std::stop_token& stop,
+                                   std::vector<Error>* broken) {
     std::atomic<std::size_t> next{0};
-    std::mutex failure_mutex;  // guards the two below
-    std::optional<Error> failure;
+    std::atomic<bool> is_over{false};
+    std::mutex mutex;  // guards failures
     std::vector<Error> failures;
-    std::atomic<bool> has_failed{false};
     auto work = [&] {
-        for (;;) {
-            const std::size_t i = next.fetch_add(1);
-            if (i >= wanted.size() || has_failed || stop.stop_requested()) return;
+        for (std::size_t i = next++; i < wanted.size(); i = next++) {
+            if (is_over || stop.stop_requested()) return;
             Result<File> file = load(wanted[i]);
             if (file.ok()) {
                 std::lock_guard lock(mutex_);
                 files_[wanted[i]] = *std::move(file);
-                continue;
-            }
-            if (file.error().kind() == ErrorKind::not_found) continue;  // vanished since
-            std::lock_guard lock(failure_mutex);
-            Error error = std::move(file).error().during("index " + wanted[i].short_hex());
-            if (broken) {
-                failures.push_back(std::move(error));
-            } else {
-                if (!failure) failure = std::move(error);
-                has_failed = true;
+            } else if (file.error().kind() != ErrorKind::not_found) {  // else it vanished since
+                std::lock_guard lock(mutex);
+                failures.push_back(
+                    std::move(file).error().during("index " + wanted[i].short_hex()));
+                if (!broken) is_over = true;
             }
         }
     };
-    const auto threads = static_cast<unsigned>(std::min<std::size_t>(
+    const std::size_t threads = std::min<std::size_t>(
         wanted.size(),
         std::clamp(std::max(std::thread::hardware_concurrency(), backend_.properties().connections),
-                   1U, kMostThreads)));
+                   1U, kMostThreads));
     {
         std::vector<std::jthread> workers;
-        for (unsigned i = 1; i < threads; ++i) workers.emplace_back(work);
+        for (std::size_t i = 1; i < threads; ++i) workers.emplace_back(work);
         work();
     }
-    if (!failure && !stop.stop_requested()) {
-        Result<> settled = settle_disagreements(obsolete);
-        if (!settled.ok()) failure = std::move(settled).error();
-    }
-    for (const File& file : obsolete) drop(file);
-    if (failure) return *std::move(failure);
-    if (broken) std::ranges::move(failures, std::back_inserter(*broken));
     if (stop.stop_requested())
         return Error(ErrorKind::cancelled, ErrorCode::cancelled, "stopped while loading the index");
+    if (failures.empty()) return true;
+    if (!broken) return std::move(failures.front());
+    std::ranges::move(failures, std::back_inserter(*broken));
+    return false;
+}
+
+Result<> IndexLoader::forget(const std::vector<IndexId>& vanished) {
+    std::map<IndexId, File> obsolete;
+    {
+        std::lock_guard lock(mutex_);
+        for (const IndexId& id : vanished) obsolete.insert(files_.extract(id));
+    }
+    Result<> settled = settle_disagreements(obsolete);
+    if (!settled.ok()) {
+        std::lock_guard lock(mutex_);
+        files_.merge(obsolete);
+        return settled;
+    }
+    for (const auto& [id, file] : obsolete) drop(file);
     return {};
 }
 
@@ -155,12 +160,12 @@ void IndexLoader::note_listing(PackNumber pack, std::size_t blobs) {
 }
 
 // `dropped` files are no longer in files_, but their packs still count as used.
-Result<> IndexLoader::settle_disagreements(const std::vector<File>& dropped) {
+Result<> IndexLoader::settle_disagreements(const std::map<IndexId, File>& dropped) {
     std::set<PackNumber> packs;
     std::set<IndexId> sources;
     {
         std::lock_guard lock(mutex_);
-        for (const File& file : dropped)
+        for (const auto& [id, file] : dropped)
             for (PackNumber pack : file.packs)
                 if (disputed_.contains(pack)) packs.insert(pack);
         if (packs.empty()) return {};

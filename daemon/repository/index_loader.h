@@ -41,10 +41,14 @@ class IndexLoader {
     };
 
   private:
+    // False if some could not be loaded and were reported in `broken`.
+    Result<bool> load_all(const std::vector<IndexId>& wanted, const std::stop_token& stop,
+                          std::vector<Error>* broken);
+    Result<> forget(const std::vector<IndexId>& vanished);
     Result<File> load(const IndexId& id);
     void drop(const File& file);
     void note_listing(PackNumber pack, std::size_t blobs);
-    Result<> settle_disagreements(const std::vector<File>& dropped);
+    Result<> settle_disagreements(const std::map<IndexId, File>& dropped);
 
     Backend& backend_;
     const MasterKey& key_;

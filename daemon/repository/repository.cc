@@ -112,9 +112,9 @@ Result<std::unique_ptr<Repository>> Repository::init(Backend& backend, ByteView 
     TRY(expect_none(backend, FileType::snapshot));
     TRY_DURING(backend.create(), "make the repository");
 
+    const RepositoryConfig config = TRY(make_config());
     MasterKey key = MasterKey::generate();
     const KeyId id = TRY(write_key(backend, key, password, cost, options.clock->now()));
-    const RepositoryConfig config = TRY(make_config());
     // The config comes last: without it there is no repository.
     TRY_DURING(backend.put({FileType::config, {}}, key.seal(as_bytes(encode_config(config)))),
                "store the config");

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "daemon/repository/index_file.h"
+#include "daemon/repository/unpacked.h"
 #include "tests/unit/repository/engine_fixture.h"
 
 namespace backup {
@@ -297,6 +299,74 @@ TEST(Repository, SkipsADamagedSnapshotAndReportsIt) {
     EXPECT_EQ(revisions.size(), 1u);
     ASSERT_EQ(broken.size(), 1u);
     EXPECT_EQ(broken[0].kind(), ErrorKind::corrupt);
+}
+
+// Lists nothing of a type, as an unmounted disk or a store with delays does.
+class ForgetfulBackend final : public Backend {
+  public:
+    explicit ForgetfulBackend(Backend& behind) : behind_(behind) {}
+    bool hides = false;
+    BackendProperties properties() const override { return behind_.properties(); }
+    Result<> put(const Handle& handle, ByteView content) override {
+        return behind_.put(handle, content);
+    }
+    Result<Bytes> get(const Handle& handle, ByteRange range) override {
+        return behind_.get(handle, range);
+    }
+    Result<FileInfo> stat(const Handle& handle) override { return behind_.stat(handle); }
+    Result<> list(FileType type, const std::function<void(const FileInfo&)>& each) override {
+        return hides ? Result<>() : behind_.list(type, each);
+    }
+    Result<> remove_lock(const LockId& id) override { return behind_.remove_lock(id); }
+    Result<> create() override { return behind_.create(); }
+
+  private:
+    Backend& behind_;
+};
+
+TEST(Repository, TakesNoShortListingForAnEmptyRepository) {
+    Fixture fixture("v2-unusual");
+    ForgetfulBackend forgetful(fixture.backend);
+    auto repository =
+        must(Repository::open(forgetful, as_bytes(fixture.password), {.clock = &fixture.clock}));
+    must(repository->refresh_index({}));
+    must(repository->list_revisions());
+    forgetful.hides = true;
+    EXPECT_FALSE(repository->refresh_index({}).ok());
+    EXPECT_FALSE(repository->list_revisions().ok());
+    forgetful.hides = false;
+    must(repository->refresh_index({}));
+    EXPECT_EQ(must(repository->list_revisions()).size(), 2u);
+    std::size_t blobs = 0;
+    repository->each_indexed([&](const BlobHandle&, const BlobLocation&) { ++blobs; });
+    EXPECT_EQ(blobs, 8u);
+}
+
+// Writes an index file that lists these blobs for a pack.
+FileId put_index(Repository& repository, Backend& backend, const PackId& pack,
+                 std::span<const PackedBlob> blobs) {
+    IndexEncoder encoder;
+    encoder.add_pack(pack, blobs);
+    UnpackedFile file = must(make_unpacked(repository.master_key(), 2, encoder.finish()));
+    must(backend.put({FileType::index, file.id}, file.sealed));
+    return file.id;
+}
+
+TEST(Repository, BelievesTheRepairedIndexOnceTheWrongOneIsGone) {
+    StillClock clock;
+    MemoryBackend backend;
+    auto repository = make_repository(backend, clock);
+    const PackedBlob real{BlobType::data, blob_id(text_blob(1)), 0, 100, 0};
+    const PackedBlob ghost{BlobType::data, blob_id(text_blob(2)), 100, 100, 0};
+    const PackId pack = retag<struct PackTag>(blob_id(text_blob(3)));
+    const FileId wrong = put_index(*repository, backend, pack, std::vector{real, ghost});
+    must(repository->refresh_index({}));
+    EXPECT_TRUE(repository->blobs().contains({BlobType::data, ghost.id}));
+    put_index(*repository, backend, pack, std::vector{real});
+    must(backend.remove({FileType::index, wrong}));
+    must(repository->refresh_index({}));
+    EXPECT_TRUE(repository->blobs().contains({BlobType::data, real.id}));
+    EXPECT_FALSE(repository->blobs().contains({BlobType::data, ghost.id}));
 }
 
 }  // namespace
