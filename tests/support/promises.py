@@ -72,7 +72,7 @@ def parse(**extra):
     parser.add_argument("--keep", action="store_true")
     for name, settings in extra.items():
         parser.add_argument(name, **settings)
-    parser.parse_args(namespace=options)
+    vars(options).update(vars(parser.parse_args()))
     options.build = os.path.abspath(options.build)
     return options
 
