@@ -2,7 +2,19 @@
 
 #include <algorithm>
 #include <exception>
+#include <stdexcept>
 
+namespace {
+[[noreturn]] void stop_parsing() {
+    throw std::logic_error("this is no TOML, here or some lines before");
+}
+}  // namespace
+// toml++ 3.3 meets some broken text ("[" at the end of a line) with an assertion, or in its
+// compiled library with an assumption. Built from its headers, its assertions can end the parsing
+// instead of the process.
+#undef NDEBUG
+#define TOML_HEADER_ONLY 1
+#define TOML_ASSERT(expression) ((expression) ? void() : stop_parsing())
 #include <toml++/toml.h>
 
 namespace backup {
@@ -75,6 +87,20 @@ unsigned line_of_deep_key(std::string_view text) {
     return 0;
 }
 
+// The line of a "[" that begins a table but has no name behind it, or 0.
+unsigned line_of_nameless_table(std::string_view text) {
+    for (unsigned line = 1; !text.empty(); ++line) {
+        const auto end = std::min(text.find('\n'), text.size());
+        std::string_view rest = text.substr(0, end);
+        text.remove_prefix(std::min(end + 1, text.size()));
+        if (rest.ends_with('\r')) rest.remove_suffix(1);
+        const auto begin = std::min(rest.find_first_not_of(" \t"), rest.size());
+        rest.remove_prefix(begin);
+        if (rest == "[" || rest == "[[") return line;
+    }
+    return 0;
+}
+
 }  // namespace
 
 std::string_view to_string(TomlValue::Kind kind) {
@@ -108,7 +134,7 @@ std::optional<TomlProblem> parse_toml(std::string_view text, TomlValue& root) {
     } catch (const toml::parse_error& error) {
         return TomlProblem{error.source().begin.line, std::string(error.description())};
     } catch (const std::exception& error) {
-        return TomlProblem{0, error.what()};
+        return TomlProblem{line_of_nameless_table(text), error.what()};
     }
 }
 

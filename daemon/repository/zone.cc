@@ -18,6 +18,11 @@ constexpr std::int64_t kLatest = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kDay = 86400;
 constexpr std::size_t kMostFileBytes = 10 << 20;
 
+// More could not be written as +hh:mm.
+bool is_offset(std::int32_t seconds) {
+    return seconds > -25 * 3600 && seconds < 25 * 3600;
+}
+
 // ---- the footer of a TZif file: "CET-1CEST,M3.5.0,M10.5.0/3"
 
 struct RuleReader {
@@ -101,7 +106,7 @@ std::optional<Zone::Rule> parse_rule(std::string_view text) {
     Zone::Rule rule;
     if (!reader.name()) return std::nullopt;
     const auto standard = reader.offset();
-    if (!standard) return std::nullopt;
+    if (!standard || !is_offset(*standard)) return std::nullopt;
     rule.standard = -*standard;  // POSIX counts west of Greenwich
     if (reader.rest.empty() || reader.rest.front() == ',') return rule;
 
@@ -113,6 +118,7 @@ std::optional<Zone::Rule> parse_rule(std::string_view text) {
         if (!summer) return std::nullopt;
         rule.summer = -*summer;
     }
+    if (!is_offset(rule.summer)) return std::nullopt;
     if (reader.rest.empty()) reader.rest = ",M3.2.0,M11.1.0";
     if (!reader.take(',') && !reader.take(';')) return std::nullopt;
     const auto begin = reader.day();
@@ -268,8 +274,7 @@ Result<std::shared_ptr<const Zone>> Zone::parse(ByteView tzif) {
         const auto offset = static_cast<std::int32_t>(zones.be32());
         const ByteView flags = zones.take(2);
         if (flags[1] >= header.chars) return bad;
-        // A day at most; more would leave the year in which it is looked up.
-        if (offset <= -26 * 3600 || offset >= 26 * 3600) return bad;
+        if (!is_offset(offset)) return bad;
         types.push_back({offset, flags[0] != 0});
     }
 

@@ -281,6 +281,8 @@ TEST(Config, BrokenTomlIsAProblemWithItsLine) {
     expect_problem(set_of("repository = \"nas\"\npaths = [\n"), 2, {"array"});
     expect_problem(main_of("\n\n= 3\n"), 3, {});
     expect_problem(main_of("a = 1\na = 2\n"), 2, {});
+    expect_problem(main_of("\n[\nurl = 1\n"), 2, {"TOML"});
+    expect_problem(main_of("[[\n"), 1, {"TOML"});
     EXPECT_EQ(main_of(std::string("\xff\xfe\0binary", 9)).problems.size(), 1u);
     EXPECT_EQ(main_of(std::string(2 << 20, '#')).problems.size(), 1u);
 }
