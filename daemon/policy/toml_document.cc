@@ -9,9 +9,8 @@ namespace {
     throw std::logic_error("this is no TOML, here or some lines before");
 }
 }  // namespace
-// toml++ 3.3 meets some broken text ("[" at the end of a line) with an assertion, or in its
-// compiled library with an assumption. Built from its headers, its assertions can end the parsing
-// instead of the process.
+// toml++ 3.3 meets some broken text with an assertion, or in its compiled library with an
+// assumption. Built from its headers, its assertions can end the parsing instead of the process.
 #undef NDEBUG
 #define TOML_HEADER_ONLY 1
 #define TOML_ASSERT(expression) ((expression) ? void() : stop_parsing())
@@ -69,36 +68,70 @@ TomlValue convert(const toml::node& node) {
     return value;
 }
 
-// The line in which a key has too many parts, or 0. Looks at anything that could be a dotted key.
-unsigned line_of_deep_key(std::string_view text) {
-    unsigned line = 1;
-    int dots = 0;
-    for (char c : text) {
-        if (c == '\n') ++line;
-        const bool part = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                          (c >= 'A' && c <= 'Z') || c == '_' || c == '-' || c == ' ' || c == '\t' ||
-                          c == '"' || c == '\'';
-        if (c == '.') {
-            if (++dots > kMostDots) return line;
-        } else if (!part) {
-            dots = 0;
+// Steps over the string that begins with the quote at `at`; returns where it ends (the line's end
+// or the text's if it has no end) and counts its lines.
+std::size_t end_of_string(std::string_view text, std::size_t at, unsigned& line) {
+    const char quote = text[at];
+    const bool basic = quote == '"';
+    const std::string triple(3, quote);
+    const bool long_form = text.substr(at).starts_with(triple);
+    at += long_form ? 3 : 1;
+    while (at < text.size()) {
+        if (text[at] == '\n') {
+            if (!long_form) return at;
+            ++line;
         }
+        if (basic && text[at] == '\\' && at + 1 < text.size() && text[at + 1] != '\n') {
+            at += 2;
+            continue;
+        }
+        if (long_form ? text.substr(at).starts_with(triple) : text[at] == quote) {
+            return at + (long_form ? 3 : 1);
+        }
+        ++at;
     }
-    return 0;
+    return text.size();
 }
 
-// The line of a "[" that begins a table but has no name behind it, or 0.
-unsigned line_of_nameless_table(std::string_view text) {
-    for (unsigned line = 1; !text.empty(); ++line) {
-        const auto end = std::min(text.find('\n'), text.size());
-        std::string_view rest = text.substr(0, end);
-        text.remove_prefix(std::min(end + 1, text.size()));
-        if (rest.ends_with('\r')) rest.remove_suffix(1);
-        const auto begin = std::min(rest.find_first_not_of(" \t"), rest.size());
-        rest.remove_prefix(begin);
-        if (rest == "[" || rest == "[[") return line;
+// What toml++ must not be given: keys with so many parts that their tables overflow the stack;
+// characters beyond ASCII outside of strings and comments, whose class it decides by undefined
+// behaviour; a "[" that nothing follows.
+std::optional<TomlProblem> refuse(std::string_view text) {
+    if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+    unsigned line = 1;
+    int dots = 0;
+    bool line_begins = true;
+    for (std::size_t at = 0; at < text.size();) {
+        const char c = text[at];
+        if (c == '"' || c == '\'') {
+            line_begins = false;
+            at = end_of_string(text, at, line);
+            continue;
+        }
+        if (c == '#') {
+            at = std::min(text.find('\n', at), text.size());
+            continue;
+        }
+        if (static_cast<unsigned char>(c) >= 0x80) {
+            return TomlProblem{line, "a character outside of quotes that is not ASCII"};
+        }
+        if (c == '[' && line_begins) {
+            const auto rest = text.find_first_not_of("[ \t\r", at);
+            if (rest == std::string_view::npos || text[rest] == '\n') {
+                return TomlProblem{line, "\"[\" without a name behind it"};
+            }
+        }
+        if (c == '.' && ++dots > kMostDots) return TomlProblem{line, "a key with too many parts"};
+        const bool is_blank = c == ' ' || c == '\t';
+        const bool in_key = is_blank || c == '.' || c == '_' || c == '-' ||
+                            (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                            (c >= 'A' && c <= 'Z');
+        if (!in_key) dots = 0;
+        if (!is_blank) line_begins = c == '\n';
+        if (c == '\n') ++line;
+        ++at;
     }
-    return 0;
+    return std::nullopt;
 }
 
 }  // namespace
@@ -125,8 +158,7 @@ std::string_view to_string(TomlValue::Kind kind) {
 
 std::optional<TomlProblem> parse_toml(std::string_view text, TomlValue& root) {
     if (text.size() > kMostBytes) return TomlProblem{0, "the file is larger than 1 MiB"};
-    if (const unsigned line = line_of_deep_key(text))
-        return TomlProblem{line, "a key with too many parts"};
+    if (auto problem = refuse(text)) return problem;
     try {
         const toml::table table = toml::parse(text);
         root = convert(table);
@@ -134,7 +166,7 @@ std::optional<TomlProblem> parse_toml(std::string_view text, TomlValue& root) {
     } catch (const toml::parse_error& error) {
         return TomlProblem{error.source().begin.line, std::string(error.description())};
     } catch (const std::exception& error) {
-        return TomlProblem{line_of_nameless_table(text), error.what()};
+        return TomlProblem{0, error.what()};
     }
 }
 

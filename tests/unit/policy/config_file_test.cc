@@ -281,8 +281,17 @@ TEST(Config, BrokenTomlIsAProblemWithItsLine) {
     expect_problem(set_of("repository = \"nas\"\npaths = [\n"), 2, {"array"});
     expect_problem(main_of("\n\n= 3\n"), 3, {});
     expect_problem(main_of("a = 1\na = 2\n"), 2, {});
-    expect_problem(main_of("\n[\nurl = 1\n"), 2, {"TOML"});
-    expect_problem(main_of("[[\n"), 1, {"TOML"});
+    expect_problem(main_of("\n[\nurl = 1\n"), 2, {"[", "name"});
+    expect_problem(main_of("[[\n"), 1, {"[", "name"});
+    expect_problem(main_of("\n\xc3\xa4 = 1\n"), 2, {"ASCII"});
+    EXPECT_EQ(problems(main_of("\xef\xbb\xbf# \xc3\xa4 [\n[engine] # \xff \n")).find("ASCII"),
+              std::string::npos);
+    // None of this is mistaken for structure.
+    const auto quoted =
+        set_of(kSet +
+               "exclude = [\"\xc3\xa4 # [\", '[a]\\\\', \"\"\"\n[\n\"\"\", \"\\\"[\""
+               "]\n");
+    EXPECT_EQ(problems(quoted).find("ASCII"), std::string::npos);
     EXPECT_EQ(main_of(std::string("\xff\xfe\0binary", 9)).problems.size(), 1u);
     EXPECT_EQ(main_of(std::string(2 << 20, '#')).problems.size(), 1u);
 }
