@@ -35,8 +35,9 @@ int SourceReader::open(Place place, int flags, UniqueFd& out) const {
             out.reset(fd);
             return 0;
         }
-        bool exhausted = fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM;
-        if (!exhausted || attempt == 6 || stop_.stop_requested()) return fd;
+        // EAGAIN: somebody holds a lease and is being told to give it up.
+        bool may_pass = fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -EAGAIN;
+        if (!may_pass || attempt == 6 || stop_.stop_requested()) return fd;
         sleep_unless_stopped(20ms * (1 << attempt));  // 1.3 s in all
     }
 }

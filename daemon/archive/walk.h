@@ -87,7 +87,9 @@ class WalkWorker {
     void note_progress();
 
     // walk_entry.cc: from a name to its node.
-    void save_names(Directory& directory, Fragment& fragment, int fd,
+    // False if the parent's tree could not be followed to its end in the order of names: then what
+    // is not listed must not be kept, for some of it was not seen.
+    bool save_names(Directory& directory, Fragment& fragment, int fd,
                     std::span<const ListedName> names, ByteView before_json, bool keep_unlisted);
     void save_name(Directory& directory, Fragment& fragment, int fd, const ListedName& listed,
                    const RawNode* before);

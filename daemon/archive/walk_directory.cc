@@ -36,6 +36,12 @@ ListedName listed_name(std::string_view with_nul) {
     return {with_nul.data(), static_cast<std::uint16_t>(with_nul.size()), DT_UNKNOWN};
 }
 
+// A single name, as a directory can hold it.
+bool is_entry_name(std::string_view name) {
+    return !name.empty() && name.size() <= 255 && name != "." && name != ".." &&
+           name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
 void write_hex(const BlobId& id, std::uint8_t* out) {
     static constexpr char kDigits[] = "0123456789abcdef";
     for (std::uint8_t byte : id.bytes) {
@@ -154,9 +160,21 @@ void WalkWorker::enter(Directory& directory) {
     int pinned = fd.get();
     if (fd) walk_.fds.adopt(directory, std::move(fd));
     if (is_split) return split(directory, std::move(before_json));
-    save_names(directory, directory.fragments[0], pinned, names_, before_json, keep_unlisted);
+    Fragment& fragment = directory.fragments[0];
+    bool followed = save_names(directory, fragment, pinned, names_, before_json, keep_unlisted);
     before_json = Bytes();
-    close_fragment(directory, directory.fragments[0]);
+    if (!followed && keep_unlisted) {
+        fragment = Fragment();
+        append(fragment.out, as_bytes(kHeader));
+        fragment.same = false;
+        error = collect_names(directory, pinned, false, keep_unlisted);
+        if (error < 0) {
+            walk_.fds.unpin(directory);
+            return leave_out(directory, -error, "list");
+        }
+        save_names(directory, fragment, pinned, names_, {}, false);
+    }
+    close_fragment(directory, fragment);
 }
 
 void WalkWorker::load_before(Directory& directory, Bytes& json) {
@@ -201,7 +219,8 @@ int WalkWorker::collect_names(Directory& directory, int fd, bool has_before, boo
             named_.clear();
             if (what == LookAt::Directory::entries)
                 named_ = input_.look_at->entries(directory_path(directory));
-            for (const std::string& name : named_) names_.push_back(listed_name(name));
+            for (const std::string& name : named_)
+                if (is_entry_name(name)) names_.push_back(listed_name(name));
             std::sort(names_.begin(), names_.end(), by_name);
             names_.erase(std::unique(names_.begin(), names_.end(), same_name), names_.end());
         }

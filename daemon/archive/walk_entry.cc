@@ -41,16 +41,19 @@ bool has_same_bytes(const RawNode* before, ByteView node) {
 
 }  // namespace
 
-void WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
+bool WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
                             std::span<const ListedName> names, ByteView before_json,
                             bool keep_unlisted) {
     std::optional<TreeScanner> scanner;
     const RawNode* before = nullptr;
+    bool is_followed = true;
     auto next_before = [&] {
         auto next = scanner->next();
         // A tree that breaks off: the rest of the names counts as new.
         before = next.ok() ? *next : nullptr;
-        if (!next.ok()) fragment.same = false;
+        if (next.ok() && !scanner->out_of_order()) return;
+        fragment.same = false;
+        is_followed = false;
     };
     if (!before_json.empty()) {
         scanner.emplace(before_json);
@@ -68,7 +71,7 @@ void WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
         next_before();
     };
     for (const ListedName& listed : names) {
-        if (ended() || walk_.stop.stop_requested()) return;
+        if (ended() || walk_.stop.stop_requested()) return is_followed;
         while (before != nullptr && before->name < listed.name()) pass_over();
         bool known = before != nullptr && before->name == listed.name();
         if (!known) fragment.same = false;
@@ -76,6 +79,7 @@ void WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
         if (known) next_before();
     }
     while (before != nullptr && !ended()) pass_over();
+    return is_followed;
 }
 
 void WalkWorker::save_name(Directory& directory, Fragment& fragment, int fd,

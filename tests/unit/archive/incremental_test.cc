@@ -236,6 +236,52 @@ TEST_F(IncrementalTest, TheRootOfTheSetMayBeLookedAtWholly) {
     EXPECT_EQ(tree_of_source(second), tree_without_parent());
 }
 
+TEST_F(IncrementalTest, AnUnsortedParentTreeLosesNothing) {
+    put("one", "1");
+    put("three", "3");
+    put("two", "2");
+    BackupResult first = run();
+    // The same nodes in another order, as very old writers left them.
+    Snapshot shuffled = first.snapshot;
+    {
+        auto session = repository_->start_write({}, {});
+        ASSERT_TRUE(session.ok());
+        BlobId id = tree_of_source(first);
+        std::string json(as_text(*repository_->blobs().load({BlobType::tree, id})));
+        std::size_t three = json.find("{\"name\":\"three\"");
+        std::size_t two = json.find("{\"name\":\"two\"");
+        std::size_t end = json.find("]}\n", two);
+        std::string head = json.substr(0, three), last = json.substr(three, two - three - 1);
+        std::string unsorted = head + json.substr(two, end - two) + "," + last + "]}\n";
+        std::string old_hex = id.hex();
+        std::vector<BlobId> above;
+        BlobId tree = first.tree;
+        for (std::string_view component : set_.paths[0].components()) {
+            above.push_back(tree);
+            std::vector<Node> children =
+                *decode_tree(*repository_->blobs().load({BlobType::tree, tree}));
+            for (const Node& child : children)
+                if (child.name == component) tree = *child.subtree;
+        }
+        BlobId now = (*session)->save(BlobType::tree, as_bytes(unsorted))->id;
+        for (auto it = above.rbegin(); it != above.rend(); ++it) {
+            std::string text(as_text(*repository_->blobs().load({BlobType::tree, *it})));
+            text.replace(text.find(old_hex), 64, now.hex());
+            old_hex = it->hex();
+            now = (*session)->save(BlobType::tree, as_bytes(text))->id;
+        }
+        ASSERT_TRUE((*session)->checkpoint().ok());
+        shuffled.tree = now;
+    }
+    request_.parent->snapshot = shuffled;
+    Changes changes;
+    changes.marked[source_] = {"two"};
+    request_.look_at = &changes;
+    BackupResult second = run();
+    EXPECT_EQ(names(second, source_), (Names{"one", "three", "two"}));
+    EXPECT_EQ(tree_of_source(second), tree_of_source(first));
+}
+
 TEST_F(IncrementalTest, MustReadOverrulesTheMetadata) {
     make_sample();
     run();
