@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,13 @@ from promises import check, equal, main, options, promise, skip  # noqa: E402
 
 NASTY = os.path.join(HERE, "../support/nasty_tree.py")
 # What restic 0.14 does not store, or stores so that nobody can know what it was.
-NOT_STORED = ["links/socket", "links/raw", "xattrs/weird-name"]
+NOT_STORED = ["links/socket", "links/raw", "links/fifo", "links/fifo2", "xattrs/weird-name"]
+
+
+def is_too_deep(path):
+    """restic does not read below a path of PATH_MAX bytes; tree_diff shortens such paths and says how long they are."""
+    length = re.search(r"\[(\d+) bytes\]$", path)
+    return path.startswith("deep/") and length is not None and int(length.group(1)) > 4000
 
 
 def call(*argv, codes=(0,), **more):
@@ -36,11 +43,11 @@ def fixture():
     m.src = m.path("src")
     try:
         call(sys.executable, NASTY, "make", m.src, *(["--full"] if is_root() else []))
-        os.mkdir(m.src + "/times")
+        os.mkdir(m.src + "/moments")
         for name, seconds, nanoseconds in (("old", -2_000_000_000, 1), ("far", 13_569_465_600, 999_999_999), ("exact", 1, 123_456_789)):
-            with open(f"{m.src}/times/{name}", "w") as f:
+            with open(f"{m.src}/moments/{name}", "w") as f:
                 f.write(name)
-            os.utime(f"{m.src}/times/{name}", ns=(0, seconds * 10**9 + nanoseconds))
+            os.utime(f"{m.src}/moments/{name}", ns=(0, seconds * 10**9 + nanoseconds))
         yield m
     finally:
         if not options.keep:
@@ -65,6 +72,7 @@ def unexplained(differences):
     known = list(NOT_STORED)
     if not is_root():
         known.append("modes")
+    differences = [d for d in differences if not is_too_deep(d["path"])]
     return [d for d in differences if not any(d["path"] == k or d["path"].startswith(k + "/") for k in known)]
 
 
@@ -78,7 +86,7 @@ for VERSION in ("1", "2"):
 
 @promise("the year 2400 comes back")
 def _(m):
-    equal(os.stat(m.path("out2/src/times/far")).st_mtime_ns, 13_569_465_600_999_999_999)
+    equal(os.stat(m.path("out2/src/moments/far")).st_mtime_ns, 13_569_465_600_999_999_999)
 
 
 @promise("restored a second time nothing is fetched and nothing changes")
@@ -92,12 +100,12 @@ def _(m):
 
 @promise("with full paths the directories above have the metadata they had")
 def _(m):
-    restore(m, stored(m, "2"), "full", "--full-paths", m.src + "/times")
+    restore(m, stored(m, "2"), "full", "--full-paths", m.src + "/moments")
     for up in (m.base, m.src):
         was, now = os.stat(up), os.stat(m.path("full") + up)
         # The base itself was written to since.
         equal((now.st_mode, now.st_uid, now.st_gid), (was.st_mode, was.st_uid, was.st_gid))
-    equal(unexplained(tree_diff(m.src + "/times", m.path("full") + m.src + "/times")), [])
+    equal(unexplained(tree_diff(m.src + "/moments", m.path("full") + m.src + "/moments")), [])
 
 
 if __name__ == "__main__":
