@@ -55,6 +55,7 @@ Result<> BatchWriter::commit(BatchInFlight& batch, std::stop_token stop) {
         return {};
     }
     TRY(sync_batch(batch));
+    TRY(reveal(batch));
     const auto each = [&](auto&& applies, auto&& act) -> Result<> {
         for (std::uint32_t i = 0; i < batch.states.size(); ++i) {
             const ObjectState& state = batch.states[i];
@@ -111,6 +112,14 @@ Result<> BatchWriter::put_in_place(BatchInFlight& batch, std::uint32_t index) {
     const PlanObject& object = batch.plan->objects[index];
     ObjectState& state = batch.states[index];
     const std::string name = landing_name(batch, index);
+    if (state.is_hidden && !state.is_link) {
+        // It has its name, and appeared with its directory.
+        state.temp_name.clear();
+        if (directories_.state(object.parent) == DirectoryState::failed)
+            return Error(ErrorKind::conflict, "its directory could not be made");
+        note_in_place(batch, index);
+        return {};
+    }
     const SharedFd directory = TRY(directories_.open(object.parent));
     int rc = 0;
     if (state.action == Action::replace) {
@@ -129,14 +138,18 @@ Result<> BatchWriter::put_in_place(BatchInFlight& batch, std::uint32_t index) {
         return Error::from_errno(error_number, "rename");
     }
     state.temp_name.clear();
-    touch(object.parent);
-    if (state.is_group_head) {
-        GroupHead head = group_head(object.link_group);
-        head.state = GroupHead::State::present;
-        head.inode = state.inode;
-        set_group_head(object.link_group, std::move(head));
-    }
+    note_in_place(batch, index);
     return {};
+}
+
+void BatchWriter::note_in_place(const BatchInFlight& batch, std::uint32_t index) {
+    const PlanObject& object = batch.plan->objects[index];
+    touch(object.parent);
+    if (!batch.states[index].is_group_head) return;
+    GroupHead head = group_head(object.link_group);
+    head.state = GroupHead::State::present;
+    head.inode = batch.states[index].inode;
+    set_group_head(object.link_group, std::move(head));
 }
 
 Result<> BatchWriter::link_in_place(BatchInFlight& batch, std::uint32_t index) {

@@ -31,8 +31,8 @@ std::string BatchWriter::path_of(const EnterDirectory& enter, const RestoreBatch
 
 // Decides what becomes of a directory without changing anything on disk: existed, resumed, skipped,
 // failed, or `imagined` for one that is to be made; then under the name that the table holds.
-DirectoryState BatchWriter::look_at_directory(const EnterDirectory& enter,
-                                              const RestoreBatch& batch) {
+Result<DirectoryState> BatchWriter::look_at_directory(const EnterDirectory& enter,
+                                                      const RestoreBatch& batch) {
     const auto become = [&](DirectoryState state, std::string landing_name = {}) {
         directories_.set_state(enter.directory, state, std::move(landing_name));
         return state;
@@ -53,7 +53,7 @@ DirectoryState BatchWriter::look_at_directory(const EnterDirectory& enter,
     }
     Result<SharedFd> above = directories_.open(enter.parent);
     if (!above.ok()) {
-        (void)refuse_directory(enter, std::move(above).error()).ok();
+        TRY(refuse_directory(enter, std::move(above).error()));
         return DirectoryState::failed;
     }
     std::string name(batch.text(enter.name));
@@ -62,7 +62,7 @@ DirectoryState BatchWriter::look_at_directory(const EnterDirectory& enter,
         struct stat status {};
         if (!fd || ::fstat(fd.get(), &status) != 0) {
             if (errno == ENOENT) return become(DirectoryState::imagined, std::move(name));
-            (void)refuse_directory(enter, Error::from_errno(errno, "look at the directory")).ok();
+            TRY(refuse_directory(enter, Error::from_errno(errno, "look at the directory")));
             return DirectoryState::failed;
         }
         if (S_ISDIR(status.st_mode)) {
@@ -74,12 +74,11 @@ DirectoryState BatchWriter::look_at_directory(const EnterDirectory& enter,
         // Something else is in the way. What lies above the things asked for is never replaced.
         note_conflict(path_of(enter, batch));
         if (enter.passage) {
-            (void)refuse_directory(
+            TRY(refuse_directory(
                 enter, Error(ErrorKind::conflict, ErrorCode::conflict,
                              S_ISLNK(status.st_mode)
                                  ? "a symbolic link stands in its place; links are not followed"
-                                 : "something else stands in its place"))
-                .ok();
+                                 : "something else stands in its place")));
             return DirectoryState::failed;
         }
         switch (options_.on_conflict) {
@@ -96,56 +95,102 @@ DirectoryState BatchWriter::look_at_directory(const EnterDirectory& enter,
         }
         name = keep_both_name(batch.text(enter.name), options_.suffix, attempt);
     }
-    (void)refuse_directory(enter, Error(ErrorKind::conflict, ErrorCode::conflict,
-                                        "there are too many restored copies beside it already"))
-        .ok();
+    TRY(refuse_directory(enter, Error(ErrorKind::conflict, ErrorCode::conflict,
+                                      "there are too many restored copies beside it already")));
     return DirectoryState::failed;
 }
 
-Result<> BatchWriter::enter(const EnterDirectory& enter, const RestoreBatch& batch) {
+Result<> BatchWriter::enter(const EnterDirectory& enter, BatchInFlight& batch) {
     const bool is_new_above = directories_.state(enter.parent) == DirectoryState::created;
-    const DirectoryState state =
-        is_new_above ? DirectoryState::imagined : look_at_directory(enter, batch);
-    if (is_new_above) directories_.set_state(enter.directory, state);
+    DirectoryState state = DirectoryState::imagined;
+    if (is_new_above)
+        directories_.set_state(enter.directory, state);
+    else
+        state = TRY(look_at_directory(enter, *batch.plan));
     if (state != DirectoryState::imagined) return {};
     ++counts_.directories;
     ++counts_.created;
     if (options_.dry_run) return {};
-    const std::string name = directories_.name(enter.directory);
-    Result<> made = make_directory(enter, name, options_.on_conflict == ConflictMode::replace);
+    Result<> made = make_directory(enter, batch);
     if (made.ok()) return {};
     --counts_.directories;
     --counts_.created;
     return refuse_directory(enter, std::move(made).error());
 }
 
-Result<> BatchWriter::make_directory(const EnterDirectory& enter, const std::string& name,
-                                     bool replaces) {
+Result<> BatchWriter::make_directory(const EnterDirectory& enter, BatchInFlight& batch) {
     const SharedFd above = TRY(directories_.open(enter.parent));
+    const std::string name = directories_.name(enter.directory);
+    const bool is_top = !directories_.is_hidden(enter.parent, batch.number);
+    const std::string making = is_top ? next_temp_name() : name;
     // Ours alone while it is filled.
-    if (::mkdirat(above->get(), name.c_str(), 0700) != 0) {
-        if (errno != EEXIST || !replaces) return Error::from_errno(errno, "make the directory");
-        // The directory and what is in its way change places in one step.
-        const std::string temp_name = next_temp_name();
-        if (::mkdirat(above->get(), temp_name.c_str(), 0700) != 0)
-            return Error::from_errno(errno, "make the directory");
-        if (::renameat2(above->get(), temp_name.c_str(), above->get(), name.c_str(),
-                        RENAME_EXCHANGE) != 0 ||
-            ::unlinkat(above->get(), temp_name.c_str(), 0) != 0) {
-            const int error_number = errno;
-            (void)::unlinkat(above->get(), temp_name.c_str(), AT_REMOVEDIR);
-            return Error::from_errno(error_number, "replace what stands in place of the directory");
-        }
-    }
+    if (::mkdirat(above->get(), making.c_str(), 0700) != 0)
+        return Error::from_errno(errno, "make the directory");
     UniqueFd fd(
-        ::openat(above->get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!fd) return Error::from_errno(errno, "open the directory");
+        ::openat(above->get(), making.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd) {
+        const int error_number = errno;
+        (void)::unlinkat(above->get(), making.c_str(), AT_REMOVEDIR);
+        return Error::from_errno(error_number, "open the directory");
+    }
     // Where attributes are not supported, a directory left behind by a crash keeps mode 0700.
     (void)::fsetxattr(fd.get(), kUnfinished, "", 0, 0);
     directories_.set_device(enter.directory, directories_.device(enter.parent));
-    directories_.set_state(enter.directory, DirectoryState::created);
+    directories_.set_state(enter.directory, DirectoryState::created, making);
+    directories_.set_hidden(enter.directory, batch.number);
+    if (is_top) batch.hidden.push_back({enter.parent, enter.directory, name});
     touch(enter.parent);
     touch(enter.directory);
+    return {};
+}
+
+// All below the new directories is durable: they appear.
+Result<> BatchWriter::reveal(BatchInFlight& batch) {
+    bool has_failed = false;
+    while (!batch.hidden.empty()) {
+        const BatchInFlight::HiddenTop top = batch.hidden.back();
+        Result<> done = reveal_one(top);
+        if (!done.ok()) {
+            if (done.error().kind() != ErrorKind::conflict) return done;
+            const SharedFd above = TRY(directories_.open(top.parent));
+            remove_tree(above->get(), directories_.name(top.directory));
+            directories_.set_state(top.directory, DirectoryState::failed);
+            refuse(directories_.source_path(top.directory), std::move(done).error());
+            has_failed = true;
+        }
+        batch.hidden.pop_back();
+    }
+    if (!has_failed) return {};
+    for (const EnterDirectory& enter : batch.plan->enters)
+        if (directories_.state(enter.parent) == DirectoryState::failed)
+            directories_.set_state(enter.directory, DirectoryState::failed);
+    return {};
+}
+
+Result<> BatchWriter::reveal_one(const BatchInFlight::HiddenTop& top) {
+    const SharedFd above = TRY(directories_.open(top.parent));
+    bool has_swapped = false;
+    const auto rename = [&](const char* from, const char* to) {
+        if (::renameat2(above->get(), from, above->get(), to, RENAME_NOREPLACE) == 0) return 0;
+        // File systems that cannot: a directory replaces nothing but an empty one.
+        if (errno == EINVAL || errno == ENOSYS)
+            return ::renameat(above->get(), from, above->get(), to);
+        if (errno != EEXIST || options_.on_conflict != ConflictMode::replace) return -1;
+        struct stat status {};
+        if (::fstatat(above->get(), to, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISDIR(status.st_mode)) {
+            errno = EEXIST;  // appeared meanwhile
+            return -1;
+        }
+        // What is in the way and the directory change places in one step.
+        has_swapped = true;
+        return ::renameat2(above->get(), from, above->get(), to, RENAME_EXCHANGE);
+    };
+    const std::string before = directories_.name(top.directory);
+    if (directories_.rename(top.directory, top.name, rename) != 0)
+        return Error::from_errno(errno, "give the directory its name");
+    if (has_swapped && ::unlinkat(above->get(), before.c_str(), 0) != 0)
+        return Error::from_errno(errno, "remove what stood in place of the directory");
     return {};
 }
 

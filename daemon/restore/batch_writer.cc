@@ -83,10 +83,11 @@ RestoreCounts SharedCounts::snapshot() const {
 }
 
 Result<> BatchWriter::write(BatchInFlight& batch, std::stop_token stop) {
+    batch.number = ++batch_count_;
     for (const EnterDirectory& one : batch.plan->enters) {
         if (stop.stop_requested())
             return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
-        TRY(enter(one, *batch.plan));
+        TRY(enter(one, batch));
     }
     TRY(resolve(batch, stop));
 
@@ -177,6 +178,8 @@ Result<Action> BatchWriter::classify(BatchInFlight& batch, std::uint32_t index) 
     ObjectState& state = batch.states[index];
     switch (directories_.state(object.parent)) {
         case DirectoryState::created:
+            state.is_hidden = directories_.is_hidden(object.parent, batch.number);
+            return Action::create;
         case DirectoryState::imagined:
             return Action::create;
         case DirectoryState::skipped:
@@ -345,7 +348,7 @@ Result<> BatchWriter::write_piece(BatchInFlight& batch, const Piece& piece, Byte
         fd = state.fd.load(std::memory_order_acquire);
         if (fd < 0) {
             if (state.temp_name.empty()) {
-                std::string name = next_temp_name();
+                std::string name = making_name(batch, piece.object);
                 own = TRY(create_temp(directory->get(), name));
                 state.temp_name = std::move(name);
             } else {
@@ -400,7 +403,7 @@ Result<> BatchWriter::make_without_content(BatchInFlight& batch, std::uint32_t i
 Result<> BatchWriter::make_empty_file(BatchInFlight& batch, std::uint32_t index) {
     ObjectState& state = batch.states[index];
     const SharedFd directory = TRY(directories_.open(batch.plan->objects[index].parent));
-    std::string name = next_temp_name();
+    std::string name = making_name(batch, index);
     UniqueFd fd = TRY(create_temp(directory->get(), name));
     state.temp_name = std::move(name);
     state.reaches_end = true;
@@ -444,7 +447,7 @@ Result<> BatchWriter::make_special(BatchInFlight& batch, std::uint32_t index) {
     const PlanObject& object = batch.plan->objects[index];
     ObjectState& state = batch.states[index];
     const SharedFd directory = TRY(directories_.open(object.parent));
-    std::string name = next_temp_name();
+    std::string name = making_name(batch, index);
     int rc = -1;
     std::string what = "make the node";
     if (object.type == NodeType::symlink) {
@@ -529,7 +532,16 @@ void BatchWriter::discard_temp(BatchInFlight& batch, std::uint32_t index) {
 }
 
 void BatchWriter::abandon(BatchInFlight& batch) {
-    for (std::uint32_t i = 0; i < batch.states.size(); ++i) discard_temp(batch, i);
+    for (std::uint32_t i = 0; i < batch.states.size(); ++i) {
+        ObjectState& state = batch.states[i];
+        // Hidden ones go with their directory; revealed ones stay, they are whole.
+        if (state.is_hidden) state.temp_name.clear();
+        discard_temp(batch, i);
+    }
+    for (const BatchInFlight::HiddenTop& top : batch.hidden)
+        if (Result<SharedFd> above = directories_.open(top.parent); above.ok())
+            remove_tree((*above)->get(), directories_.name(top.directory));
+    batch.hidden.clear();
 }
 
 void BatchWriter::count_done(BatchInFlight& batch, std::uint32_t index) {
@@ -567,6 +579,10 @@ std::string BatchWriter::landing_name(const BatchInFlight& batch, std::uint32_t 
     const ObjectState& state = batch.states[index];
     if (!state.landing_name.empty()) return state.landing_name;
     return std::string(batch.plan->text(batch.plan->objects[index].name));
+}
+
+std::string BatchWriter::making_name(const BatchInFlight& batch, std::uint32_t index) const {
+    return batch.states[index].is_hidden ? landing_name(batch, index) : next_temp_name();
 }
 
 BatchWriter::GroupHead BatchWriter::group_head(LinkGroup group) {

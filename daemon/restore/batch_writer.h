@@ -2,13 +2,13 @@
 // blobs and nothing else.
 //
 // Two steps, so that the second of one batch runs beside the first of the next:
-//   write():  makes directories, decides what happens to each object, fetches content, makes
-//   everything under temporary
-//             names. Uses several threads.
-//   commit(): makes the batch durable with one syncfs, verifies if asked, renames, links, sets the
-//   metadata of
-//             directories that are done. One thread, batches in order.
-// After an error abandon() removes the temporary files of a batch.
+// - write() makes directories, decides what happens to each object, fetches content, makes
+// everything
+//   under temporary names, or under its own in a new directory that has one. Uses several threads.
+// - commit() makes the batch durable with one syncfs, renames, links, sets the metadata of
+// directories
+//   that are done. One thread, batches in order.
+// After an error abandon() removes what a batch has made and not yet named.
 #pragma once
 
 #include <array>
@@ -49,7 +49,8 @@ struct ObjectState {
     bool is_link = false;        // a further name of its group: no content of its own
     bool is_group_head = false;  // others link to it
     bool is_done = false;        // counted: nothing is left to do
-    bool is_made = false;        // complete under its temporary name
+    bool is_hidden = false;      // in a hidden directory: made under its own name at once
+    bool is_made = false;        // complete, but for its name
     std::string temp_name;       // empty: nothing made
     std::string landing_name;    // keep_both; empty: its own name
     std::atomic<std::uint32_t> pieces_left{0};
@@ -66,6 +67,13 @@ struct BatchInFlight {
     std::deque<ObjectState> states;  // beside plan->objects
     ContentPlan content;
     bool sync_each = false;  // few files: fsync instead of syncfs
+    // The topmost new directories: what is new below them appears with them, in one step.
+    struct HiddenTop {
+        DirectoryIndex parent, directory;
+        std::string name;
+    };
+    std::vector<HiddenTop> hidden;  // not revealed yet
+    std::uint32_t number = 0;       // counts from 1
 };
 
 class BatchWriter {
@@ -95,7 +103,8 @@ class BatchWriter {
 
     // For the search for conflicts before the first write. `enter` decides about a directory and
     // changes only the table.
-    DirectoryState look_at_directory(const EnterDirectory& enter, const RestoreBatch& batch);
+    Result<DirectoryState> look_at_directory(const EnterDirectory& enter,
+                                             const RestoreBatch& batch);
     Result<> look_at_objects(BatchInFlight& batch, std::stop_token stop);
 
     // Refused by the walk, or found broken here.
@@ -117,8 +126,10 @@ class BatchWriter {
     };
 
     // directories
-    Result<> enter(const EnterDirectory& enter, const RestoreBatch& batch);
-    Result<> make_directory(const EnterDirectory& enter, const std::string& name, bool replaces);
+    Result<> enter(const EnterDirectory& enter, BatchInFlight& batch);
+    Result<> make_directory(const EnterDirectory& enter, BatchInFlight& batch);
+    Result<> reveal(BatchInFlight& batch);
+    Result<> reveal_one(const BatchInFlight::HiddenTop& top);
     Result<> refuse_directory(const EnterDirectory& enter, Error error);
     Result<> leave(const LeaveDirectory& leave, const RestoreBatch& batch);
     std::string path_of(const EnterDirectory& enter, const RestoreBatch& batch) const;
@@ -146,6 +157,7 @@ class BatchWriter {
     // commit
     Result<> sync_batch(const BatchInFlight& batch);
     Result<> put_in_place(BatchInFlight& batch, std::uint32_t index);
+    void note_in_place(const BatchInFlight& batch, std::uint32_t index);
     Result<> link_in_place(BatchInFlight& batch, std::uint32_t index);
     Result<> set_metadata_in_place(BatchInFlight& batch, std::uint32_t index);
 
@@ -156,6 +168,8 @@ class BatchWriter {
     void count_done(BatchInFlight& batch, std::uint32_t index);
     std::string path_of(const RestoreBatch& batch, const PlanObject& object) const;
     std::string landing_name(const BatchInFlight& batch, std::uint32_t index) const;
+    // Under which name it is made.
+    std::string making_name(const BatchInFlight& batch, std::uint32_t index) const;
     GroupHead group_head(LinkGroup group);
     void set_group_head(LinkGroup group, GroupHead head);
     void drop_group_head(LinkGroup group);
@@ -172,6 +186,7 @@ class BatchWriter {
     MetadataProblems metadata_problems_;
     SharedCounts counts_;
     std::atomic<int> open_files_{0};
+    std::uint32_t batch_count_ = 0;              // of write()
     std::array<std::mutex, kLocks> file_locks_;  // by object: guard making its temporary file
 
     mutable std::mutex mutex_;  // guards all below

@@ -72,6 +72,26 @@ dev_t DirectoryTable::device(DirectoryIndex directory) const {
     return records_[directory].device;
 }
 
+void DirectoryTable::set_hidden(DirectoryIndex directory, std::uint32_t batch) {
+    std::lock_guard lock(mutex_);
+    records_[directory].hidden_in = batch;
+}
+
+bool DirectoryTable::is_hidden(DirectoryIndex directory, std::uint32_t batch) const {
+    std::lock_guard lock(mutex_);
+    return records_[directory].hidden_in == batch;
+}
+
+int DirectoryTable::rename(DirectoryIndex directory, const std::string& to,
+                           const std::function<int(const char* from, const char* to)>& rename) {
+    std::lock_guard lock(mutex_);
+    Record& record = records_[directory];
+    if (const int rc = rename(landing_name(record).c_str(), to.c_str()); rc != 0) return rc;
+    record.landing_name = std::make_unique<std::string>(to);
+    ++renames_;
+    return 0;
+}
+
 bool DirectoryTable::claim_cleaning(DirectoryIndex directory) {
     std::lock_guard lock(mutex_);
     Record& record = records_[directory];
@@ -108,6 +128,21 @@ void DirectoryTable::keep(DirectoryIndex directory, SharedFd fd) {
 }
 
 Result<SharedFd> DirectoryTable::open(DirectoryIndex directory) {
+    for (;;) {
+        std::uint64_t before = 0;
+        {
+            std::lock_guard lock(mutex_);
+            before = renames_;
+        }
+        Result<SharedFd> opened = open_once(directory);
+        if (opened.ok() || opened.error().os_error() != ENOENT) return opened;
+        // A directory above may just have got its name.
+        std::lock_guard lock(mutex_);
+        if (renames_ == before) return opened;
+    }
+}
+
+Result<SharedFd> DirectoryTable::open_once(DirectoryIndex directory) {
     // Up to the nearest ancestor that is open, then down again.
     std::vector<std::pair<DirectoryIndex, std::string>> missing;
     SharedFd at;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -57,6 +58,14 @@ class DirectoryTable {
     void set_device(DirectoryIndex directory, dev_t device);
     dev_t device(DirectoryIndex directory) const;
 
+    // A directory made in a batch is not to be seen before the batch is complete: it, or a
+    // directory above it, has a temporary name. `batch` counts from 1.
+    void set_hidden(DirectoryIndex directory, std::uint32_t batch);
+    bool is_hidden(DirectoryIndex directory, std::uint32_t batch) const;
+    // Gives it its name by `rename` (0 or -1 with errno), which is called with nobody in between.
+    int rename(DirectoryIndex directory, const std::string& to,
+               const std::function<int(const char* from, const char* to)>& rename);
+
     // True for the first caller only: whose business it is to clear the directory of leftovers.
     bool claim_cleaning(DirectoryIndex directory);
 
@@ -75,6 +84,7 @@ class DirectoryTable {
         bool is_target = false;
         bool is_cleaned = false;
         bool is_unwritable = false;
+        std::uint32_t hidden_in = 0;
         dev_t device = 0;
         std::string name;  // of a target: the source path
         std::unique_ptr<std::string> landing_name;
@@ -82,6 +92,7 @@ class DirectoryTable {
     using Recent = std::list<std::pair<DirectoryIndex, SharedFd>>;
 
     const std::string& landing_name(const Record& record) const;
+    Result<SharedFd> open_once(DirectoryIndex directory);
     SharedFd cached(DirectoryIndex directory);
     void keep(DirectoryIndex directory, SharedFd fd);
 
@@ -89,6 +100,7 @@ class DirectoryTable {
     const dev_t target_device_;
     mutable std::mutex mutex_;  // guards all below
     std::deque<Record> records_;
+    std::uint64_t renames_ = 0;
     Recent recent_;  // used last first
     std::unordered_map<DirectoryIndex, Recent::iterator> by_directory_;
 };

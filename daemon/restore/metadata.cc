@@ -105,6 +105,11 @@ struct Setter {
     }
 
     void owner() const {
+        // As it is already, mostly: asking is cheaper than a change that the journal has to hold.
+        struct stat status {};
+        if (::fstat(fd, &status) == 0 && status.st_uid == metadata.uid &&
+            status.st_gid == metadata.gid)
+            return;
         if (::fchownat(fd, "", metadata.uid, metadata.gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) ==
             0)
             return;

@@ -106,7 +106,9 @@ Result<> Restore::search_conflicts() {
     NodeWalk::Options walk_options;
     walk_options.full_paths = request.full_paths;
     walk_options.descend = [&](const EnterDirectory& enter, const RestoreBatch& batch) {
-        const DirectoryState state = looker.look_at_directory(enter, batch);
+        // What cannot be looked at is no conflict: the run itself will say so.
+        const DirectoryState state =
+            looker.look_at_directory(enter, batch).value_or(DirectoryState::failed);
         return state == DirectoryState::existed || state == DirectoryState::resumed;
     };
     NodeWalk walk(repository.blobs(), directories, walk_options,
@@ -211,6 +213,10 @@ Result<RestoreResult> Restore::run() {
     TRY(writer.finish());
     RestoreResult result;
     result.counts = writer.counts().snapshot();
+    // Whatever else goes wrong, a failure is never passed over in silence.
+    if (result.counts.failed > 0 && exceptions.count() == 0)
+        exceptions.add("/", Error(ErrorKind::io, std::to_string(result.counts.failed) +
+                                                     " objects could not be restored"));
     result.conflicts = writer.conflicts();
     result.conflict_count = writer.conflict_count();
     return result;

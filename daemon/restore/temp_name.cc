@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -138,11 +139,55 @@ std::uint64_t remove_leftovers(int directory_fd) {
         if (!is_left_over(entry->d_name)) continue;
         struct stat status {};
         if (::fstatat(directory_fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
-        if (::geteuid() != 0 && status.st_uid != ::geteuid()) continue;
-        const int flags = S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0;
-        if (::unlinkat(directory_fd, entry->d_name, flags) == 0) ++removed;
+        // Files have their new owner already, directories only once they have their name.
+        const bool is_ours = status.st_uid == ::geteuid();
+        if (S_ISDIR(status.st_mode) ? !is_ours : !is_ours && ::geteuid() != 0) continue;
+        const bool is_gone = S_ISDIR(status.st_mode)
+                                 ? remove_tree(directory_fd, entry->d_name)
+                                 : ::unlinkat(directory_fd, entry->d_name, 0) == 0;
+        if (is_gone) ++removed;
     }
     return removed;
+}
+
+bool remove_tree(int parent_fd, const std::string& name) {
+    // A directory that is not empty moves up and waits for its turn under a name of its own: so
+    // neither the stack nor descriptors limit the depth, and what a crash leaves is left over as
+    // before.
+    std::vector<std::string> left{name};
+    bool is_complete = true;
+    while (!left.empty()) {
+        const std::string next = std::move(left.back());
+        left.pop_back();
+        UniqueFd fd(
+            ::openat(parent_fd, next.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        struct stat above {
+        }, status{};
+        if (!fd || ::fstat(parent_fd, &above) != 0 || ::fstat(fd.get(), &status) != 0 ||
+            above.st_dev != status.st_dev) {
+            is_complete = false;
+            continue;
+        }
+        std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(::dup(fd.get())), &::closedir);
+        if (!list) return false;
+        while (const dirent* entry = ::readdir(list.get())) {
+            const std::string_view inner = entry->d_name;
+            if (inner == "." || inner == "..") continue;
+            if (::unlinkat(fd.get(), entry->d_name, 0) == 0) continue;
+            if (errno != EISDIR && errno != EPERM) {
+                is_complete = false;
+                continue;
+            }
+            if (::unlinkat(fd.get(), entry->d_name, AT_REMOVEDIR) == 0) continue;
+            std::string moved = next_temp_name();
+            if (::renameat(fd.get(), entry->d_name, parent_fd, moved.c_str()) == 0)
+                left.push_back(std::move(moved));
+            else
+                is_complete = false;
+        }
+        if (::unlinkat(parent_fd, next.c_str(), AT_REMOVEDIR) != 0) is_complete = false;
+    }
+    return is_complete;
 }
 
 }  // namespace backup

@@ -1,7 +1,7 @@
-// Names of files on their way to their final name: ".backupd-<who>-<number>.tmp", beside the
-// target. <who> says which process on which machine since which boot makes it, so that leftovers of
-// a crash are recognised without a lock or a journal, and nothing of a run that is still going on
-// is ever removed.
+// Names of files and directories on their way to their final name: ".backupd-<who>-<number>.tmp",
+// beside the target. <who> says which process on which machine since which boot makes it, so that
+// leftovers of a crash are recognised without a lock or a journal, and nothing of a run that is
+// still going on is ever removed.
 #pragma once
 
 #include <atomic>
@@ -29,5 +29,10 @@ bool is_left_over(std::string_view name);
 // Removes left-over entries of a directory that belong to our user (any, as root). Returns how
 // many. Errors are not reported: a leftover that stays does no harm.
 std::uint64_t remove_leftovers(int directory_fd);
+
+// Removes a directory under a temporary name with everything in it: never through a symbolic link,
+// never into another file system, with few descriptors however deep it is. False when something
+// stayed.
+bool remove_tree(int parent_fd, const std::string& name);
 
 }  // namespace backup

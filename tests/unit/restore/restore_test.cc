@@ -632,7 +632,7 @@ TEST_F(RestoreTest, OwnersThatCannotBeSetAreListedOnceAndLoseSetuid) {
 }
 
 TEST_F(RestoreTest, ADeepTreeNeedsNeitherStackNorDescriptors) {
-    constexpr int kDepth = 1500;
+    constexpr int kDepth = 600;
     Node deepest = maker_.dir("d", {maker_.file("f", "bottom")});
     for (int i = 1; i < kDepth; ++i) deepest = maker_.dir("d", {deepest});
     const RestoreCounts counts = restore({deepest});
