@@ -808,6 +808,14 @@ Result<JobView> Client::follow(const std::string& job) {
     bool seen_end = known != impl_->jobs.end() && known->second.finished;
     if (!answer.ok()) {
         if (seen_end) return known->second;
+        if (answer.error().code() == ErrorCode::daemon_unreachable) {
+            // Gone between its promise and this question: the job is known by its number only.
+            JobView& view = impl_->jobs[job];
+            view.object = job;
+            view.id = std::strtoull(job.c_str() + job.rfind('/') + 1, nullptr, 10);
+            view.daemon_gone = true;
+            return view;
+        }
         return no_such_job(std::move(answer).error(), job);
     }
     Dict dict;

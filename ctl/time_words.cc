@@ -288,14 +288,29 @@ Result<TimeSpan> parse_time_words(std::string_view text, Timestamp now) {
 }
 
 Result<std::uint64_t> parse_duration(std::string_view text) {
+    Error bad(
+        ErrorKind::invalid, ErrorCode::invalid_arguments,
+        "'" + printable(text) + "' is not a duration\ntry: 30s, 10min, 2h, \"1h 30min\", 1d, 1w");
     std::string words = lower_words(text);
     if (!words.empty() && words.find_first_not_of("0123456789") == std::string::npos) words += "s";
-    auto amount = amount_of(words);
-    auto length = amount ? fixed_length(*amount) : std::nullopt;
-    if (!length)
-        return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
-                     "'" + printable(text) + "' is not a duration\ntry: 30s, 10min, 2h, 1d, 1w");
-    return static_cast<std::uint64_t>(length->count());
+    if (words.empty()) return bad;
+    std::uint64_t total = 0;
+    std::size_t at = 0;
+    // Each part begins with a digit, after a letter or a space behind one: "1h 30min", "1h30min",
+    // "2 hours".
+    while (at < words.size()) {
+        std::size_t unit = words.find_first_not_of("0123456789 ", at);
+        std::size_t end =
+            unit == std::string::npos ? unit : words.find_first_of("0123456789", unit);
+        std::string part = words.substr(at, end == std::string::npos ? end : end - at);
+        while (!part.empty() && part.back() == ' ') part.pop_back();
+        auto amount = amount_of(part);
+        auto length = amount ? fixed_length(*amount) : std::nullopt;
+        if (!length) return bad;
+        total += static_cast<std::uint64_t>(length->count());
+        at = end == std::string::npos ? words.size() : end;
+    }
+    return total;
 }
 
 }  // namespace backup

@@ -153,7 +153,7 @@ Result<Dict> settings_of(const Context& context) {
     if (auto title = args.value("--title")) config.set("title", Value(*title));
     if (auto interval = args.value("--interval")) {
         std::uint64_t seconds =
-            *interval == "none" ? 0 : TRY_DURING(parse_duration(*interval), "--interval");
+            *interval == "none" || *interval == "off" ? 0 : TRY_DURING(parse_duration(*interval), "--interval");
         config.set("interval-usec", Value(seconds * 1'000'000));
     }
     if (auto size = args.value("--larger-than")) {

@@ -130,6 +130,8 @@ TEST(Durations, AreReadWithAndWithoutUnits) {
     EXPECT_EQ(parse_duration("2 hours").value(), 7200u);
     EXPECT_EQ(parse_duration("1d").value(), 86400u);
     EXPECT_EQ(parse_duration("1w").value(), 604800u);
+    EXPECT_EQ(parse_duration("1h 30min").value(), 5400u);
+    EXPECT_EQ(parse_duration("1h30m").value(), 5400u);
     for (const char* text : {"", "h", "1.5h", "-1", "2 fortnights", "1 month", "99999999999"})
         EXPECT_FALSE(parse_duration(text).ok()) << text;
 }
