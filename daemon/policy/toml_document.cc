@@ -68,29 +68,17 @@ TomlValue convert(const toml::node& node) {
     return value;
 }
 
-// Steps over the string that begins with the quote at `at`; returns where it ends (the line's end
-// or the text's if it has no end) and counts its lines.
-std::size_t end_of_string(std::string_view text, std::size_t at, unsigned& line) {
-    const char quote = text[at];
-    const bool basic = quote == '"';
-    const std::string triple(3, quote);
-    const bool long_form = text.substr(at).starts_with(triple);
-    at += long_form ? 3 : 1;
-    while (at < text.size()) {
-        if (text[at] == '\n') {
-            if (!long_form) return at;
-            ++line;
-        }
-        if (basic && text[at] == '\\' && at + 1 < text.size() && text[at + 1] != '\n') {
-            at += 2;
-            continue;
-        }
-        if (long_form ? text.substr(at).starts_with(triple) : text[at] == quote) {
-            return at + (long_form ? 3 : 1);
-        }
-        ++at;
+// Where the string ends that begins with the quote at `at`: behind its other quote, or at the end
+// of the line.
+std::size_t end_of_string(std::string_view text, std::size_t at) {
+    const char quote = text[at++];
+    while (at < text.size() && text[at] != '\n') {
+        if (text[at] == quote) return at + 1;
+        const bool escape =
+            quote == '"' && text[at] == '\\' && at + 1 < text.size() && text[at + 1] != '\n';
+        at += escape ? 2 : 1;
     }
-    return text.size();
+    return at;
 }
 
 // What toml++ must not be given: keys with so many parts that their tables overflow the stack;
@@ -105,7 +93,12 @@ std::optional<TomlProblem> refuse(std::string_view text) {
         const char c = text[at];
         if (c == '"' || c == '\'') {
             line_begins = false;
-            at = end_of_string(text, at, line);
+            // Long strings only where a value may stand, two strings elsewhere: not worth telling
+            // apart.
+            if (text.substr(at).starts_with(std::string(3, c))) {
+                return TomlProblem{line, "texts of several lines are not used here"};
+            }
+            at = end_of_string(text, at);
             continue;
         }
         if (c == '#') {
