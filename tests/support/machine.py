@@ -272,7 +272,15 @@ class Machine:
 
     # ---- end ----
     def explain(self):
-        print(f"--- the daemon's log ({self.log}):\n{self.daemon_log()}", file=sys.stderr)
+        """After a failure: what the daemon said. One that died is started again, so that other promises get their chance."""
+        if self.daemon is not None and self.daemon.poll() is not None:
+            print(f"--- the daemon ended with {self.daemon.returncode}", file=sys.stderr)
+        print(f"--- the daemon's log ({self.log}):\n{self.daemon_log(20)}", file=sys.stderr, flush=True)
+        if self.daemon is not None and self.daemon.poll() is not None and self.bus is not None:
+            try:
+                self.start()
+            except AssertionError as problem:
+                print(f"--- and does not start again: {problem}", file=sys.stderr)
 
     def close(self):
         problem = None
