@@ -181,8 +181,8 @@ Result<KeyId> Engine::add_key(ByteView password, KeyCost cost) {
 
 Result<> Engine::remove_key(const KeyId& id, DeletingBackend& deleting) {
     if (id == key_id_)
-        return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
-                     "this is the key that the repository was opened with");
+        return Error(ErrorKind::conflict, ErrorCode::conflict,
+                     "this is the key that the repository was opened with: it stays");
     std::unique_ptr<RepositoryLock> lock = TRY(RepositoryLock::acquire(lock_place(), true, {}));
     std::vector<KeyInfo> keys = TRY(list_keys());
     auto is = [](const KeyId& wanted) {

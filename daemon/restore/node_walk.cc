@@ -14,6 +14,11 @@ Error cancelled() {
     return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
 }
 
+Error no_such_path(std::string_view path) {
+    return Error(ErrorKind::not_found, ErrorCode::no_such_path,
+                 "no such path in the revision: " + printable(path));
+}
+
 Error unsupported(std::string message) {
     return Error(ErrorKind::invalid, ErrorCode::unsupported, std::move(message));
 }
@@ -75,12 +80,14 @@ Result<std::vector<Selected>> select_paths(Repository& repository, const BlobId&
             }
             // Step by step, so that the directories above come along.
             const std::string_view from = at.path == "/" ? "" : at.path;
-            if (at.node.type != NodeType::dir || !at.node.subtree)
-                return Error(ErrorKind::not_found, ErrorCode::no_such_path,
-                             "no such path in the revision: " + printable(path));
-            FoundNode next = TRY(find_node(repository, *at.node.subtree, "/" + std::string(name)));
-            next.path = std::string(from) + "/" + std::string(name);
-            at = std::move(next);
+            if (at.node.type != NodeType::dir || !at.node.subtree) return no_such_path(path);
+            Result<FoundNode> next =
+                find_node(repository, *at.node.subtree, "/" + std::string(name));
+            if (!next.ok() && next.error().code() == ErrorCode::no_such_path)
+                return no_such_path(path);
+            if (!next.ok()) return std::move(next).error();
+            next->path = std::string(from) + "/" + std::string(name);
+            at = std::move(*next);
         }
         selected.node = std::move(at.node);
         if (!full_paths && !landing.insert(selected.node.name).second)

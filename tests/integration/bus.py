@@ -55,9 +55,9 @@ def _(m):
 @promise("unknown options and wrong types are errors, not silence")
 def _(m):
     start = ["call", "org.backupd1", "/org/backupd1/set/home", "org.backupd1.Set", "StartBackup", "a{sv}", "1"]
-    check("InvalidArgs" in busctl(m, *start, "no-such-option", "b", "true").err)
-    check("InvalidArgs" in busctl(m, *start, "mode", "u", "3").err)
-    check("InvalidArgs" in busctl(m, *start, "mode", "s", "sideways").err)
+    check("unknown key" in busctl(m, *start, "no-such-option", "b", "true").err)
+    check("type s" in busctl(m, *start, "mode", "u", "3").err)
+    check("incremental" in busctl(m, *start, "mode", "s", "sideways").err)
     check(
         busctl(m, "call", "org.backupd1", "/org/backupd1/set/nosuch", "org.backupd1.Set", "StartBackup", "a{sv}", "0").code != 0
     )

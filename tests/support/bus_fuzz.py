@@ -115,6 +115,8 @@ class Bus:
         self.s.sendall(b"\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\r\n")
         if not self.line().startswith(b"OK"):
             raise OSError("auth refused")
+        self.s.sendall(b"NEGOTIATE_UNIX_FD\r\n")  # else answers that carry a pipe never arrive
+        self.line()
         self.s.sendall(b"BEGIN\r\n")
         self.serial, self.buf = 0, b""
         if hello:
@@ -165,7 +167,9 @@ class Bus:
             r, _, _ = select.select([self.s], [], [], max(0, end - time.monotonic()))
             if not r:
                 raise TimeoutError
-            d = self.s.recv(1 << 16)
+            d, fds, _, _ = socket.recv_fds(self.s, 1 << 16, 32)
+            for fd in fds:
+                os.close(fd)
             if not d:
                 raise ConnectionError("bus hung up")
             self.buf += d
