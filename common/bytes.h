@@ -34,7 +34,7 @@ struct UninitialisedAllocator : std::allocator<T> {
     }
     void deallocate(T* place, std::size_t count) noexcept {
         if (count * sizeof(T) < kLarge) return std::allocator<T>::deallocate(place, count);
-        ::operator delete(place, count * sizeof(T), kPage);
+        ::operator delete(place, kPage);
     }
     template <typename U>
     void construct(U* place) noexcept {
