@@ -147,7 +147,8 @@ Result<bool> LocalBackend::is_stored(const Handle& handle, const Place& place, B
         return Error::from_errno(errno,
                                  "store " + handle.text() + " in " + printable(root_.text()));
     }
-    bool is_same = static_cast<std::uint64_t>(info.st_size) == content.size();
+    bool is_same =
+        S_ISREG(info.st_mode) && static_cast<std::uint64_t>(info.st_size) == content.size();
     if (is_same && handle.type == FileType::config) {
         // The one file that is not named by its content.
         Bytes stored = TRY(get(handle));

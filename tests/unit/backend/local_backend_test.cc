@@ -134,6 +134,16 @@ TEST_F(LocalBackendTest, FailedPutsLeaveNoTemporaryFile) {
     EXPECT_EQ(files_below(root_), before);
 }
 
+TEST_F(LocalBackendTest, WhatIsNoFileIsNeverTakenForTheStoredOne) {
+    Handle pack{FileType::pack, some_id()};
+    fs::create_directory(file(pack));
+    struct stat info {};
+    ASSERT_EQ(::stat(file(pack).c_str(), &info), 0);
+    auto put = backend_.put(pack, Bytes(static_cast<std::size_t>(info.st_size), std::uint8_t{1}));
+    ASSERT_FALSE(put.ok());
+    EXPECT_EQ(put.error().kind(), ErrorKind::conflict);
+}
+
 TEST_F(LocalBackendTest, OnlyOwnLeftoversOfADayAgoAreRemoved) {
     std::string hex = some_id().hex();
     auto plant = [&](const std::string& name, int hours_old) {
