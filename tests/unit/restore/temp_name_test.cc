@@ -86,5 +86,27 @@ TEST(TempName, OnlyLeftoversAreRemovedFromADirectory) {
     EXPECT_TRUE(std::filesystem::exists(path / "kept.tmp"));
 }
 
+TEST(TempName, ALeftOverDirectoryIsRemovedWithAllInItAndNoLinkIsFollowed) {
+    namespace fs = std::filesystem;
+    const TempDirectory scratch;
+    const fs::path target = fs::path(scratch.path()) / "target",
+                   outside = fs::path(scratch.path()) / "outside";
+    fs::create_directories(outside / "precious");
+    std::ofstream(outside / "precious/file") << "x";
+    const fs::path dead = target / name_of_the_dead();
+    fs::create_directories(dead / "a/b/c");
+    fs::create_directories(dead / "d");
+    std::ofstream(dead / "a/b/file") << "x";
+    fs::create_directory_symlink(outside / "precious", dead / "a/link");
+    fs::create_directory_symlink(outside / "precious", dead / "link");
+    const fs::path live = target / next_temp_name();
+    fs::create_directory(live);
+    const UniqueFd fd(::open(target.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    EXPECT_EQ(remove_leftovers(fd.get()), 1u);
+    EXPECT_TRUE(fs::exists(live));
+    EXPECT_EQ(std::distance(fs::directory_iterator(target), fs::directory_iterator()), 1);
+    EXPECT_TRUE(fs::exists(outside / "precious/file"));
+}
+
 }  // namespace
 }  // namespace backup
