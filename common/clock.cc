@@ -1,10 +1,10 @@
 #include "common/clock.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+
+#include <time.h>
 
 namespace backup {
 
@@ -38,9 +38,9 @@ std::string format(Timestamp time, bool utc) {
     else
         localtime_r(&value, &parts);
     char text[80];
-    int used = std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d",
-                             parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-                             parts.tm_min, parts.tm_sec);
+    int used =
+        std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year + 1900,
+                      parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
     std::string result(text, static_cast<std::size_t>(used));
     if (nanoseconds != 0) {
         std::snprintf(text, sizeof text, ".%09ld", nanoseconds);
@@ -50,8 +50,8 @@ std::string format(Timestamp time, bool utc) {
     }
     long offset = utc ? 0 : parts.tm_gmtoff / 60;  // minutes, truncated towards zero
     if (offset == 0) return result + "Z";
-    std::snprintf(text, sizeof text, "%c%02ld:%02ld", offset < 0 ? '-' : '+', std::labs(offset) / 60,
-                  std::labs(offset) % 60);
+    std::snprintf(text, sizeof text, "%c%02ld:%02ld", offset < 0 ? '-' : '+',
+                  std::labs(offset) / 60, std::labs(offset) % 60);
     return result + text;
 }
 
@@ -68,15 +68,21 @@ int number(std::string_view text, std::size_t at, std::size_t digits) {
 
 }  // namespace
 
-std::string format_rfc3339(Timestamp time) { return format(time, false); }
-std::string format_rfc3339_utc(Timestamp time) { return format(time, true); }
+std::string format_rfc3339(Timestamp time) {
+    return format(time, false);
+}
+std::string format_rfc3339_utc(Timestamp time) {
+    return format(time, true);
+}
 
 Result<Timestamp> parse_rfc3339(std::string_view text) {
-    auto bad = [&] { return Error(ErrorKind::invalid, "not an RFC 3339 time: " + std::string(text)); };
+    auto bad = [&] {
+        return Error(ErrorKind::invalid, "not an RFC 3339 time: " + std::string(text));
+    };
     int year = number(text, 0, 4), month = number(text, 5, 2), day = number(text, 8, 2);
     int hour = number(text, 11, 2), minute = number(text, 14, 2), second = number(text, 17, 2);
-    if (text.size() < 20 || text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != 't') ||
-        text[13] != ':' || text[16] != ':')
+    if (text.size() < 20 || text[4] != '-' || text[7] != '-' ||
+        (text[10] != 'T' && text[10] != 't') || text[13] != ':' || text[16] != ':')
         return bad();
     if (year < 0 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 24 ||
         minute < 0 || minute > 59 || second < 0 || second > 60)

@@ -12,7 +12,7 @@
 namespace backup {
 
 using Duration = std::chrono::nanoseconds;
-using Timestamp = std::chrono::time_point<std::chrono::system_clock, Duration>;   // wall clock
+using Timestamp = std::chrono::time_point<std::chrono::system_clock, Duration>;  // wall clock
 using MonotonicTime = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
 class Clock {
@@ -32,10 +32,12 @@ class SystemClock final : public Clock {
 std::uint64_t to_usec(Timestamp time);
 Timestamp from_usec(std::uint64_t usec);
 
-// RFC 3339 in the local zone with offset and up to 9 fraction digits, trailing zeros trimmed, "Z" for 0.
+// RFC 3339 in the local zone with offset and up to 9 fraction digits, trailing zeros trimmed, "Z"
+// for 0.
 std::string format_rfc3339(Timestamp time);
 std::string format_rfc3339_utc(Timestamp time);
-// Any offset, 0 to 9 fraction digits. Years outside what Timestamp can hold (1677 to 2262) are clamped.
+// Any offset, 0 to 9 fraction digits. Years outside what Timestamp can hold (1677 to 2262) are
+// clamped.
 Result<Timestamp> parse_rfc3339(std::string_view text);
 
 }  // namespace backup

@@ -95,15 +95,24 @@ Error Error::with_code(ErrorCode code) && {
 
 std::string_view to_string(ErrorKind kind) {
     switch (kind) {
-        case ErrorKind::not_found: return "not found";
-        case ErrorKind::transient: return "transient";
-        case ErrorKind::denied: return "denied";
-        case ErrorKind::invalid: return "invalid";
-        case ErrorKind::corrupt: return "corrupt";
-        case ErrorKind::conflict: return "conflict";
-        case ErrorKind::no_space: return "no space";
-        case ErrorKind::cancelled: return "cancelled";
-        case ErrorKind::io: return "input/output";
+        case ErrorKind::not_found:
+            return "not found";
+        case ErrorKind::transient:
+            return "transient";
+        case ErrorKind::denied:
+            return "denied";
+        case ErrorKind::invalid:
+            return "invalid";
+        case ErrorKind::corrupt:
+            return "corrupt";
+        case ErrorKind::conflict:
+            return "conflict";
+        case ErrorKind::no_space:
+            return "no space";
+        case ErrorKind::cancelled:
+            return "cancelled";
+        case ErrorKind::io:
+            return "input/output";
     }
     return "unknown";
 }

@@ -1,14 +1,14 @@
 #include "common/log.h"
 
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <systemd/sd-journal.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
+
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
 
 namespace backup {
 
@@ -16,7 +16,8 @@ namespace {
 
 std::atomic<LogLevel> most_verbose{LogLevel::info};
 
-// systemd tells with JOURNAL_STREAM=device:inode which stream it connected; a redirected stderr differs.
+// systemd tells with JOURNAL_STREAM=device:inode which stream it connected; a redirected stderr
+// differs.
 bool stderr_is_journal() {
     static const bool answer = [] {
         const char* stream = std::getenv("JOURNAL_STREAM");
@@ -32,8 +33,12 @@ bool stderr_is_journal() {
 
 }  // namespace
 
-void set_log_level(LogLevel most) { most_verbose.store(most, std::memory_order_relaxed); }
-LogLevel log_level() { return most_verbose.load(std::memory_order_relaxed); }
+void set_log_level(LogLevel most) {
+    most_verbose.store(most, std::memory_order_relaxed);
+}
+LogLevel log_level() {
+    return most_verbose.load(std::memory_order_relaxed);
+}
 
 void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
     if (level > log_level()) return;

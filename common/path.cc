@@ -43,7 +43,8 @@ Path Path::child(std::string_view name) const {
 
 bool Path::is_inside(const Path& ancestor) const {
     if (ancestor.is_root() || text_ == ancestor.text_) return true;
-    return text_.size() > ancestor.text_.size() && text_.compare(0, ancestor.text_.size(), ancestor.text_) == 0 &&
+    return text_.size() > ancestor.text_.size() &&
+           text_.compare(0, ancestor.text_.size(), ancestor.text_) == 0 &&
            text_[ancestor.text_.size()] == '/';
 }
 
@@ -84,12 +85,14 @@ std::string printable(std::string_view bytes) {
         std::size_t length = utf8_sequence(bytes);
         auto first = static_cast<unsigned char>(bytes[0]);
         // C1 controls (U+0080..U+009F) can steer a terminal just as C0 ones can.
-        bool control = first < 0x20 || first == 0x7f ||
-                       (length == 2 && first == 0xc2 && static_cast<unsigned char>(bytes[1]) < 0xa0);
+        bool control =
+            first < 0x20 || first == 0x7f ||
+            (length == 2 && first == 0xc2 && static_cast<unsigned char>(bytes[1]) < 0xa0);
         if (length == 0 || control) {
             for (std::size_t i = 0; i < (length == 0 ? 1 : length); ++i) {
                 char escape[5];
-                std::snprintf(escape, sizeof escape, "\\x%02x", static_cast<unsigned char>(bytes[i]));
+                std::snprintf(escape, sizeof escape, "\\x%02x",
+                              static_cast<unsigned char>(bytes[i]));
                 text += escape;
             }
             bytes.remove_prefix(length == 0 ? 1 : length);

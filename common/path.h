@@ -15,7 +15,8 @@ namespace backup {
 class Path {
   public:
     Path() : text_("/") {}  // the root
-    // Accepts duplicate and trailing slashes and "." components; refuses relative paths, ".." and NUL.
+    // Accepts duplicate and trailing slashes and "." components; refuses relative paths, ".." and
+    // NUL.
     static Result<Path> parse(std::string_view text);
 
     const std::string& text() const { return text_; }

@@ -1,9 +1,9 @@
 // UniqueFd owns one file descriptor and closes it. Move only; not shared between threads.
 #pragma once
 
-#include <unistd.h>
-
 #include <utility>
+
+#include <unistd.h>
 
 namespace backup {
 

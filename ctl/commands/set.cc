@@ -152,8 +152,9 @@ Result<Dict> settings_of(const Context& context) {
     if (auto repository = args.value("--repo")) config.set("repository", Value(*repository));
     if (auto title = args.value("--title")) config.set("title", Value(*title));
     if (auto interval = args.value("--interval")) {
-        std::uint64_t seconds =
-            *interval == "none" || *interval == "off" ? 0 : TRY_DURING(parse_duration(*interval), "--interval");
+        std::uint64_t seconds = *interval == "none" || *interval == "off"
+                                    ? 0
+                                    : TRY_DURING(parse_duration(*interval), "--interval");
         config.set("interval-usec", Value(seconds * 1'000'000));
     }
     if (auto size = args.value("--larger-than")) {

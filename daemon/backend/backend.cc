@@ -4,12 +4,18 @@ namespace backup {
 
 const char* to_string(FileType type) {
     switch (type) {
-        case FileType::config: return "config";
-        case FileType::key: return "key";
-        case FileType::lock: return "lock";
-        case FileType::snapshot: return "snapshot";
-        case FileType::index: return "index";
-        case FileType::pack: return "pack";
+        case FileType::config:
+            return "config";
+        case FileType::key:
+            return "key";
+        case FileType::lock:
+            return "lock";
+        case FileType::snapshot:
+            return "snapshot";
+        case FileType::index:
+            return "index";
+        case FileType::pack:
+            return "pack";
     }
     return "unknown";
 }

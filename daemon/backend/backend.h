@@ -1,6 +1,6 @@
-// Backend keeps files under names and knows nothing of what is in them. Calls block and may come from
-// several threads at once. A Backend cannot delete anything but locks: deleting is a capability that only
-// DeletingBackend has, which the collector (and key removal) alone are given.
+// Backend keeps files under names and knows nothing of what is in them. Calls block and may come
+// from several threads at once. A Backend cannot delete anything but locks: deleting is a
+// capability that only DeletingBackend has, which the collector (and key removal) alone are given.
 #pragma once
 
 #include <cstdint>
@@ -38,9 +38,9 @@ struct ByteRange {
 };
 
 struct BackendProperties {
-    unsigned connections = 2;          // how many transfers at once are useful
-    bool consistent_listing = false;   // a put is seen by the next list of anybody, at once
-    std::string url;                   // without secrets, for messages and the recovery sheet
+    unsigned connections = 2;         // how many transfers at once are useful
+    bool consistent_listing = false;  // a put is seen by the next list of anybody, at once
+    std::string url;                  // without secrets, for messages and the recovery sheet
 };
 
 struct SpaceInfo {
@@ -54,21 +54,23 @@ class Backend {
 
     virtual BackendProperties properties() const = 0;
 
-    // Stores a whole file; durable on return (file and its directory entry). Never overwrites: an existing
-    // file of the same size is success (names are content), of another size `conflict`.
+    // Stores a whole file; durable on return (file and its directory entry). Never overwrites: an
+    // existing file of the same size is success (names are content), of another size `conflict`.
     virtual Result<> put(const Handle& handle, ByteView content) = 0;
-    // The whole file or a range of it. `not_found` if it is missing, `corrupt` if it is shorter than asked for.
+    // The whole file or a range of it. `not_found` if it is missing, `corrupt` if it is shorter
+    // than asked for.
     virtual Result<Bytes> get(const Handle& handle, ByteRange range = {}) = 0;
     virtual Result<FileInfo> stat(const Handle& handle) = 0;
     // Every file of the type, in no order. Names that are not 64 lower case hex digits are skipped.
-    // A listing that was cut short is an error, never a short list. A missing directory lists as empty.
+    // A listing that was cut short is an error, never a short list. A missing directory lists as
+    // empty.
     virtual Result<> list(FileType type, const std::function<void(const FileInfo&)>& each) = 0;
     // A missing lock is success. For locks only: everything else needs a DeletingBackend.
     virtual Result<> remove_lock(const LockId& id) = 0;
     // Nothing when the storage cannot tell.
     virtual std::optional<SpaceInfo> space() { return std::nullopt; }
-    // Makes the layout for a new repository (directories). `conflict` is not its business: the caller
-    // checks for a config first.
+    // Makes the layout for a new repository (directories). `conflict` is not its business: the
+    // caller checks for a config first.
     virtual Result<> create() = 0;
 };
 

@@ -1,4 +1,5 @@
-// A blob is one piece of stored data: a chunk of a file, or a tree. Named by the SHA-256 of its plaintext.
+// A blob is one piece of stored data: a chunk of a file, or a tree. Named by the SHA-256 of its
+// plaintext.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// BlobSource is the one door through which data leaves a repository. Every blob is verified before it is
-// handed out: MAC, decompressed length, SHA-256 of the plaintext. Thread-safe.
+// BlobSource is the one door through which data leaves a repository. Every blob is verified before
+// it is handed out: MAC, decompressed length, SHA-256 of the plaintext. Thread-safe.
 #pragma once
 
 #include <functional>
@@ -21,9 +21,10 @@ class BlobSource {
     // The first known copy, for planning reads pack by pack.
     virtual std::optional<BlobLocation> locate(const BlobHandle& handle) const = 0;
 
-    // Several blobs of one pack, read in few ranges (small gaps are read through, reads up to 8 MiB), each
-    // given to `each` in offset order on the calling thread. A damaged or missing one is tried from other
-    // packs before its error is passed on. The returned error is one of the callback or of the stop.
+    // Several blobs of one pack, read in few ranges (small gaps are read through, reads up to 8
+    // MiB), each given to `each` in offset order on the calling thread. A damaged or missing one is
+    // tried from other packs before its error is passed on. The returned error is one of the
+    // callback or of the stop.
     struct Wanted {
         BlobHandle handle;
         BlobLocation location;

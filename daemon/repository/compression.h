@@ -11,7 +11,8 @@
 namespace backup {
 
 inline constexpr int kDefaultCompressionLevel = 3;
-// An index file holds some ten MiB. The limit is what a hostile file can make a reader spend, twice.
+// An index file holds some ten MiB. The limit is what a hostile file can make a reader spend,
+// twice.
 inline constexpr std::size_t kMostUnpackedBytes = std::size_t{256} << 20;
 
 // Room that compressing `bytes` may need.

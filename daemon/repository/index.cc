@@ -121,7 +121,9 @@ struct BlobIndex::Shard {
 BlobIndex::BlobIndex() : shards_(std::make_unique<Shard[]>(kShards)) {}
 BlobIndex::~BlobIndex() = default;
 
-BlobIndex::Shard& BlobIndex::shard_of(const BlobId& id) const { return shards_[id.bytes[0]]; }
+BlobIndex::Shard& BlobIndex::shard_of(const BlobId& id) const {
+    return shards_[id.bytes[0]];
+}
 
 PackNumber BlobIndex::acquire_pack(const PackId& pack) {
     std::unique_lock lock(packs_mutex_);

@@ -1,6 +1,7 @@
-// BoundedQueue<T> hands values from producers to consumers; its bound is in bytes, so that peak memory
-// can be worked out on paper. Thread-safe. push() blocks while the queue is full, pop() while it is empty;
-// both wake on close() and on the stop request. One item larger than the bound is let through alone.
+// BoundedQueue<T> hands values from producers to consumers; its bound is in bytes, so that peak
+// memory can be worked out on paper. Thread-safe. push() blocks while the queue is full, pop()
+// while it is empty; both wake on close() and on the stop request. One item larger than the bound
+// is let through alone.
 #pragma once
 
 #include <condition_variable>
@@ -21,9 +22,8 @@ class BoundedQueue {
     // False when the queue was closed or a stop was asked for; the value is dropped then.
     bool push(T value, std::size_t bytes, std::stop_token stop) {
         std::unique_lock lock(mutex_);
-        bool room = changed_.wait(lock, stop, [&] {
-            return closed_ || items_.empty() || bytes_ + bytes <= most_bytes_;
-        });
+        bool room = changed_.wait(
+            lock, stop, [&] { return closed_ || items_.empty() || bytes_ + bytes <= most_bytes_; });
         if (!room || closed_) return false;
         bytes_ += bytes;
         items_.emplace_back(std::move(value), bytes);
@@ -35,7 +35,8 @@ class BoundedQueue {
     // Nothing when the queue is closed and drained, or a stop was asked for.
     std::optional<T> pop(std::stop_token stop) {
         std::unique_lock lock(mutex_);
-        if (!changed_.wait(lock, stop, [&] { return closed_ || !items_.empty(); }) || items_.empty())
+        if (!changed_.wait(lock, stop, [&] { return closed_ || !items_.empty(); }) ||
+            items_.empty())
             return std::nullopt;
         auto [value, bytes] = std::move(items_.front());
         items_.pop_front();

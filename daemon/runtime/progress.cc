@@ -4,15 +4,24 @@ namespace backup {
 
 const char* to_string(Phase phase) {
     switch (phase) {
-        case Phase::starting: return "starting";
-        case Phase::locking: return "locking";
-        case Phase::loading: return "loading";
-        case Phase::scanning: return "scanning";
-        case Phase::reading: return "reading";
-        case Phase::restoring: return "restoring";
-        case Phase::verifying: return "verifying";
-        case Phase::committing: return "committing";
-        case Phase::finishing: return "finishing";
+        case Phase::starting:
+            return "starting";
+        case Phase::locking:
+            return "locking";
+        case Phase::loading:
+            return "loading";
+        case Phase::scanning:
+            return "scanning";
+        case Phase::reading:
+            return "reading";
+        case Phase::restoring:
+            return "restoring";
+        case Phase::verifying:
+            return "verifying";
+        case Phase::committing:
+            return "committing";
+        case Phase::finishing:
+            return "finishing";
     }
     return "unknown";
 }

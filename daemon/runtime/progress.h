@@ -1,5 +1,6 @@
-// Progress is what a running job tells about itself: atomics that the job's threads add to and the loop
-// samples twice a second. Exceptions are the single objects that could not be handled; the job goes on.
+// Progress is what a running job tells about itself: atomics that the job's threads add to and the
+// loop samples twice a second. Exceptions are the single objects that could not be handled; the job
+// goes on.
 #pragma once
 
 #include <atomic>
@@ -16,10 +17,10 @@ namespace backup {
 enum class Phase : std::uint8_t {
     starting,
     locking,
-    loading,     // index and parent revision
-    scanning,    // the amount of work is still unknown
-    reading,     // source to repository
-    restoring,   // repository to target
+    loading,    // index and parent revision
+    scanning,   // the amount of work is still unknown
+    reading,    // source to repository
+    restoring,  // repository to target
     verifying,
     committing,
     finishing,
@@ -41,7 +42,8 @@ struct Exception {
     Error error;
 };
 
-// Collects exceptions of one job. Thread-safe. Keeps the first `most` in full and counts all of them.
+// Collects exceptions of one job. Thread-safe. Keeps the first `most` in full and counts all of
+// them.
 class ExceptionLog {
   public:
     explicit ExceptionLog(Progress& progress, std::size_t most = 10'000)

@@ -20,7 +20,8 @@ TEST(Bytes, HexIsLowerCaseAndStrict) {
 TEST(Bytes, Base64RoundTripsEveryLength) {
     for (std::size_t length = 0; length < 70; ++length) {
         Bytes bytes(length);
-        for (std::size_t i = 0; i < length; ++i) bytes[i] = static_cast<std::uint8_t>(i * 37 + length);
+        for (std::size_t i = 0; i < length; ++i)
+            bytes[i] = static_cast<std::uint8_t>(i * 37 + length);
         auto back = from_base64(to_base64(bytes));
         ASSERT_TRUE(back.has_value()) << length;
         EXPECT_EQ(*back, bytes);

@@ -1,10 +1,10 @@
 #include "common/result.h"
 
-#include <gtest/gtest.h>
-
 #include <cerrno>
 #include <memory>
 #include <string>
+
+#include <gtest/gtest.h>
 
 namespace backup {
 

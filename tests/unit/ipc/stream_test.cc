@@ -1,11 +1,11 @@
 #include "daemon/ipc/stream.h"
 
+#include <algorithm>
+#include <thread>
+
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <thread>
 
 #include "common/wire.h"
 
