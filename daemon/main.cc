@@ -77,6 +77,7 @@ int check_config(const DaemonOptions& options) {
 void set_up_process(bool debuggable) {
     ::umask(077);
     ::signal(SIGPIPE, SIG_IGN);
+    ::signal(SIGHUP, SIG_IGN);  // until the loop listens: it never ends us
     rlimit files{};
     if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;

@@ -97,9 +97,10 @@ Result<> LogReader::new_events(LineWriter& lines, std::uint64_t& last) const {
 }
 
 Result<> LogReader::operator()(LineWriter& lines) const {
-    std::uint64_t last = job ? from : 0;
-    if (job) TRY(kept_lines(lines));
-    if (!job) TRY(new_events(lines, last));
+    // Of a job that runs the latest may not be in the store yet: then all comes from the events.
+    std::uint64_t last = 0;
+    if (job && !follow) return kept_lines(lines);
+    TRY(new_events(lines, last));
     if (!follow) return {};
     for (;;) {
         bool ended = job && job_has_ended();  // asked first: what it said before its end is there

@@ -29,8 +29,7 @@ struct LogReader {
     EventLog& events;
     std::optional<std::uint64_t> job;
     std::optional<Timestamp> since;
-    bool follow = false;
-    std::uint64_t from = 0;               // events after this one are new
+    bool follow = false;                  // of a job: only while it runs
     std::function<bool()> job_has_ended;  // asked from the stream's thread
 
     Result<> operator()(LineWriter& lines) const;

@@ -196,7 +196,7 @@ Result<> ManagerObject::list_job_history(std::shared_ptr<Call> call) {
 
 Result<> ManagerObject::read_log(std::shared_ptr<Call> call) {
     wire::DictReader options(TRY(call->dict()));
-    LogReader reader{served_.service.store(), served_.service.events(), {}, {}, false, 0, {}};
+    LogReader reader{served_.service.store(), served_.service.events(), {}, {}, false, {}};
     reader.job = options.number("job");
     if (auto since = options.number("since")) reader.since = from_usec(*since);
     reader.follow = options.boolean("follow").value_or(false);
@@ -204,8 +204,6 @@ Result<> ManagerObject::read_log(std::shared_ptr<Call> call) {
     if (reader.job) {
         const Job* job = served_.service.jobs().find(*reader.job);
         reader.follow = reader.follow && job != nullptr && !job->is_done();
-        auto seen = reader.events.after(0);
-        if (!seen.empty()) reader.from = seen.back().sequence;
         // The runner lives on the loop thread; the store tells the same, a moment later.
         reader.job_has_ended = [&store = served_.service.store(), id = *reader.job] {
             auto record = store.job(id);

@@ -35,16 +35,24 @@ Result<wire::Dict> test_password(RepositoryPool& pool, const RepositoryPolicy& p
     return result;
 }
 
-Result<KeyId> find_key(Repository& repository, const std::string& text) {
-    std::optional<KeyId> found;
-    for (const KeyInfo& key : TRY(repository.list_keys())) {
+// The key that may be removed: neither the last nor the one we opened the repository with.
+Result<KeyId> find_removable_key(Repository& repository, const std::string& text) {
+    std::vector<KeyInfo> keys = TRY(repository.list_keys());
+    const KeyInfo* found = nullptr;
+    for (const KeyInfo& key : keys) {
         if (text.size() < 6 || !key.id.hex().starts_with(text)) continue;
-        if (found) return invalid_argument("several keys begin with " + text);
-        found = key.id;
+        if (found != nullptr) return invalid_argument("several keys begin with " + text);
+        found = &key;
     }
-    if (!found)
+    if (found == nullptr)
         return Error(ErrorKind::not_found, ErrorCode::no_such_path, "there is no key " + text);
-    return *found;
+    if (keys.size() == 1)
+        return Error(ErrorKind::conflict, ErrorCode::conflict,
+                     "this is the last key: without it nobody can open the repository");
+    if (found->is_current)
+        return Error(ErrorKind::conflict, ErrorCode::conflict,
+                     "this is the key that the repository was opened with");
+    return found->id;
 }
 
 Result<wire::Dict> details_of(OpenRepository& opened) {
@@ -219,7 +227,7 @@ Result<> RepositoryObject::remove_key(std::shared_ptr<Call> call) {
         [&pool = served_.service.pool(), name = name_, text]() -> Result<> {
             RepositoryHandle opened = TRY(pool.open(name));
             Repository& repository = *opened->repository;
-            KeyId key = TRY(find_key(repository, text));
+            KeyId key = TRY(find_removable_key(repository, text));
             if (opened->storage.deleting == nullptr)
                 return Error(ErrorKind::denied, ErrorCode::unsupported,
                              "this storage does not let keys be removed");

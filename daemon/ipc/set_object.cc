@@ -325,7 +325,9 @@ Result<> SetObject::open_file(std::shared_ptr<Call> call) {
         FoundNode node = TRY(find_node(repository, found.revision.snapshot().tree, path.text()));
         if (node.node.type != NodeType::file)
             return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
-                         printable(path.text()) + " is not a regular file");
+                         printable(path.text()) + (node.node.type == NodeType::dir
+                                                       ? " is a directory"
+                                                       : " is not a regular file"));
         Pipe pipe = TRY(make_pipe());
         return Opened{std::move(found), std::move(node.node), std::move(pipe)};
     };

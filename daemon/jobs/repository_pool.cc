@@ -95,7 +95,16 @@ Result<RepositoryHandle> RepositoryPool::unlock(const std::string& name, Secret 
     if (!entry)
         return Error(ErrorKind::not_found, ErrorCode::no_such_repository,
                      "there is no repository '" + name + "' in the configuration");
-    RepositoryHandle handle = TRY(open_entry(*entry, &password));
+    RepositoryHandle handle;
+    {
+        std::lock_guard lock(mutex_);
+        handle = entry->handle;
+    }
+    if (handle) {  // open already: the password must still be right
+        TRY_DURING(open_as_stranger(entry->policy, password), "repository '" + name + "'");
+        return handle;
+    }
+    handle = TRY(open_entry(*entry, &password));
     std::lock_guard lock(mutex_);
     entry->given = std::move(password);
     return handle;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include <malloc.h>
+
 #include "daemon/jobs/catalog.h"
 #include "daemon/jobs/tasks.h"
 
@@ -427,6 +429,9 @@ void Service::job_finished(const Job& job) {
         listener_->any_changed();
     }
     if (begun_) tick_.start(std::chrono::seconds(1));
+    // What the heap keeps for the next job may be hundreds of megabytes, and the next job an hour
+    // away.
+    if (runner_.active() == 0) io_.run([] { ::malloc_trim(0); });
 }
 
 void Service::job_removed(const Job& job) {
@@ -458,6 +463,9 @@ void Service::tick() {
                                                  "': " + job.error().message());
         });
     }
+    // A disk that was unplugged may be back.
+    for (const auto& [name, repository] : policy_->repositories)
+        if (pool_.status(name).state == RepositoryState::unavailable) refresh_repository(name);
     if (any) tick_.start(std::max<Duration>(wake - now, std::chrono::seconds(1)));
     if (listener_ != nullptr) listener_->any_changed();
 }

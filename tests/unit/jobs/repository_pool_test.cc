@@ -90,6 +90,9 @@ TEST_F(RepositoryPoolTest, WithoutAPasswordItIsLockedUntilUnlocked) {
     EXPECT_TRUE(pool.unlock("main", Secret(to_bytes(std::string_view("right")))).ok());
     EXPECT_EQ(pool.status("main").state, RepositoryState::ready);
     EXPECT_TRUE(pool.open("main").ok());
+    // A wrong one does not pass for right because the repository is open already.
+    EXPECT_FALSE(pool.unlock("main", Secret(to_bytes(std::string_view("wrong")))).ok());
+    EXPECT_EQ(pool.status("main").state, RepositoryState::ready);
     EXPECT_GT(changes, 0);
 }
 
