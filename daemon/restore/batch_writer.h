@@ -162,6 +162,8 @@ class BatchWriter {
     Result<> set_metadata_in_place(BatchInFlight& batch, std::uint32_t index);
 
     // bookkeeping
+    // True for errors that would meet every following object, too.
+    static bool ends_restore(const Error& error);
     // Records it; gives the error back when the whole restore must end with it.
     Result<> fail(BatchInFlight& batch, std::uint32_t index, Error error);
     void discard_temp(BatchInFlight& batch, std::uint32_t index);

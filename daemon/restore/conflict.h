@@ -21,6 +21,11 @@ enum class Action : std::uint8_t {
     refuse,        // cannot be done: a directory with something in it stands in the way
 };
 
+// Something is made and put in place.
+inline bool is_made(Action action) {
+    return action == Action::create || action == Action::replace || action == Action::keep_both;
+}
+
 // What is there, compared with what shall be there.
 struct Existing {
     bool is_there = false;
