@@ -100,13 +100,13 @@ std::string counts_sentence(const std::string& kind, const Dict& details, const 
         size("bytes-read", "read");
         size("bytes-stored", "stored");
     } else if (kind == "restore") {
-        count("created", "created", "created", true);
+        count("created", "created", "created");
         count("replaced", "replaced", "replaced");
         count("kept-both", "kept beside", "kept beside");
         count("skipped", "skipped", "skipped");
         count("unchanged", "already there", "already there");
         count("failed", "failed", "failed");
-        count("conflicts", "conflict", "conflicts");
+        if (parts.empty()) parts.push_back("nothing to do");
         if (details.number("bytes") > 0) size("bytes", "in all");
     } else if (kind == "verify" || kind == "check") {
         count("revisions", "revision", "revisions", true);
@@ -307,6 +307,10 @@ void Follower::tell_reports(const JobView& job) {
             context_.print(object);
             continue;
         }
+        // What the end says was said already.
+        if (type == "message" && !job.message.empty() &&
+            entry.text("message").ends_with(job.message))
+            continue;
         if (type == "message" && entry.text("level") != "error" &&
             entry.text("level") != "warning" && !context_.verbose())
             continue;

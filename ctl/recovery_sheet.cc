@@ -38,12 +38,12 @@ std::vector<std::string> recovery_commands(const std::string& url) {
 }
 
 std::string recovery_text(const RecoverySheet& sheet) {
-    std::string line(72, '-');
+    std::string line(78, '-');
     std::string text = line + "\nRECOVERY SHEET for the backup repository '" +
                        printable(sheet.name) + "'\n" + "made on " + sheet.date + " on " +
-                       printable(sheet.host) + "\n\n" + "  where          " + printable(sheet.url) +
-                       "\n" + "  repository id  " + sheet.repository_id + "\n" +
-                       "  password       " + sheet.password + "\n\n" +
+                       printable(sheet.host) + "\n\n" + "  where        " + printable(sheet.url) +
+                       "\n" + "  id           " + sheet.repository_id + "\n" + "  password     " +
+                       sheet.password + "\n\n" +
                        "Without this password nobody, you included, can read the backups.\n"
                        "Print this sheet or write it down, and keep it apart from this machine.\n\n"
                        "To get everything back on any machine, with or without backupd:\n\n";

@@ -203,6 +203,27 @@ std::string short_time_text(std::uint64_t usec, Timestamp now, const Looks& look
     return std::string(text) + (looks.utc ? " UTC" : "");
 }
 
+std::string wrap_words(std::string_view text, int width, int indent) {
+    std::string result, line;
+    auto emit = [&] {
+        if (!result.empty()) result += "\n" + std::string(static_cast<std::size_t>(indent), ' ');
+        result += line;
+        line.clear();
+    };
+    while (!text.empty()) {
+        std::size_t end = std::min(text.find(' '), text.size());
+        std::string_view word = text.substr(0, end);
+        text.remove_prefix(std::min(end + 1, text.size()));
+        int room = width - (result.empty() ? 0 : indent);
+        if (width > 0 && !line.empty() && display_width(line) + 1 + display_width(word) > room)
+            emit();
+        if (!line.empty()) line += ' ';
+        line += word;
+    }
+    emit();
+    return result;
+}
+
 std::vector<std::string> Table::lines(const Looks& looks) const {
     constexpr int kGap = 2, kNarrowest = 8;
     std::vector<std::size_t> shown;
@@ -218,20 +239,30 @@ std::vector<std::string> Table::lines(const Looks& looks) const {
         for (const Row& row : rows_)
             if (c < row.cells.size()) widths[c] = std::max(widths[c], display_width(row.cells[c]));
     }
-    if (looks.width > 0) {
-        int total = kGap * (static_cast<int>(shown.size()) - 1);
-        for (std::size_t c : shown) total += widths[c];
-        // The widest column that may shrink gives way until all fits or none can.
-        while (total > looks.width) {
-            std::size_t widest = columns_.size();
-            for (std::size_t c : shown)
-                if (columns_[c].fit != Column::Fit::keep && widths[c] > kNarrowest &&
-                    (widest == columns_.size() || widths[c] > widths[widest]))
-                    widest = c;
-            if (widest == columns_.size()) break;
+    auto total = [&] {
+        int sum = shown.empty() ? 0 : kGap * (static_cast<int>(shown.size()) - 1);
+        for (std::size_t c : shown) sum += widths[c];
+        return sum;
+    };
+    auto shrinks = [&](std::size_t c) {
+        return columns_[c].fit == Column::Fit::shrink_middle ||
+               columns_[c].fit == Column::Fit::shrink_end;
+    };
+    while (looks.width > 0 && total() > looks.width) {
+        std::size_t widest = columns_.size();
+        for (std::size_t c : shown)
+            if (shrinks(c) && widths[c] > kNarrowest &&
+                (widest == columns_.size() || widths[c] > widths[widest]))
+                widest = c;
+        if (widest != columns_.size()) {
             --widths[widest];
-            --total;
+            continue;
         }
+        auto last = std::find_if(shown.rbegin(), shown.rend(), [&](std::size_t c) {
+            return columns_[c].fit == Column::Fit::drop;
+        });
+        if (last == shown.rend()) break;
+        shown.erase(std::next(last).base());
     }
     auto line_of = [&](auto cell_text) {
         std::string line;

@@ -46,11 +46,16 @@ std::string time_text(std::uint64_t usec, const Looks& looks);
 // The same without seconds, and without the day when it is today's.
 std::string short_time_text(std::uint64_t usec, Timestamp now, const Looks& looks);
 
+// Broken at spaces so that each line fits the width (0: not at all); lines after the first are
+// indented.
+std::string wrap_words(std::string_view text, int width, int indent);
+
 struct Column {
     std::string heading;
     enum class Align { left, right } align = Align::left;
-    // The column that gives way when the table is too wide; the others keep their width.
-    enum class Fit { keep, shrink_middle, shrink_end } fit = Fit::keep;
+    // How it gives way when the table is too wide: first some shrink, then some are left out, the
+    // last one first.
+    enum class Fit { keep, shrink_middle, shrink_end, drop } fit = Fit::keep;
 };
 
 class Table {

@@ -101,9 +101,10 @@ void print_report(Context& context, Client& client, const Record& job) {
 
 void print_one(Context& context, Client& client, const Record& job) {
     const Looks& looks = context.looks();
-    auto row = [&](const char* name, const std::string& value) {
+    auto row = [&](const std::string& name, const std::string& value) {
+        constexpr std::size_t kLabel = 18;
         if (!value.empty())
-            context.line(std::string(name) + std::string(14 - std::string_view(name).size(), ' ') +
+            context.line(name + std::string(name.size() < kLabel ? kLabel - name.size() : 1, ' ') +
                          value);
     };
     row("job", std::to_string(job.number("id")));
@@ -122,11 +123,11 @@ void print_one(Context& context, Client& client, const Record& job) {
     row("error", job.text("error"));
     row("message", printable(job.text("message")));
     for (const auto& [key, count] : job.numbers("counts")) {
+        if (count == 0 && !context.verbose()) continue;
         std::string name = key;
         std::replace(name.begin(), name.end(), '_', '-');
-        if (name.size() > 13) name.resize(13);
         bool size = key.find("bytes") != std::string::npos;
-        row(name.c_str(), size ? size_text(count, looks) : count_text(count));
+        row(name, size ? size_text(count, looks) : count_text(count));
     }
     row("exceptions", count_text(job.number("exceptions")));
     print_report(context, client, job);

@@ -73,8 +73,8 @@ class Lister {
         }
         if (type == "l") shown += " -> " + printable(entry.bytes("target"));
         table_.add(
-            {mode_text(type, entry.number("mode")), std::to_string(entry.number("links")),
-             owner_text(entry, "user", "uid"), owner_text(entry, "group", "gid"),
+            {mode_text(type, entry.number("mode")), owner_text(entry, "user", "uid"),
+             owner_text(entry, "group", "gid"),
              type == "f" ? size_text(entry.number("size"), context_.looks()) : "-",
              time_text(static_cast<std::uint64_t>(
                            entry.integer("mtime_ns") > 0 ? entry.integer("mtime_ns") / 1000 : 0),
@@ -97,7 +97,7 @@ class Lister {
     static Table make_table() {
         using Align = Column::Align;
         return Table({{"MODE"},
-                      {"LINKS", Align::right},
+
                       {"USER"},
                       {"GROUP"},
                       {"SIZE", Align::right},

@@ -51,9 +51,8 @@ Result<ExitCode> list(Context& context) {
              p.number("LastCheckUSec") == 0 ? "never"
                                             : time_text(p.number("LastCheckUSec"), context.looks()),
              p.text("LastCheckResult"),
-             p.text("Reminder") == "sheet-untested"
-                 ? "test the recovery sheet: backupctl repo test " + name
-                 : p.text("Reminder")},
+             p.text("Reminder") == "sheet-untested" ? "test the recovery sheet"
+                                                    : p.text("Reminder")},
             tone);
     }
     if (context.json()) {

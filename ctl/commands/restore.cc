@@ -158,6 +158,12 @@ JsonObject plan_object(const Context& context, const Batch& batch, const std::st
     return object.add("dry_run", context.dry_run());
 }
 
+std::string what_of(const Batch& batch) {
+    if (batch.paths.empty()) return "everything";
+    if (batch.paths.size() == 1) return printable(batch.paths[0]);
+    return count_text(batch.paths.size(), "path", "paths");
+}
+
 Result<std::vector<std::string>> start(Context& context, Client& client,
                                        const std::vector<Batch>& batches, const Target& target,
                                        const std::string& mode) {
@@ -171,7 +177,8 @@ Result<std::vector<std::string>> start(Context& context, Client& client,
         if (context.json())
             context.print(plan_object(context, batch, target.path));
         else
-            context.note("Restoring from " + describe(batch.revision, context.note_looks()) +
+            context.note("Restoring " + what_of(batch) + " from " +
+                         describe(batch.revision, context.note_looks()) +
                          (target.path.empty() ? "" : " to " + printable(target.path)) +
                          (context.dry_run() ? " (dry run)" : ""));
         jobs.push_back(TRY(client.restore(batch.revision.set.id, batch.revision.id, batch.paths,
@@ -182,9 +189,7 @@ Result<std::vector<std::string>> start(Context& context, Client& client,
 
 char ask_conflict() {
     return ask_letter(
-        "Nothing was written. [k]eep both, [s]kip these, replace only [o]lder ones, [r]eplace all, "
-        "or [a]bort?",
-        "aksor");
+        "Now [k]eep both, [s]kip these, replace [o]lder ones, [r]eplace all, or [a]bort?", "aksor");
 }
 
 Result<ExitCode> run(Context& context) {

@@ -131,7 +131,7 @@ Result<ExitCode> run(Context& context) {
                  {"HOST", Align::left, Fit::shrink_middle},
                  {"PROGRAM", Align::left, Fit::shrink_end},
                  {"STATE"},
-                 {"TRIGGER"},
+                 {"TRIGGER", Align::left, Fit::drop},
                  {"ITEMS", Align::right},
                  {"SIZE", Align::right},
                  {"NEW", Align::right},

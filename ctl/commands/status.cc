@@ -184,7 +184,9 @@ Result<ExitCode> run(Context& context) {
                           : " " + std::to_string(static_cast<int>(job.progress * 100)) + " %"));
     }
     for (const auto& notice : manager.texts("Notices"))
-        context.line(paint("! ", Tone::warn, context.looks()) + printable(notice));
+        context.line(paint("! ", Tone::warn, context.looks()) +
+                     wrap_words(printable(notice),
+                                context.looks().width == 0 ? 0 : context.looks().width - 2, 2));
     return ExitCode::done;
 }
 

@@ -118,6 +118,25 @@ TEST(TableText, WithoutATerminalNothingIsCutAndTheLegendCanBeLeftOut) {
     EXPECT_EQ(lines[0], " 7  /home/ada/letters/2026/november/draft-of-a-long-name.odt");
 }
 
+TEST(TableText, LeavesOutWhatMayBeMissedWhenShrinkingIsNotEnough) {
+    Table table({{"A"},
+                 {"B", Column::Align::left, Column::Fit::drop},
+                 {"C", Column::Align::left, Column::Fit::shrink_end}});
+    table.add({"aaaaaaaaaa", "bbbbbbbbbb", "cccccccccccc"});
+    Looks looks;
+    looks.legend = false;
+    looks.width = 34;
+    EXPECT_EQ(table.lines(looks)[0], "aaaaaaaaaa  bbbbbbbbbb  ccccccccc…");
+    looks.width = 25;
+    EXPECT_EQ(table.lines(looks)[0], "aaaaaaaaaa  ccccccc…");
+}
+
+TEST(WrappedWords, FitAndAreIndented) {
+    EXPECT_EQ(wrap_words("one two three four", 9, 2), "one two\n  three\n  four");
+    EXPECT_EQ(wrap_words("one two three", 0, 2), "one two three");
+    EXPECT_EQ(wrap_words("", 10, 2), "");
+}
+
 TEST(TableText, ColorsAreOnlyThereWhenWanted) {
     Table table({{"A"}});
     table.add({"x"}, Tone::bad);
