@@ -134,7 +134,7 @@ def _(m):
 
 @promise("cat of a directory is refused")
 def _(m):
-    untouched(m, "cat", m.path("src/d"), code=(1, 2, 5), words=["regular file"])
+    untouched(m, "cat", m.path("src/d"), code=(1, 2, 5), words=["is a directory"])
 
 
 @promise("wrong usage is exit code 2 and says what is right")
