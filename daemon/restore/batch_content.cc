@@ -211,7 +211,7 @@ Result<> BatchWriter::read_back(BatchInFlight& batch, std::uint32_t index, int d
     (void)::posix_fadvise(again.get(), 0, 0, POSIX_FADV_DONTNEED);
     const bool is_right = TRY(has_content(
         again.get(), std::span(batch.plan->blobs).subspan(object.first_blob, object.blob_count),
-        blobs_));
+        blobs_, options_.stop));
     if (!is_right) return Error(ErrorKind::io, "what was read back is not what was written");
     return {};
 }

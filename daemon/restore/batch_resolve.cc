@@ -99,7 +99,8 @@ Result<Action> BatchWriter::classify(BatchInFlight& batch, std::uint32_t index) 
     const bool must_hash = options_.on_conflict == ConflictMode::replace || options_.verify;
     const ContentCheck check = must_hash ? ContentCheck::hash : ContentCheck::trust;
     const std::string name(batch.plan->text(object.name));
-    const Look look = TRY(look_at(directory->get(), name, object, *batch.plan, blobs_, check));
+    const Look look =
+        TRY(look_at(directory->get(), name, object, *batch.plan, blobs_, check, options_.stop));
     state.inode = look.inode;
     const Action action = decide(options_.on_conflict, look.existing);
     if (look.existing.is_there && action != Action::unchanged && action != Action::set_metadata)
@@ -107,8 +108,8 @@ Result<Action> BatchWriter::classify(BatchInFlight& batch, std::uint32_t index) 
     if (action != Action::keep_both) return action;
     for (unsigned attempt = 1; attempt <= kMostNames; ++attempt) {
         const std::string other = keep_both_name(name, options_.suffix, attempt);
-        const Look beside =
-            TRY(look_at(directory->get(), other, object, *batch.plan, blobs_, check));
+        const Look beside = TRY(
+            look_at(directory->get(), other, object, *batch.plan, blobs_, check, options_.stop));
         const Action found = decide(options_.on_conflict, beside.existing);
         if (found == Action::keep_both) continue;
         state.landing_name = other;

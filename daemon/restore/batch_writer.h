@@ -83,7 +83,8 @@ class BatchWriter {
         bool dry_run = false;
         bool verify = false;
         unsigned threads = 4;
-        std::string suffix;  // of keep_both
+        std::string suffix;    // of keep_both
+        std::stop_token stop;  // looked at while existing or written files are read
     };
 
     BatchWriter(Options options, BlobSource& blobs, DirectoryTable& directories, Progress& progress,

@@ -70,7 +70,8 @@ bool is_same_time(const timespec& time, const FileTime& other) {
 
 Result<bool> is_same_file(int directory_fd, const std::string& name, const struct stat& status,
                           const PlanObject& object, const RestoreBatch& batch,
-                          const BlobSource& blobs, ContentCheck check) {
+                          const BlobSource& blobs, ContentCheck check,
+                          const std::stop_token& stop) {
     if (static_cast<std::uint64_t>(status.st_size) != object.size) return false;
     if (object.size == 0) return true;
     if (check == ContentCheck::trust) return is_same_time(status.st_mtim, object.metadata.mtime);
@@ -78,15 +79,19 @@ Result<bool> is_same_file(int directory_fd, const std::string& name, const struc
         ::openat(directory_fd, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!fd) return false;  // not readable for us: it is not known to be the same
     return has_content(fd.get(),
-                       std::span(batch.blobs).subspan(object.first_blob, object.blob_count), blobs);
+                       std::span(batch.blobs).subspan(object.first_blob, object.blob_count), blobs,
+                       stop);
 }
 
 }  // namespace
 
-Result<bool> has_content(int fd, std::span<const BlobId> blobs, const BlobSource& source) {
+Result<bool> has_content(int fd, std::span<const BlobId> blobs, const BlobSource& source,
+                         const std::stop_token& stop) {
     Bytes buffer;
     std::uint64_t offset = 0;
     for (const BlobId& id : blobs) {
+        if (stop.stop_requested())
+            return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
         const std::optional<BlobLocation> location = source.locate({BlobType::data, id});
         if (!location) return false;
         buffer.resize(location->plain_length());
@@ -107,7 +112,8 @@ Result<bool> has_content(int fd, std::span<const BlobId> blobs, const BlobSource
 }
 
 Result<Look> look_at(int directory_fd, const std::string& name, const PlanObject& object,
-                     const RestoreBatch& batch, const BlobSource& blobs, ContentCheck check) {
+                     const RestoreBatch& batch, const BlobSource& blobs, ContentCheck check,
+                     const std::stop_token& stop) {
     Look look;
     UniqueFd fd(::openat(directory_fd, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
     if (!fd) {
@@ -133,7 +139,7 @@ Result<Look> look_at(int directory_fd, const std::string& name, const PlanObject
     switch (object.type) {
         case NodeType::file:
             existing.same_content =
-                TRY(is_same_file(directory_fd, name, status, object, batch, blobs, check));
+                TRY(is_same_file(directory_fd, name, status, object, batch, blobs, check, stop));
             break;
         case NodeType::symlink: {
             const std::string_view wanted = batch.text(object.link_target);

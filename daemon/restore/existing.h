@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <stop_token>
 #include <string>
 
 #include "daemon/repository/blob_source.h"
@@ -23,9 +24,11 @@ struct Look {
 enum class ContentCheck : std::uint8_t { trust, hash };
 
 Result<Look> look_at(int directory_fd, const std::string& name, const PlanObject& object,
-                     const RestoreBatch& batch, const BlobSource& blobs, ContentCheck check);
+                     const RestoreBatch& batch, const BlobSource& blobs, ContentCheck check,
+                     const std::stop_token& stop);
 
 // True when the file behind `fd` consists of exactly these blobs.
-Result<bool> has_content(int fd, std::span<const BlobId> blobs, const BlobSource& source);
+Result<bool> has_content(int fd, std::span<const BlobId> blobs, const BlobSource& source,
+                         const std::stop_token& stop);
 
 }  // namespace backup

@@ -51,6 +51,7 @@ struct Restore {
         options.verify = request.verify;
         options.threads = worker_count(request.threads);
         options.suffix = backup_suffix(snapshot.time);
+        options.stop = stop;
         return options;
     }
 
