@@ -8,6 +8,7 @@
 #include "backupd_config.h"
 #include "ctl/command.h"
 #include "ctl/context.h"
+#include "ctl/render.h"
 #include "ctl/terminal.h"
 
 namespace backup {
@@ -16,11 +17,15 @@ namespace {
 
 // First line: what happened. The rest, indented: the details.
 void print_error(const Error& error, const Looks& looks) {
-    std::string text = paint("backupctl: ", Tone::bad, looks);
-    for (char c : error.message()) {
-        text += c;
-        if (c == '\n') text += "  ";
+    std::string_view rest = error.message();
+    std::size_t end = std::min(rest.find('\n'), rest.size());
+    std::string text = wrap_words("backupctl: " + std::string(rest.substr(0, end)), looks.width, 2);
+    while (end < rest.size()) {
+        rest.remove_prefix(end + 1);
+        end = std::min(rest.find('\n'), rest.size());
+        text += "\n  " + wrap_words(rest.substr(0, end), looks.width == 0 ? 0 : looks.width - 2, 4);
     }
+    text.replace(0, 10, paint("backupctl:", Tone::bad, looks));
     std::fprintf(stderr, "%s\n", text.c_str());
 }
 

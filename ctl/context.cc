@@ -73,7 +73,7 @@ Result<> Context::confirm(std::string_view question) {
         return Error(
             ErrorKind::conflict, ErrorCode::conflict,
             "not done without a terminal to ask on\nadd --yes to go on: " + std::string(question));
-    if (ask_yes_no(question)) return {};
+    if (ask_yes_no(wrap_words(question, note_looks_.width - 8, 2))) return {};
     return Error(ErrorKind::conflict, ErrorCode::conflict, "nothing was changed");
 }
 
@@ -91,6 +91,9 @@ void Context::warn(std::string_view text) {
     std::fflush(stdout);
     std::string whole = std::string(text) + "\n";
     std::fwrite(whole.data(), 1, whole.size(), stderr);
+}
+void Context::sentence(std::string_view text) {
+    if (!quiet()) warn(wrap_words(text, note_looks_.width, 2));
 }
 void Context::note(std::string_view text) {
     if (!quiet()) warn(text);

@@ -47,7 +47,9 @@ class Context {
     void line(std::string_view text);  // stdout
     void raw(std::string_view bytes);  // stdout, as they are
     void table(const Table& table);
-    void note(std::string_view text);                // stderr; silent with --quiet
+    void note(std::string_view text);  // stderr; silent with --quiet
+    // A note that is broken at spaces to fit the terminal.
+    void sentence(std::string_view text);
     void warn(std::string_view text);                // stderr, always
     JsonObject object(std::string_view type) const;  // schema, type, time
     void print(const JsonObject& object);

@@ -58,12 +58,13 @@ ExitCode exit_code(const Error& error) {
             return ExitCode::usage;
         case ErrorKind::conflict:
             return ExitCode::refused;
+        case ErrorKind::cancelled:  // at a question
+            return ExitCode::interrupted;
         case ErrorKind::not_found:
         case ErrorKind::transient:
         case ErrorKind::denied:
         case ErrorKind::corrupt:
         case ErrorKind::no_space:
-        case ErrorKind::cancelled:
         case ErrorKind::io:
             return ExitCode::failed;
     }

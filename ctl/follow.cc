@@ -350,7 +350,8 @@ void Follower::tell_end(const Item& item) {
                 "backupd went away before the job ended; it goes on from what is stored "
                 "when backupd is back (see: backupctl jobs " +
                 std::to_string(job.id) + ")";
-        context_.warn(head + (message.empty() ? "" : ": " + printable(message)));
+        context_.warn(wrap_words(head + (message.empty() ? "" : ": " + printable(message)),
+                                 context_.note_looks().width, 2));
     } else if (!context_.quiet() || outcome != "complete") {
         std::string counts = counts_sentence(job.kind, job.details, looks);
         if (!job.revision.empty() && job.kind == "backup") {

@@ -225,7 +225,7 @@ std::string wrap_words(std::string_view text, int width, int indent) {
 }
 
 std::vector<std::string> Table::lines(const Looks& looks) const {
-    constexpr int kGap = 2, kNarrowest = 8;
+    constexpr int kGap = 2, kComfortable = 20, kNarrowest = 8;
     std::vector<std::size_t> shown;
     for (std::size_t c = 0; c < columns_.size(); ++c) {
         bool used = std::any_of(rows_.begin(), rows_.end(), [&](const Row& row) {
@@ -248,21 +248,27 @@ std::vector<std::string> Table::lines(const Looks& looks) const {
         return columns_[c].fit == Column::Fit::shrink_middle ||
                columns_[c].fit == Column::Fit::shrink_end;
     };
-    while (looks.width > 0 && total() > looks.width) {
-        std::size_t widest = columns_.size();
-        for (std::size_t c : shown)
-            if (shrinks(c) && widths[c] > kNarrowest &&
-                (widest == columns_.size() || widths[c] > widths[widest]))
-                widest = c;
-        if (widest != columns_.size()) {
+    auto shrink_to = [&](int floor) {
+        while (total() > looks.width) {
+            std::size_t widest = columns_.size();
+            for (std::size_t c : shown)
+                if (shrinks(c) && widths[c] > floor &&
+                    (widest == columns_.size() || widths[c] > widths[widest]))
+                    widest = c;
+            if (widest == columns_.size()) return;
             --widths[widest];
-            continue;
         }
-        auto last = std::find_if(shown.rbegin(), shown.rend(), [&](std::size_t c) {
-            return columns_[c].fit == Column::Fit::drop;
-        });
-        if (last == shown.rend()) break;
-        shown.erase(std::next(last).base());
+    };
+    if (looks.width > 0) {
+        shrink_to(kComfortable);
+        while (total() > looks.width) {
+            auto last = std::find_if(shown.rbegin(), shown.rend(), [&](std::size_t c) {
+                return columns_[c].fit == Column::Fit::drop;
+            });
+            if (last == shown.rend()) break;
+            shown.erase(std::next(last).base());
+        }
+        shrink_to(kNarrowest);
     }
     auto line_of = [&](auto cell_text) {
         std::string line;

@@ -53,8 +53,8 @@ std::string wrap_words(std::string_view text, int width, int indent);
 struct Column {
     std::string heading;
     enum class Align { left, right } align = Align::left;
-    // How it gives way when the table is too wide: first some shrink, then some are left out, the
-    // last one first.
+    // How it gives way when the table is too wide: some shrink, then some are left out (the last
+    // one first), then the others shrink further.
     enum class Fit { keep, shrink_middle, shrink_end, drop } fit = Fit::keep;
 };
 

@@ -105,7 +105,7 @@ Result<std::string> ask_password(std::string_view prompt) {
     sigaction(SIGTERM, &old_term, nullptr);
     if (!read || asked_to_stop != 0) {
         wipe({reinterpret_cast<std::uint8_t*>(line.data()), line.size()});
-        return Error(ErrorKind::cancelled, ErrorCode::cancelled, "no password given");
+        return Error(ErrorKind::cancelled, "no password given");
     }
     return line;
 }

@@ -166,8 +166,8 @@ Result<ExitCode> run(Context& context) {
                  {"OUTCOME"},
                  {"BEGIN"},
                  {"TOOK", Column::Align::right},
-                 {"TRIGGER"},
-                 {"EXCEPTIONS", Column::Align::right},
+                 {"TRIGGER", Column::Align::left, Fit::drop},
+                 {"EXCEPTIONS", Column::Align::right, Fit::drop},
                  {"MESSAGE", Column::Align::left, Fit::shrink_end}});
     for (const auto& job : jobs) {
         std::string outcome = job.text("outcome").empty() ? job.text("state") : job.text("outcome");

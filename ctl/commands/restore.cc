@@ -177,10 +177,10 @@ Result<std::vector<std::string>> start(Context& context, Client& client,
         if (context.json())
             context.print(plan_object(context, batch, target.path));
         else
-            context.note("Restoring " + what_of(batch) + " from " +
-                         describe(batch.revision, context.note_looks()) +
-                         (target.path.empty() ? "" : " to " + printable(target.path)) +
-                         (context.dry_run() ? " (dry run)" : ""));
+            context.sentence("Restoring " + what_of(batch) + " from " +
+                             describe(batch.revision, context.note_looks()) +
+                             (target.path.empty() ? "" : " to " + printable(target.path)) +
+                             (context.dry_run() ? " (dry run)" : ""));
         jobs.push_back(TRY(client.restore(batch.revision.set.id, batch.revision.id, batch.paths,
                                           target.fd.get(), options)));
     }

@@ -122,13 +122,15 @@ TEST(TableText, LeavesOutWhatMayBeMissedWhenShrinkingIsNotEnough) {
     Table table({{"A"},
                  {"B", Column::Align::left, Column::Fit::drop},
                  {"C", Column::Align::left, Column::Fit::shrink_end}});
-    table.add({"aaaaaaaaaa", "bbbbbbbbbb", "cccccccccccc"});
+    table.add({"aaaaaaaaaa", "bbbbbbbbbb", "cccccccccccccccccccccccc"});
     Looks looks;
     looks.legend = false;
-    looks.width = 34;
-    EXPECT_EQ(table.lines(looks)[0], "aaaaaaaaaa  bbbbbbbbbb  ccccccccc…");
+    looks.width = 44;
+    EXPECT_EQ(table.lines(looks)[0], "aaaaaaaaaa  bbbbbbbbbb  ccccccccccccccccccc…");
+    looks.width = 43;
+    EXPECT_EQ(table.lines(looks)[0], "aaaaaaaaaa  ccccccccccccccccccc…");
     looks.width = 25;
-    EXPECT_EQ(table.lines(looks)[0], "aaaaaaaaaa  ccccccc…");
+    EXPECT_EQ(table.lines(looks)[0], "aaaaaaaaaa  cccccccccccc…");
 }
 
 TEST(WrappedWords, FitAndAreIndented) {
