@@ -44,7 +44,11 @@ def fixture():
     try:
         call(sys.executable, NASTY, "make", m.src, *(["--full"] if is_root() else []))
         os.mkdir(m.src + "/moments")
-        for name, seconds, nanoseconds in (("old", -2_000_000_000, 1), ("far", 13_569_465_600, 999_999_999), ("exact", 1, 123_456_789)):
+        for name, seconds, nanoseconds in (
+            ("old", -2_000_000_000, 1),
+            ("far", 13_569_465_600, 999_999_999),
+            ("exact", 1, 123_456_789),
+        ):
             with open(f"{m.src}/moments/{name}", "w") as f:
                 f.write(name)
             os.utime(f"{m.src}/moments/{name}", ns=(0, seconds * 10**9 + nanoseconds))

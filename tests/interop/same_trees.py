@@ -24,9 +24,7 @@ class Place:
         self.folder = folder
         self.repository = self.path("repository")
         self.source = self.path("source")
-        self.environment = dict(
-            os.environ, RESTIC_PASSWORD=PASSWORD, RESTIC_CACHE_DIR=self.path("cache"), TZ="Europe/Berlin"
-        )
+        self.environment = dict(os.environ, RESTIC_PASSWORD=PASSWORD, RESTIC_CACHE_DIR=self.path("cache"), TZ="Europe/Berlin")
 
     def path(self, name):
         return os.path.join(self.folder, name)
