@@ -83,11 +83,11 @@ void set_up_process(bool debuggable) {
         files.rlim_cur = files.rlim_max;
         ::setrlimit(RLIMIT_NOFILE, &files);
     }
-    // Few arenas and a fixed threshold: memory of a finished job goes back to the system. Chunks
-    // (up to 8 MiB, mostly 1) come from the heap, for mapping each anew costs more than sealing it;
-    // packs of 16 MiB are mapped.
+    // Few arenas and a fixed threshold: chunks (up to 8 MiB) and packs (16 MiB) are mapped, and
+    // are gone when they are freed. From the heap they would leave holes in every arena: backing up
+    // large files then peaks at 285 MiB instead of 134, and takes as long.
     ::mallopt(M_ARENA_MAX, 4);
-    ::mallopt(M_MMAP_THRESHOLD, 12 << 20);
+    ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
     ::mallopt(M_TRIM_THRESHOLD, 16 << 20);
 #if !defined(__SANITIZE_ADDRESS__)
     // No core file and no debugger sees the master key. (The leak check of a sanitizer must

@@ -23,6 +23,12 @@ unsigned chosen_threads(unsigned asked) {
     return asked != 0 ? std::min(asked, 64u) : std::clamp(2 * cores(), 8u, 32u);
 }
 
+// Large files keep the processors busy with few threads, and each thread that compresses long
+// chunks holds some 20 MiB for it.
+unsigned chosen_large_workers() {
+    return std::min(cores() + 1, 16u);
+}
+
 // Two are being filled, one per core is being stored, two wait.
 std::size_t chosen_buffers() {
     return std::min(4 + cores(), 16u);
@@ -60,7 +66,7 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
 
     std::vector<std::unique_ptr<WalkWorker>> workers;
     for (unsigned i = 0; i < chosen_threads(input.threads); ++i)
-        workers.push_back(std::make_unique<WalkWorker>(walk));
+        workers.push_back(std::make_unique<WalkWorker>(walk, i < chosen_large_workers()));
     {
         WorkerPool pool("archive-", static_cast<unsigned>(workers.size()),
                         [&](std::stop_token, unsigned worker) {

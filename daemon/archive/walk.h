@@ -43,7 +43,8 @@ struct Walk {
 
 class WalkWorker {
   public:
-    explicit WalkWorker(Walk& walk);
+    // `large_too`: also reads and stores large files.
+    WalkWorker(Walk& walk, bool large_too);
 
     // Until the walk has ended.
     void run();
@@ -131,6 +132,7 @@ class WalkWorker {
     const std::string& path_of_entry(const Entry& entry);  // until the next call
 
     Walk& walk_;
+    const bool large_too_;
     const ArchiveInput& input_;
     Fs& fs_;
     TreeEncoder encoder_;

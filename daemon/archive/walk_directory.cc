@@ -52,8 +52,9 @@ void write_hex(const BlobId& id, std::uint8_t* out) {
 
 }  // namespace
 
-WalkWorker::WalkWorker(Walk& walk)
+WalkWorker::WalkWorker(Walk& walk, bool large_too)
     : walk_(walk),
+      large_too_(large_too),
       input_(walk.input),
       fs_(walk.input.fs),
       encoder_(walk.input.rules, walk.input.zone),
@@ -64,7 +65,7 @@ WalkWorker::WalkWorker(Walk& walk)
 void WalkWorker::run() {
     using Kind = WalkQueue::Task::Kind;
     for (;;) {
-        WalkQueue::Task task = walk_.queue.take();
+        WalkQueue::Task task = walk_.queue.take(large_too_);
         switch (task.kind) {
             case Kind::end:
                 return;

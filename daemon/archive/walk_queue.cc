@@ -12,24 +12,26 @@ WalkQueue::~WalkQueue() {
     }
 }
 
-WalkQueue::Task WalkQueue::take() {
+WalkQueue::Task WalkQueue::take(bool large_too) {
     std::unique_lock lock(mutex_);
     Task task;
-    while (!ended_.load(std::memory_order_relaxed) && !take_locked(task)) changed_.wait(lock);
+    while (!ended_.load(std::memory_order_relaxed) && !take_locked(task, large_too))
+        (large_too ? large_workers_ : walkers_).wait(lock);
     return task;
 }
 
-bool WalkQueue::take_locked(Task& task) {
-    if (!chunks_.empty()) {
+bool WalkQueue::take_locked(Task& task, bool large_too) {
+    if (large_too && !chunks_.empty()) {
         task.kind = Task::Kind::chunk;
         task.chunk = std::move(chunks_.front());
         chunks_.pop_front();
         return true;
     }
-    if (!large_.empty() && readers_ < kMostReaders) {
+    if (large_too && !large_.empty() && readers_ < kMostReaders) {
         task.kind = Task::Kind::large_file;
         task.large_file = large_.front();
         large_.pop_front();
+        if (large_.size() == kMostLargeWaiting) walkers_.notify_all();
         ++readers_;
         return true;
     }
@@ -54,7 +56,7 @@ void WalkQueue::reader_done() {
         std::lock_guard lock(mutex_);
         --readers_;
     }
-    changed_.notify_all();
+    large_workers_.notify_all();
 }
 
 void WalkQueue::add_batches(Directory& directory) {
@@ -62,7 +64,8 @@ void WalkQueue::add_batches(Directory& directory) {
         std::lock_guard lock(mutex_);
         stack_.push_back({&directory, nullptr});
     }
-    changed_.notify_all();
+    walkers_.notify_all();
+    large_workers_.notify_all();
 }
 
 void WalkQueue::add_found(Directory& directory, Fragment& fragment) {
@@ -71,11 +74,8 @@ void WalkQueue::add_found(Directory& directory, Fragment& fragment) {
         for (LargeFile& file : fragment.large) large_.push_back(&file);
         if (!fragment.children.empty()) stack_.push_back({&directory, &fragment});
     }
-    // The caller comes for one of them itself.
-    if (fragment.large.size() + fragment.children.size() == 1)
-        changed_.notify_one();
-    else
-        changed_.notify_all();
+    if (!fragment.children.empty()) walkers_.notify_all();
+    large_workers_.notify_all();
 }
 
 void WalkQueue::add_chunk(ChunkTask task) {
@@ -83,7 +83,7 @@ void WalkQueue::add_chunk(ChunkTask task) {
         std::lock_guard lock(mutex_);
         chunks_.push_back(std::move(task));
     }
-    changed_.notify_one();
+    large_workers_.notify_all();
 }
 
 WalkQueue::BufferOrChunk WalkQueue::take_buffer() {
@@ -102,7 +102,7 @@ WalkQueue::BufferOrChunk WalkQueue::take_buffer() {
             chunks_.pop_front();
             break;
         }
-        changed_.wait(lock);
+        large_workers_.wait(lock);
     }
     return got;
 }
@@ -114,7 +114,7 @@ void WalkQueue::release_buffer(ChunkBuffer* buffer) {
         std::lock_guard lock(mutex_);
         buffers_.give_back(buffer);
     }
-    changed_.notify_all();
+    large_workers_.notify_all();
 }
 
 void WalkQueue::enlist(Directory& directory) {
@@ -145,7 +145,8 @@ void WalkQueue::fail(Error error) {
 
 void WalkQueue::end_locked() {
     ended_.store(true, std::memory_order_relaxed);
-    changed_.notify_all();
+    walkers_.notify_all();
+    large_workers_.notify_all();
 }
 
 std::optional<Error> WalkQueue::error() {

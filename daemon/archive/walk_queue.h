@@ -50,8 +50,9 @@ class WalkQueue {
         Fragment* fragment = nullptr;  // child
         ChildDirectory* child = nullptr;
     };
-    // Waits for work; `end` when the walk is complete or has failed.
-    Task take();
+    // Waits for work; `end` when the walk is complete or has failed. Chunks and large files go only
+    // to workers that ask for them: what they need is processors and memory, not more threads.
+    Task take(bool large_too);
     void reader_done();
 
     void add_batches(Directory& directory);
@@ -79,11 +80,14 @@ class WalkQueue {
     std::optional<BlobId> root();
 
   private:
-    bool take_locked(Task& task);
+    bool take_locked(Task& task, bool large_too);
     void end_locked();
 
     std::mutex mutex_;  // guards all below
-    std::condition_variable changed_;
+    // Woken apart: chunks come often, and those who only walk need not hear of them.
+    std::condition_variable walkers_;  // workers that take directories alone
+    std::condition_variable
+        large_workers_;  // those that take everything, and readers without a buffer
     std::deque<ChunkTask> chunks_;
     std::deque<LargeFile*> large_;
     unsigned readers_ = 0;

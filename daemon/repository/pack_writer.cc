@@ -10,6 +10,11 @@ namespace backup {
 
 namespace {
 
+// Very small blobs fill a pack by their number: 400,000 of 20 bytes would go into one of 16 MiB,
+// and the index file that lists them would take 60 MB to write and to read.
+constexpr std::size_t kCloseAtBlobs = 50'000;
+static_assert(kCloseAtBlobs <= kMostPackBlobs);
+
 Error stopped() {
     return {ErrorKind::cancelled, ErrorCode::cancelled, "stopped while storing blobs"};
 }
@@ -124,7 +129,7 @@ Result<PackWriter::Reserved> PackWriter::reserve(const PackedBlob& blob, std::ui
     std::uint8_t* at = pack->buffer.data() + pack->used;
     pack->used += length;
     ++pack->writers;
-    if (pack->used >= options_.pack_bytes || pack->blobs.size() >= kMostPackBlobs)
+    if (pack->used >= options_.pack_bytes || pack->blobs.size() >= kCloseAtBlobs)
         close(std::move(slot));
     return Reserved{pack, at};
 }
@@ -180,7 +185,7 @@ bool PackWriter::coin() {
 void PackWriter::merge_small_packs() {
     for (auto& [first, second] : open_) {
         if (!first || !second || first->used + second->used > options_.pack_bytes ||
-            first->blobs.size() + second->blobs.size() > kMostPackBlobs)
+            first->blobs.size() + second->blobs.size() > kCloseAtBlobs)
             continue;
         if (first->used < second->used) std::swap(first, second);
         if (second->writers != 0) continue;  // a save beside a checkpoint

@@ -109,6 +109,10 @@ int usage() {
 
 int main(int argc, char** argv) {
     using namespace backup;
+    // As the daemon does it (daemon/main.cc): memory is measured under the same conditions.
+    ::mallopt(M_ARENA_MAX, 4);
+    ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    ::mallopt(M_TRIM_THRESHOLD, 16 << 20);
     BackupRequest request;
     BackupSet set;
     set.id = "once";
