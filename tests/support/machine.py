@@ -65,6 +65,7 @@ class Reply:
 class Machine:
     def __init__(self, name="t", directory=None):
         self.top = directory or tempfile.mkdtemp(prefix=f"backupd-{name}-", dir=os.environ.get("TEST_TMPDIR"))
+        os.makedirs(self.top, exist_ok=True)
         os.chmod(self.top, 0o755)
         self.build = options.build or os.path.abspath("build")
         self.backupd = os.path.join(self.build, "daemon/backupd")
