@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -37,6 +38,21 @@ class LookAt {
     virtual std::vector<std::string> entries(const std::string& path) const = 0;
     // True: content must be read although size, times and inode are those of the parent.
     virtual bool must_read(const std::string& path) const = 0;
+    // For a directory that is not where the parent revision has it: its absolute path there, if it
+    // is the same directory and nothing but its name and what else is marked changed since. The
+    // walk takes it only if the node there has the same inode. Asked when the parent revision has
+    // nothing, or another object, under the present name.
+    virtual std::optional<std::string> was_at(const std::string& path) const {
+        static_cast<void>(path);
+        return std::nullopt;
+    }
+    // True: somebody can change this file's content without an event and without moving its ctime
+    // (a mapping, asynchronous writes). Its pages are cleaned before the reading, and the copy counts
+    // as settled only if the ctime has been the same for long enough.
+    virtual bool may_be_written(const std::string& path) const {
+        static_cast<void>(path);
+        return false;
+    }
 };
 
 struct BackupRequest {
@@ -55,6 +71,12 @@ struct BackupRequest {
     std::vector<Path> never_enter;
     const Clock* clock = nullptr;  // nullptr: the system's
     Fs* fs = nullptr;              // nullptr: the real one
+    // Told the absolute path of each file whose stored copy may be older than what the next run
+    // would read although nothing will show it: it changed while it was read, or somebody may be
+    // writing to it. From several threads.
+    std::function<void(const std::string& path)> unsettled;
+    // True: the revision was made from changes while some were known to be missing.
+    bool has_gap = false;
 };
 
 struct BackupCounts {

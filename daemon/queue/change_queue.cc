@@ -1,0 +1,1 @@
+#include "daemon/queue/change_queue.h"

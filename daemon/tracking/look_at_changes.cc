@@ -1,0 +1,1 @@
+#include "daemon/tracking/look_at_changes.h"

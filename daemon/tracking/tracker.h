@@ -1,0 +1,126 @@
+// Tracker knows at every moment what of each set is not yet protected. It arms watches for the
+// volumes of the sets, takes what the watchers collected, keeps the queues and their persistent
+// form, scans when events were lost, and gives each backup run what it must look at.
+//
+// One thread of its own does all of that; every member function may be called from any thread, and
+// those that can take long say so. Failures never stop it: what cannot be tracked is scanned, what
+// cannot be scanned is compared by the run itself, and status() says so.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/result.h"
+#include "daemon/archive/backup.h"
+#include "daemon/policy/policy.h"
+#include "daemon/state/state_store.h"
+
+namespace backup {
+
+// Words of the contract: live scanning degraded off.
+enum class TrackingState : std::uint8_t { off, scanning, live, degraded };
+const char* to_string(TrackingState state);
+
+struct VolumeStatus {
+    std::string id, place, type, watching;  // watching: fanotify inotify scan
+    std::string state;                      // away arming scanning live rescan
+    std::string problem;                    // with the remedy
+    std::uint64_t records = 0, overflows = 0, watched = 0, unwatched = 0;
+};
+
+struct TrackingStatus {
+    TrackingState state = TrackingState::off;
+    std::string watching;    // fanotify, inotify or scan: the weakest of the volumes
+    std::string reason;      // why it is not live, or what a person should know; with the remedy
+    std::uint64_t gaps = 0;  // volumes on which changes may be unknown now
+    std::uint64_t pending = 0;
+    std::uint64_t pending_bytes = 0;  // of what was looked at so far; an estimate
+    std::optional<Timestamp> oldest;
+    // Everything that happened before this is in a revision. Nothing: not known.
+    std::optional<Timestamp> protected_until;
+    std::uint64_t missed_changes = 0, missed_content = 0, silent_metadata = 0, overflows = 0,
+                  rescans = 0, held_files = 0;
+    std::vector<VolumeStatus> volumes;
+};
+
+struct QueueEntry {
+    std::string path;
+    std::string kind;  // created modified metadata deleted directory subtree everything
+    Timestamp since{};
+    std::uint64_t bytes = 0;
+    bool is_held = false;  // somebody has it open for writing
+};
+
+// What a run must look at, and what is to be cleared when it succeeded.
+class TrackedRun {
+  public:
+    virtual ~TrackedRun() = default;
+    // nullptr: everything, by metadata.
+    virtual const LookAt* look_at() const = 0;
+    virtual bool has_gap() const = 0;
+    // Give these to the backup: paths whose mark must stay.
+    virtual void unsettled(const std::string& path) = 0;
+    // The run made this revision, and it is durable. Without this call all marks stay. Blocking
+    // (a barrier, a write of the state).
+    virtual void committed(const RevisionId& revision,
+                           const std::vector<std::string>& exceptions) = 0;
+};
+
+struct TrackerOptions {
+    std::string state_dir;
+    std::vector<std::string> watching = {"fanotify", "inotify", "scan"};  // in order of preference
+    Duration census_period = std::chrono::seconds(60);
+    Duration scrub_period = std::chrono::hours(24);
+    Duration canary_period = std::chrono::minutes(10);
+    Duration degraded_scan_period = std::chrono::minutes(15);
+    Duration persist_period = std::chrono::seconds(1);
+    std::uint64_t most_watches = 0;
+};
+
+// What the tracker needs of the world above.
+class TrackerHost {
+  public:
+    virtual ~TrackerHost() = default;
+    // The revision that the next backup of the set would continue, and its repository, opened.
+    // Blocking. Nothing: there is none yet.
+    struct Base {
+        RevisionEntry revision;
+        std::shared_ptr<Repository> repository;
+    };
+    virtual Result<std::optional<Base>> base_of(const std::string& set) = 0;
+    // Something in status() changed. From the tracker's thread; must not block.
+    virtual void tracking_changed(const std::string& set) = 0;
+    virtual void tracking_message(LogLevel level, const std::string& message) = 0;
+};
+
+class Tracker {
+  public:
+    static std::unique_ptr<Tracker> make(TrackerHost& host, StateStore& store, const Clock& clock,
+                                         TrackerOptions options);
+    virtual ~Tracker() = default;  // stops and joins
+
+    // The sets in force. Those that are new or changed are armed and scanned.
+    virtual void set_policy(std::shared_ptr<const Policy> policy) = 0;
+
+    virtual TrackingStatus status(const std::string& set) const = 0;
+    // What waits, oldest first. Blocking: resolves names.
+    virtual Result<std::vector<QueueEntry>> queue(const std::string& set, std::size_t limit) = 0;
+    // Is this path waiting? Nothing: no. Blocking.
+    virtual Result<std::optional<QueueEntry>> pending(const std::string& set,
+                                                      const std::string& path) = 0;
+
+    // For a run that is about to read. Blocking (a barrier, a census). Two runs of a set never
+    // overlap.
+    virtual Result<std::unique_ptr<TrackedRun>> begin_run(const std::string& set,
+                                                          const std::optional<RevisionId>& parent,
+                                                          bool full) = 0;
+};
+
+}  // namespace backup
