@@ -63,11 +63,17 @@ std::map<std::string, Point, std::less<>>& points() {
     return *all;
 }
 
-void pause_while_there(const std::string& file) {
+void make(const std::string& file) {
     int fd = ::open(file.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     if (fd >= 0) ::close(fd);
-    while (::access(file.c_str(), F_OK) == 0)
-        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+}
+
+bool exists(const std::string& file) {
+    return ::access(file.c_str(), F_OK) == 0;
+}
+
+void wait_while_there(const std::string& file) {
+    while (exists(file)) std::this_thread::sleep_for(std::chrono::milliseconds(2));
 }
 
 }  // namespace
@@ -85,9 +91,12 @@ bool reached(std::string_view name) {
         if (point.and_after ? point.count < point.at : point.count != point.at) return false;
         hit = point;
     }
+    if (hit.action == "gate" && !exists(hit.argument)) return false;
     log_warning("failpoint " + std::string(name) + ": " + hit.action);
     if (hit.action == "kill") ::kill(::getpid(), SIGKILL);
-    if (hit.action == "pause") pause_while_there(hit.argument);
+    if (hit.action == "pause") make(hit.argument);
+    if (hit.action == "gate") make(hit.argument + ".reached");
+    if (hit.action == "pause" || hit.action == "gate") wait_while_there(hit.argument);
     if (hit.action == "sleep")
         std::this_thread::sleep_for(
             std::chrono::milliseconds(std::strtoul(hit.argument.c_str(), nullptr, 10)));

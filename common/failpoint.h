@@ -5,6 +5,7 @@
 //   NAME=ACTION[@N]      at the Nth time the place is reached (1 if left out); "@N+": every time
 //                        from then on
 //   pause:FILE           makes FILE and waits until it is gone
+//   gate:FILE            waits as long as FILE is there; before that it makes FILE.reached
 //   kill                 SIGKILL to ourselves
 //   sleep:MS             waits
 //   fail                 failpoint() answers true: the caller takes its error path

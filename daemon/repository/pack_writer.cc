@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "common/failpoint.h"
 #include "daemon/repository/blob_codec.h"
 
 namespace backup {
@@ -259,6 +260,7 @@ Result<> PackWriter::store(OpenPack& pack) {
                "store pack " + stored.id.short_hex());
     packs_stored_.fetch_add(1, std::memory_order_relaxed);
     bytes_stored_.fetch_add(tail.size(), std::memory_order_relaxed);
+    if (failpoint("pack.stored")) return Error(ErrorKind::io, "failpoint pack.stored");
     return place_.on_stored(std::move(stored));
 }
 

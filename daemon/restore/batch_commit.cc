@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/failpoint.h"
 #include "common/path.h"
 #include "daemon/restore/batch_writer.h"
 #include "daemon/restore/temp_file.h"
@@ -109,6 +110,7 @@ Result<> BatchWriter::sync_file_system(DirectoryIndex directory) {
 }
 
 Result<> BatchWriter::put_in_place(BatchInFlight& batch, std::uint32_t index) {
+    if (failpoint("restore.place")) return Error(ErrorKind::io, "failpoint restore.place");
     const PlanObject& object = batch.plan->objects[index];
     ObjectState& state = batch.states[index];
     const std::string name = landing_name(batch, index);

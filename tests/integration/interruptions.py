@@ -20,20 +20,33 @@ def fixture():
     m.first = m.backup()["revision"]
     for i in range(SIZE):
         m.write(f"src/big{i:02}", os.urandom(16 << 20))
+    # Gates hold the daemon where a pack has been stored, and where the tenth file of a restore gets its name.
+    m.env["BACKUPD_FAILPOINTS"] = f"pack.stored=gate:{m.path('gate')}@1+;restore.place=gate:{m.path('gate')}@10+"
+    m.restart()
     return m
 
 
-def packs(m):
-    return sum(len(names) for _, _, names in os.walk(m.path("repo/data")))
+def close_gate(m):
+    m.write("gate", "")
+
+
+def open_gate(m):
+    for name in ("gate", "gate.reached"):
+        if os.path.exists(m.path(name)):
+            os.unlink(m.path(name))
+
+
+def at_the_gate(m, *command):
+    close_gate(m)
+    client = m.ctl_spawn(*command)
+    wait_for("the daemon to reach the gate", lambda: os.path.exists(m.path("gate.reached")) or client.poll() is not None)
+    check(client.poll() is None, "it ended before it could be interrupted", client)
+    return client
 
 
 def in_the_middle(m):
-    """A backup of which some packs, but by far not all, are stored; the client."""
-    before = packs(m)
-    client = m.ctl_spawn("--json", "run", "home", "--wait")
-    wait_for("the first packs", lambda: packs(m) >= before + 2 or client.poll() is not None, every=0.002)
-    check(client.poll() is None, "the backup ended before it could be interrupted", client)
-    return client
+    """A backup of which some packs, but by far not all, are stored, and that is held there; the client."""
+    return at_the_gate(m, "--json", "run", "home", "--wait")
 
 
 def only_the_first(m):
@@ -51,6 +64,7 @@ def _(m):
     job = last_job(m)
     equal(job["state"], "running")
     m.ctl("cancel", str(job["id"])).expect(0)
+    open_gate(m)
     out, _ = client.communicate(timeout=30)
     check(client.returncode not in (0, 3), client.returncode, out)
     equal(last_job(m)["outcome"], "cancelled")
@@ -68,6 +82,7 @@ def _(m):
     equal(client.returncode, 130)
     contains((out + err).decode(), "attach", str(job))
     equal(last_job(m)["state"], "running")
+    open_gate(m)
     m.ctl("attach", str(job)).expect(0)
     equal(last_job(m)["outcome"], "complete")
     # back to one revision for what follows
@@ -81,6 +96,9 @@ def _(m):
 @promise("SIGTERM in the middle of a backup ends the daemon cleanly within seconds, with status 0")
 def _(m):
     client = in_the_middle(m)
+    m.daemon.send_signal(signal.SIGTERM)
+    wait_for("the daemon to hear it", lambda: "stopping" in m.daemon_log(3))
+    open_gate(m)
     equal(m.stop(seconds=20), 0)
     client.communicate(timeout=30)
     check(client.returncode in (1, 6), client.returncode)
@@ -96,6 +114,7 @@ def _(m):
 def _(m):
     client = in_the_middle(m)
     m.kill()
+    open_gate(m)
     out, err = client.communicate(timeout=30)
     check(client.returncode in (1, 6), client.returncode, out, err)
     equal(len(os.listdir(m.path("repo/snapshots"))), 1)
@@ -123,10 +142,11 @@ def _(m):
 
 @promise("kill -9 in the middle of a restore: every path is whole or absent, and running it again completes")
 def _(m):
-    client = m.ctl_spawn("restore", m.path("src"), "--to", m.path("cut"))
+    m.restart()
+    client = at_the_gate(m, "restore", m.path("src"), "--to", m.path("cut"))
     there = lambda: [n for n in os.listdir(m.path("cut/src")) if n.startswith("big")] if os.path.isdir(m.path("cut/src")) else []
-    wait_for("the first file", lambda: there() or client.poll() is not None, every=0.002)
     m.kill()
+    open_gate(m)
     client.communicate(timeout=30)
     for name in there():
         check(m.read("cut/src/" + name) == m.read("src/" + name), name, "is neither whole nor absent")
@@ -143,6 +163,7 @@ def _(m):
     client = in_the_middle(m)
     client.kill()
     client.communicate()
+    open_gate(m)
     wait_for("the job to end", lambda: last_job(m)["state"] == "done", seconds=120, every=0.1)
     equal(last_job(m)["outcome"], "complete")
 
@@ -153,7 +174,8 @@ def _(m):
         m.write(f"src/big{i:02}", os.urandom(16 << 20))
     client = in_the_middle(m)
     job = last_job(m)["id"]
-    again = m.backup()
+    again = m.ctl("--json", "run", "home", "--no-wait").expect(0).result
+    open_gate(m)
     equal(again["job"], job)
     client.communicate(timeout=60)
     equal(client.returncode, 0)
