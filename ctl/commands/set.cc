@@ -1,6 +1,7 @@
 // set: what is backed up, and how.
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 
@@ -49,6 +50,9 @@ JsonObject config_object(const Dict& c) {
         .add("one_file_system", c.flag("one-file-system"))
         .add("larger_than", c.number("larger-than"))
         .add("interval", c.number("interval-usec") / 1'000'000)
+        .add("automatic", c.flag("automatic"))
+        .add("settle", static_cast<double>(c.number("settle-usec")) / 1e6)
+        .add("min_interval", c.number("min-interval-usec") / 1'000'000)
         .add("enabled", c.flag("enabled"));
 }
 
@@ -64,9 +68,19 @@ void print_config(Context& context, const std::string& id, const Dict& c) {
     row("repository", c.text("repository"));
     for (const auto& path : c.file_names("paths")) row("path", printable(path));
     for (const auto& pattern : c.texts("exclude")) row("exclude", printable(pattern));
-    row("interval", c.number("interval-usec") == 0
-                        ? "none, only by hand"
-                        : duration_text(static_cast<double>(c.number("interval-usec")) / 1e6));
+    const auto duration = [&](const char* key) {
+        return duration_text(static_cast<double>(c.number(key)) / 1e6);
+    };
+    if (c.flag("automatic")) {
+        row("runs by itself", "when changes were quiet for " + duration("settle-usec"));
+        if (c.number("min-interval-usec") != 0)
+            row("", "at most once in " + duration("min-interval-usec"));
+    }
+    if (c.number("interval-usec") != 0)
+        row(c.flag("automatic") ? "" : "runs by itself",
+            "when the last run is " + duration("interval-usec") + " old");
+    if (!c.flag("automatic") && c.number("interval-usec") == 0)
+        row("runs by itself", "never, only when asked");
     if (c.flag("one-file-system")) row("one-file-system", "yes");
     if (c.number("larger-than") > 0)
         row("not larger than", size_text(c.number("larger-than"), looks));
@@ -146,6 +160,20 @@ Result<> check_path(Context& context, const std::string& text) {
     return {};
 }
 
+// "500ms", or a duration.
+Result<std::uint64_t> settle_usec(const std::string& text) {
+    constexpr std::string_view kUnit = "ms";
+    if (text.ends_with(kUnit)) {
+        std::uint64_t milliseconds = 0;
+        const char* end = text.data() + text.size() - kUnit.size();
+        auto [stopped, error] = std::from_chars(text.data(), end, milliseconds);
+        if (error == std::errc{} && stopped == end && milliseconds <= 3'600'000)
+            return milliseconds * 1000;
+        return usage("'" + printable(text) + "' is not a time\ntry: 0, 500ms, 2s, 1min");
+    }
+    return TRY(parse_duration(text)) * 1'000'000;
+}
+
 Result<Dict> settings_of(const Context& context) {
     const Arguments& args = context.args();
     Dict config;
@@ -156,6 +184,14 @@ Result<Dict> settings_of(const Context& context) {
                                     ? 0
                                     : TRY_DURING(parse_duration(*interval), "--interval");
         config.set("interval-usec", Value(seconds * 1'000'000));
+    }
+    if (auto gap = args.value("--min-interval")) {
+        std::uint64_t seconds =
+            *gap == "none" || *gap == "0" ? 0 : TRY_DURING(parse_duration(*gap), "--min-interval");
+        config.set("min-interval-usec", Value(seconds * 1'000'000));
+    }
+    if (auto settle = args.value("--settle")) {
+        config.set("settle-usec", Value(TRY_DURING(settle_usec(*settle), "--settle")));
     }
     if (auto size = args.value("--larger-than")) {
         std::uint64_t bytes = *size == "none" ? 0 : TRY_DURING(parse_size(*size), "--larger-than");
@@ -168,6 +204,7 @@ Result<Dict> settings_of(const Context& context) {
          {Switch{"--one-file-system", "--all-file-systems", "one-file-system"},
           Switch{"--cachedir-tag", "--no-cachedir-tag", "cachedir-tag"},
           Switch{"--nodump", "--no-nodump", "nodump"},
+          Switch{"--automatic", "--no-automatic", "automatic"},
           Switch{"--enable", "--disable", "enabled"}}) {
         if (args.flag(on) && args.flag(off))
             return usage(std::string(on) + " and " + off + " exclude each other");
@@ -202,8 +239,9 @@ Result<ExitCode> create(Context& context) {
         context.note("Made the set " + words[0] + ".");
         context.note(
             "Back it up now: backupctl run " + words[0] +
-            (config.number("interval-usec") == 0
-                 ? "      (it does not run by itself: set edit " + words[0] + " --interval 1h)"
+            (config.has("automatic") && !config.flag("automatic") &&
+                     config.number("interval-usec") == 0
+                 ? "      (it does not run by itself: set edit " + words[0] + " --automatic)"
                  : ""));
     }
     return ExitCode::done;
@@ -325,9 +363,17 @@ std::vector<OptionSpec> setting_options() {
          .value = "PATTERN",
          .help = "leave out what matches, as in .gitignore; '!' takes back in",
          .repeat = true},
+        {.name = "--automatic", .help = "run by itself when changes have settled (the default)"},
+        {.name = "--no-automatic", .help = "do not; run only by --interval or when asked"},
+        {.name = "--settle",
+         .value = "TIME",
+         .help = "changes have settled when nothing happened to them for this long (500ms, 2s)"},
+        {.name = "--min-interval",
+         .value = "TIME",
+         .help = "at least this long between two automatic runs (15min, 1h); 0: none"},
         {.name = "--interval",
          .value = "TIME",
-         .help = "run by itself when the last run is this old (1h, 30min, 1d); none: by hand"},
+         .help = "run by itself when the last run is this old, changes or not (1h, 1d); none: off"},
         {.name = "--title", .value = "TEXT", .help = "a name for people"},
         {.name = "--larger-than",
          .value = "SIZE",
@@ -362,38 +408,39 @@ std::vector<Command> set_commands() {
                                                     .repeat = true,
                                                     .completion = Completion::file}});
     const PositionalSpec kSet = {"SET", true, false, Completion::set};
-    return {{.verb = "set list", .summary = "what is backed up", .run = list},
-            {.verb = "set show",
-             .summary = "the settings of one set",
-             .positionals = {kSet},
-             .run = show},
-            {.verb = "set create",
-             .summary = "protect paths",
-             .description =
-                 "Makes a backup set: paths that are backed up together into one repository.",
-             .positionals = {{"NAME"}, {"PATH", true, true, Completion::directory}},
-             .options = setting_options(),
-             .examples =
-                 {{"backupctl set create home --repo disk /home --exclude '*.tmp' --interval 1h",
-                   "every hour"},
-                  {"backupctl set create etc --repo disk /etc /usr/local/etc -n",
-                   "would it be accepted?"}},
-             .run = create},
-            {.verb = "set edit",
-             .summary = "change the settings of a set",
-             .positionals = {kSet},
-             .options = edit_options,
-             .examples = {{"backupctl set edit home --exclude node_modules/ --interval 30min",
-                           "only what is named changes"}},
-             .run = edit},
-            {.verb = "set remove",
-             .summary = "stop protecting; stored revisions stay",
-             .positionals = {kSet},
-             .run = remove},
-            {.verb = "set check",
-             .summary = "are the settings good, do the paths exist?",
-             .positionals = {{"SET", false, true, Completion::set}},
-             .run = check}};
+    return {
+        {.verb = "set list", .summary = "what is backed up", .run = list},
+        {.verb = "set show",
+         .summary = "the settings of one set",
+         .positionals = {kSet},
+         .run = show},
+        {.verb = "set create",
+         .summary = "protect paths",
+         .description =
+             "Makes a backup set: paths that are backed up together into one repository.",
+         .positionals = {{"NAME"}, {"PATH", true, true, Completion::directory}},
+         .options = setting_options(),
+         .examples =
+             {{"backupctl set create home --repo disk /home --exclude '*.tmp' --min-interval 1h",
+               "when files changed, at most every hour"},
+              {"backupctl set create etc --repo disk /etc /usr/local/etc -n",
+               "would it be accepted?"}},
+         .run = create},
+        {.verb = "set edit",
+         .summary = "change the settings of a set",
+         .positionals = {kSet},
+         .options = edit_options,
+         .examples = {{"backupctl set edit home --exclude node_modules/ --min-interval 30min",
+                       "only what is named changes"}},
+         .run = edit},
+        {.verb = "set remove",
+         .summary = "stop protecting; stored revisions stay",
+         .positionals = {kSet},
+         .run = remove},
+        {.verb = "set check",
+         .summary = "are the settings good, do the paths exist?",
+         .positionals = {{"SET", false, true, Completion::set}},
+         .run = check}};
 }
 
 }  // namespace backup

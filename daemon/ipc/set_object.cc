@@ -121,6 +121,9 @@ wire::Dict set_configuration(const BackupSet& set) {
         {"one-file-system", set.exclude.other_filesystems},
         {"larger-than", set.exclude.larger_than},
         {"interval-usec", set.interval_seconds * 1'000'000},
+        {"automatic", set.automatic},
+        {"settle-usec", set.settle_ms * 1'000},
+        {"min-interval-usec", set.min_interval_seconds * 1'000'000},
         {"enabled", set.enabled},
     };
 }
@@ -142,8 +145,15 @@ Result<> change_set(BackupSet& set, wire::DictReader& changes) {
     if (auto value = changes.boolean("nodump")) set.exclude.nodump = *value;
     if (auto value = changes.boolean("one-file-system")) set.exclude.other_filesystems = *value;
     if (auto value = changes.number("larger-than")) set.exclude.larger_than = *value;
+    const auto rounded_up = [](std::uint64_t usec, std::uint64_t unit) {
+        return usec / unit + (usec % unit != 0 ? 1 : 0);
+    };
     if (auto value = changes.number("interval-usec"))
-        set.interval_seconds = *value / 1'000'000 + (*value % 1'000'000 != 0 ? 1 : 0);
+        set.interval_seconds = rounded_up(*value, 1'000'000);
+    if (auto value = changes.boolean("automatic")) set.automatic = *value;
+    if (auto value = changes.number("settle-usec")) set.settle_ms = rounded_up(*value, 1'000);
+    if (auto value = changes.number("min-interval-usec"))
+        set.min_interval_seconds = rounded_up(*value, 1'000'000);
     if (auto value = changes.boolean("enabled")) set.enabled = *value;
     return {};
 }

@@ -132,6 +132,19 @@ void read_paths(ConfigTable& table, const std::string& set, unsigned line, std::
     }
 }
 
+// Longer than this a revision would wait for ever on a busy machine.
+constexpr std::uint64_t kMostSettleMs = 3'600'000;
+
+void read_settle(ConfigTable& table, std::uint64_t& out) {
+    std::uint64_t settle = out;
+    if (table.short_interval("settle", settle) != Taken::ok) return;
+    if (settle > kMostSettleMs) {
+        table.problem(table.line_of("settle"), "\"settle\" must be at most 1h");
+    } else {
+        out = settle;
+    }
+}
+
 void read_set(const TomlValue& root, const std::string& file, const std::string& name,
               const std::string& where, LoadedPolicy& into) {
     ConfigTable table(root, file, where, into.problems);
@@ -159,6 +172,9 @@ void read_set(const TomlValue& root, const std::string& file, const std::string&
     table.flag("enabled", set.enabled);
     table.text("hostname", set.hostname);
     table.interval("interval", set.interval_seconds);
+    table.flag("automatic", set.automatic);
+    read_settle(table, set.settle_ms);
+    table.interval("min-interval", set.min_interval_seconds);
     table.finish();
     if (!check_name(table, line, name, "a set")) return;
     if (is_twin(into.policy.sets, name, file, table, line, "set")) return;
@@ -193,6 +209,52 @@ void read_engine(const TomlValue& root, const std::string& file, LoadedPolicy& i
     table.finish();
 }
 
+void read_watching(ConfigTable& table, std::vector<std::string>& out) {
+    static const std::vector<std::string> kKnown = {"fanotify", "inotify", "scan"};
+    std::vector<ConfigTable::Element> elements;
+    if (table.list("watch", elements) != Taken::ok) return;
+    if (elements.empty()) {
+        table.problem(table.line_of("watch"),
+                      "\"watch\" needs at least one of \"fanotify\", \"inotify\", \"scan\"");
+        return;
+    }
+    std::vector<std::string> watching;
+    for (const auto& [text, line] : elements) {
+        if (std::find(kKnown.begin(), kKnown.end(), text) == kKnown.end()) {
+            const std::string nearest = nearest_word(text, kKnown);
+            table.problem(line, "\"watch\": there is no way of watching named \"" +
+                                    printable(text) + "\"; " +
+                                    (nearest.empty() ? "known are fanotify, inotify, scan"
+                                                     : "did you mean \"" + nearest + "\"?"));
+        } else if (std::find(watching.begin(), watching.end(), text) != watching.end()) {
+            table.problem(line, "\"watch\": \"" + text + "\" is listed twice");
+        } else {
+            watching.push_back(text);
+        }
+    }
+    if (watching.size() == elements.size()) out = std::move(watching);
+}
+
+void read_tracking(const TomlValue& root, const std::string& file, LoadedPolicy& into) {
+    ConfigTable table(root, file, "[tracking]", into.problems);
+    TrackingPolicy& tracking = into.policy.tracking;
+    read_watching(table, tracking.watching);
+    const auto period = [&](std::string_view key, Duration& out) {
+        std::uint64_t seconds = 0;
+        if (table.interval(key, seconds) == Taken::ok) {
+            out = std::chrono::seconds(static_cast<std::int64_t>(seconds));
+        }
+    };
+    period("census-period", tracking.census_period);
+    period("scrub-period", tracking.scrub_period);
+    period("canary-period", tracking.canary_period);
+    period("degraded-scan-period", tracking.degraded_scan_period);
+    auto watches = static_cast<std::int64_t>(tracking.most_watches);
+    table.whole_number("most-watches", 0, 0x7fffffff, watches);
+    tracking.most_watches = static_cast<std::uint64_t>(watches);
+    table.finish();
+}
+
 void read_defaults(const TomlValue& root, const std::string& file, LoadedPolicy& into) {
     ConfigTable table(root, file, "[defaults]", into.problems);
     read_patterns(table, into.defaults.patterns);
@@ -218,6 +280,8 @@ void read_main(const TomlValue& root, const std::string& file, Part part, Loaded
     if (defaults != nullptr && part == Part::settings) read_defaults(*defaults, file, into);
     const TomlValue* engine = table.table("engine");
     if (engine != nullptr && part == Part::settings) read_engine(*engine, file, into);
+    const TomlValue* tracking = table.table("tracking");
+    if (tracking != nullptr && part == Part::settings) read_tracking(*tracking, file, into);
     table.tables("set", [&](const TomlMember& member) {
         if (part == Part::sets) {
             read_set(member.value, file, member.key, "[set." + printable(member.key) + "]", into);

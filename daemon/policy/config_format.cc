@@ -31,6 +31,11 @@ const char* flag(bool value) {
     return value ? "true" : "false";
 }
 
+// "off" would read as if there were no automatic runs.
+std::string gap_text(std::uint64_t seconds) {
+    return seconds == 0 ? "0" : format_interval(seconds);
+}
+
 // `hints`: what is left at its default is shown as a comment.
 std::string set_body(const BackupSet& set, bool hints, bool inherited) {
     const ExcludeRules& exclude = set.exclude;
@@ -71,6 +76,15 @@ std::string set_body(const BackupSet& set, bool hints, bool inherited) {
     out += set.interval_seconds != 0
                ? line("interval", toml_quoted(format_interval(set.interval_seconds)))
                : hint("interval", "\"1h\"", "run when the last run began this long ago");
+    const BackupSet plain;
+    out += set.automatic ? hint("automatic", "true", "run when changes have settled")
+                         : line("automatic", "false");
+    out += set.settle_ms != plain.settle_ms
+               ? line("settle", toml_quoted(format_short_interval(set.settle_ms)))
+               : hint("settle", "\"2s\"", "how long a change must have been quiet");
+    out += set.min_interval_seconds != plain.min_interval_seconds
+               ? line("min-interval", toml_quoted(gap_text(set.min_interval_seconds)))
+               : hint("min-interval", "\"15min\"", "between two automatic runs");
     return out;
 }
 
@@ -79,6 +93,22 @@ std::string repository_body(const RepositoryPolicy& repository) {
     if (!repository.password_file.empty())
         out += line("password-file", toml_quoted(repository.password_file));
     return out;
+}
+
+std::string tracking_body(const TrackingPolicy& tracking) {
+    std::string out = "\n[tracking]\nwatch = [";
+    for (std::size_t i = 0; i < tracking.watching.size(); ++i)
+        out += (i == 0 ? "" : ", ") + toml_quoted(tracking.watching[i]);
+    out += "]\n";
+    const auto period = [&](std::string_view key, Duration value) {
+        const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(value).count();
+        out += line(key, toml_quoted(format_interval(static_cast<std::uint64_t>(seconds))));
+    };
+    period("census-period", tracking.census_period);
+    period("scrub-period", tracking.scrub_period);
+    period("canary-period", tracking.canary_period);
+    period("degraded-scan-period", tracking.degraded_scan_period);
+    return out + line("most-watches", std::to_string(tracking.most_watches));
 }
 
 }  // namespace
@@ -101,6 +131,7 @@ std::string format_policy(const Policy& policy) {
     out += line("compression-level", std::to_string(policy.compression_level));
     out += line("pack-size", toml_quoted(format_size(policy.pack_bytes)));
     out += line("tree-rules", toml_quoted(policy.tree_rules));
+    out += tracking_body(policy.tracking);
     const auto heading = [&](std::string_view table, const std::string& name,
                              const std::string& origin) {
         out += "\n";
@@ -119,6 +150,12 @@ std::string format_policy(const Policy& policy) {
         if (set.exclude.cachedir_tag) out += line("cachedir-tag", flag(true));
         if (set.exclude.nodump) out += line("nodump", flag(true));
         if (set.enabled) out += line("enabled", flag(true));
+        const BackupSet plain;
+        if (set.automatic) out += line("automatic", flag(true));
+        if (set.settle_ms == plain.settle_ms)
+            out += line("settle", toml_quoted(format_short_interval(set.settle_ms)));
+        if (set.min_interval_seconds == plain.min_interval_seconds)
+            out += line("min-interval", toml_quoted(gap_text(set.min_interval_seconds)));
     }
     return out;
 }

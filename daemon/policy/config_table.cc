@@ -137,6 +137,14 @@ ConfigTable::Taken ConfigTable::interval(std::string_view key, std::uint64_t& ou
     return measure(key, 0xffffffff, parse_interval, "an interval like \"1h\"", out);
 }
 
+ConfigTable::Taken ConfigTable::short_interval(std::string_view key, std::uint64_t& out) {
+    const TomlMember* member = take(key);
+    const Taken taken =
+        measure(key, 0xffffffff, parse_short_interval, "a time like \"2s\" or \"500ms\"", out);
+    if (taken == Taken::ok && member->value.kind == TomlValue::Kind::integer) out *= 1000;
+    return taken;
+}
+
 ConfigTable::Taken ConfigTable::measure(std::string_view key, std::int64_t most,
                                         Result<std::uint64_t> (*parse)(std::string_view),
                                         std::string_view wanted, std::uint64_t& out) {

@@ -30,6 +30,8 @@ class ConfigTable {
     // seconds.
     Taken size(std::string_view key, std::uint64_t& out);
     Taken interval(std::string_view key, std::uint64_t& out);
+    // Milliseconds: a text like "500ms" or "2s" or a whole number of seconds.
+    Taken short_interval(std::string_view key, std::uint64_t& out);
     // A list of texts; {base64 = "..."} in place of a text that is not UTF-8.
     struct Element {
         std::string text;

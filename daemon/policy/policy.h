@@ -2,6 +2,7 @@
 // whole Policy.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -9,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "common/clock.h"
 #include "common/path.h"
 
 namespace backup {
@@ -38,10 +40,28 @@ struct BackupSet {
     ExcludeRules exclude;
     bool enabled = true;
     std::string hostname;  // empty: gethostname
-    // 0: no automatic runs; else a revision is made when the last begin is this old. Policies
-    // refine it.
+    // Not 0: a revision is made when the last begin is this old, whether or not anything changed.
     std::uint64_t interval_seconds = 0;
+    // A revision is made when changes have settled: nothing happened to them for settle_ms, and the
+    // last begin of a run is min_interval_seconds ago.
+    bool automatic = true;
+    std::uint64_t settle_ms = 2000;
+    std::uint64_t min_interval_seconds = 15 * 60;
     std::string origin;
+};
+
+// How changes are noticed. A period of 0 switches the thing off.
+struct TrackingPolicy {
+    // fanotify, inotify, scan: what is tried for each volume, in this order. Scanning is the last
+    // resort also when it is not named.
+    std::vector<std::string> watching = {"fanotify", "inotify", "scan"};
+    Duration census_period = std::chrono::seconds(60);
+    Duration scrub_period = std::chrono::hours(24);
+    Duration canary_period = std::chrono::minutes(10);
+    Duration degraded_scan_period = std::chrono::minutes(15);
+    std::uint64_t most_watches = 0;  // inotify; 0: as many as the kernel allows
+
+    bool operator==(const TrackingPolicy&) const = default;
 };
 
 struct Policy {
@@ -53,6 +73,7 @@ struct Policy {
     // Which rules trees are written with: "auto" follows the parent snapshot, else "go119" or
     // "go122".
     std::string tree_rules = "auto";
+    TrackingPolicy tracking;
 };
 
 }  // namespace backup

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "common/path.h"
 
@@ -39,6 +40,14 @@ constexpr std::array<Unit, 18> kSizes = {{
 }};
 constexpr std::array<Unit, 7> kTimes = {
     {{"s", 1}, {"sec", 1}, {"m", 60}, {"min", 60}, {"h", 3600}, {"d", 86400}, {"w", 604800}}};
+constexpr std::array<Unit, 8> kShortTimes = {{{"ms", 1},
+                                              {"s", 1000},
+                                              {"sec", 1000},
+                                              {"m", 60'000},
+                                              {"min", 60'000},
+                                              {"h", 3'600'000},
+                                              {"d", 86'400'000},
+                                              {"w", 604'800'000}}};
 
 void skip_space(std::string_view& text) {
     while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
@@ -88,6 +97,37 @@ bool take(std::string_view& text, const std::array<Unit, N>& units, std::uint64_
     return false;
 }
 
+// Parts added up, or nothing when one of them is no time or the sum is over `most`.
+template <std::size_t N>
+std::optional<std::uint64_t> take_all(std::string_view text, const std::array<Unit, N>& units,
+                                      std::uint64_t most) {
+    if (text == "off" || text == "0") return 0;
+    std::string_view rest = text;
+    skip_space(rest);
+    if (rest.empty()) return std::nullopt;
+    std::uint64_t sum = 0;
+    while (!rest.empty()) {
+        std::uint64_t part = 0;
+        if (!take(rest, units, part) || part > most || sum + part > most) return std::nullopt;
+        sum += part;
+    }
+    return sum;
+}
+
+// Largest units first; what remains of the last is lost, so that one must be 1.
+template <std::size_t N>
+std::string in_parts(std::uint64_t value, const Unit (&units)[N]) {
+    if (value == 0) return "off";
+    std::string text;
+    for (const Unit& unit : units) {
+        if (value < unit.factor) continue;
+        if (!text.empty()) text += ' ';
+        text += std::to_string(value / unit.factor) + std::string(unit.name);
+        value %= unit.factor;
+    }
+    return text;
+}
+
 }  // namespace
 
 Result<std::uint64_t> parse_size(std::string_view text) {
@@ -114,36 +154,29 @@ std::string format_size(std::uint64_t bytes) {
 }
 
 Result<std::uint64_t> parse_interval(std::string_view text) {
-    if (text == "off" || text == "0") return std::uint64_t{0};
-    std::string_view rest = text;
-    skip_space(rest);
-    std::uint64_t sum = 0;
-    bool ok = !rest.empty();
-    while (ok && !rest.empty()) {
-        std::uint64_t part = 0;
-        ok = take(rest, kTimes, part) && part <= std::numeric_limits<std::uint32_t>::max() &&
-             sum + part <= std::numeric_limits<std::uint32_t>::max();
-        sum += part;
-    }
-    if (!ok) {
-        return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
-                     "\"" + printable(text) +
-                         "\" is no interval; write it like \"30min\", \"1h\" or \"off\"");
-    }
-    return sum;
+    const auto seconds = take_all(text, kTimes, std::numeric_limits<std::uint32_t>::max());
+    if (seconds) return *seconds;
+    return Error(
+        ErrorKind::invalid, ErrorCode::invalid_arguments,
+        "\"" + printable(text) + "\" is no interval; write it like \"30min\", \"1h\" or \"off\"");
 }
 
 std::string format_interval(std::uint64_t seconds) {
-    if (seconds == 0) return "off";
-    constexpr Unit kParts[] = {{"w", 604800}, {"d", 86400}, {"h", 3600}, {"min", 60}, {"s", 1}};
-    std::string text;
-    for (const Unit& unit : kParts) {
-        if (seconds < unit.factor) continue;
-        if (!text.empty()) text += ' ';
-        text += std::to_string(seconds / unit.factor) + std::string(unit.name);
-        seconds %= unit.factor;
-    }
-    return text;
+    return in_parts(seconds, {{"w", 604800}, {"d", 86400}, {"h", 3600}, {"min", 60}, {"s", 1}});
+}
+
+Result<std::uint64_t> parse_short_interval(std::string_view text) {
+    const auto milliseconds = take_all(
+        text, kShortTimes, std::uint64_t{1000} * std::numeric_limits<std::uint32_t>::max());
+    if (milliseconds) return *milliseconds;
+    return Error(
+        ErrorKind::invalid, ErrorCode::invalid_arguments,
+        "\"" + printable(text) + "\" is no time; write it like \"500ms\", \"2s\" or \"1min\"");
+}
+
+std::string format_short_interval(std::uint64_t milliseconds) {
+    if (milliseconds == 0) return "0";
+    return in_parts(milliseconds, {{"h", 3'600'000}, {"min", 60'000}, {"s", 1000}, {"ms", 1}});
 }
 
 }  // namespace backup

@@ -19,4 +19,8 @@ std::string format_size(std::uint64_t bytes);
 Result<std::uint64_t> parse_interval(std::string_view text);
 std::string format_interval(std::uint64_t seconds);
 
+// Milliseconds, for short times: as an interval, and "ms". "1.5s" is 1500.
+Result<std::uint64_t> parse_short_interval(std::string_view text);
+std::string format_short_interval(std::uint64_t milliseconds);
+
 }  // namespace backup

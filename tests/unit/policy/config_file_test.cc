@@ -62,6 +62,14 @@ read-threads = 4
 compression-level = 7
 pack-size = "32MiB"
 tree-rules = "go119"
+
+[tracking]
+watch = ["inotify", "scan"]
+census-period = "30s"
+scrub-period = "off"
+canary-period = 5
+degraded-scan-period = "1h"
+most-watches = 5000
 )");
     EXPECT_EQ(problems(loaded), "");
     EXPECT_EQ(loaded.policy.repositories.at("nas").url, "/srv/backup");
@@ -71,6 +79,13 @@ tree-rules = "go119"
     EXPECT_EQ(loaded.policy.compression_level, 7);
     EXPECT_EQ(loaded.policy.pack_bytes, 32u << 20);
     EXPECT_EQ(loaded.policy.tree_rules, "go119");
+    const TrackingPolicy& tracking = loaded.policy.tracking;
+    EXPECT_EQ(tracking.watching, (std::vector<std::string>{"inotify", "scan"}));
+    EXPECT_EQ(tracking.census_period, std::chrono::seconds(30));
+    EXPECT_EQ(tracking.scrub_period, Duration::zero());
+    EXPECT_EQ(tracking.canary_period, std::chrono::seconds(5));
+    EXPECT_EQ(tracking.degraded_scan_period, std::chrono::hours(1));
+    EXPECT_EQ(tracking.most_watches, 5000u);
 
     const auto set = set_of(R"(
 title = "Home"
@@ -84,6 +99,9 @@ larger-than = "4GiB"
 enabled = false
 hostname = "laptop"
 interval = "1h"
+automatic = false
+settle = "500ms"
+min-interval = "0"
 )");
     EXPECT_EQ(problems(set), "");
     const BackupSet& home = set.policy.sets.at("home");
@@ -100,6 +118,9 @@ interval = "1h"
     EXPECT_FALSE(home.enabled);
     EXPECT_EQ(home.hostname, "laptop");
     EXPECT_EQ(home.interval_seconds, 3600u);
+    EXPECT_FALSE(home.automatic);
+    EXPECT_EQ(home.settle_ms, 500u);
+    EXPECT_EQ(home.min_interval_seconds, 0u);
 
     const auto repository = repository_of("url = \"local:/x\"\n");
     EXPECT_EQ(problems(repository), "");
@@ -113,7 +134,11 @@ TEST(Config, DefaultsAreThoseOfTheStructs) {
     EXPECT_TRUE(home.exclude.cachedir_tag && home.exclude.nodump && home.enabled);
     EXPECT_FALSE(home.exclude.other_filesystems);
     EXPECT_EQ(home.interval_seconds, 0u);
+    EXPECT_TRUE(home.automatic);
+    EXPECT_EQ(home.settle_ms, 2000u);
+    EXPECT_EQ(home.min_interval_seconds, 900u);
     EXPECT_EQ(problems(main_of("")), "");
+    EXPECT_EQ(main_of("[tracking]\n").policy.tracking, TrackingPolicy());
 }
 
 TEST(Config, UnknownKeysNameTheNearestOne) {
@@ -153,6 +178,28 @@ TEST(Config, WrongTypesAreNamedWithTheirLine) {
     expect_problem(main_of("[engine]\ncompression-level = 0\n"), 2, {"compression-level"});
     expect_problem(main_of("[engine]\npack-size = \"1MiB\"\n"), 2, {"pack-size", "4MiB"});
     expect_problem(main_of("[engine]\ntree-rules = \"go1\"\n"), 2, {"tree-rules", "go122"});
+    expect_problem(set_of(kSet + "settle = \"soon\"\n"), 3, {"settle", "soon", "500ms"});
+    expect_problem(set_of(kSet + "settle = \"2h\"\n"), 3, {"settle", "1h"});
+    expect_problem(set_of(kSet + "settle = 4000\n"), 3, {"settle", "1h"});
+    expect_problem(set_of(kSet + "settle = -1\n"), 3, {"settle"});
+    expect_problem(set_of(kSet + "settle = true\n"), 3, {"settle", "a time"});
+    expect_problem(set_of(kSet + "min-interval = \"now\"\n"), 3, {"min-interval", "now"});
+    expect_problem(set_of(kSet + "automatic = 1\n"), 3, {"automatic", "true or false"});
+    expect_problem(set_of(kSet + "settel = 1\n"), 3, {"settel", "\"settle\""});
+}
+
+TEST(Config, BadWordsAboutTrackingAreNamedWithTheirLine) {
+    expect_problem(main_of("[tracking]\nwatch = \"fanotify\"\n"), 2, {"watch", "list"});
+    expect_problem(main_of("[tracking]\nwatch = []\n"), 2, {"watch", "at least one"});
+    expect_problem(main_of("[tracking]\nwatch = [\n\"scan\",\n\"fanotfy\"]\n"), 4,
+                   {"fanotfy", "did you mean \"fanotify\""});
+    expect_problem(main_of("[tracking]\nwatch = [\"kqueue\"]\n"), 2, {"kqueue", "known are"});
+    expect_problem(main_of("[tracking]\nwatch = [\"scan\", \"scan\"]\n"), 2, {"scan", "twice"});
+    expect_problem(main_of("[tracking]\nscrub-period = \"daily\"\n"), 2, {"scrub-period", "daily"});
+    expect_problem(main_of("[tracking]\nmost-watches = -1\n"), 2, {"most-watches"});
+    expect_problem(main_of("[tracking]\ncensus = 1\n"), 2, {"census", "[tracking]"});
+    expect_problem(main_of("[traking]\n"), 1, {"traking", "\"tracking\""});
+    expect_problem(main_of("tracking = 5\n"), 1, {"tracking", "a table"});
 }
 
 TEST(Config, SetsAreCheckedAsAWhole) {
@@ -221,7 +268,9 @@ bool same(const BackupSet& a, const BackupSet& b) {
            a.exclude.nodump == b.exclude.nodump &&
            a.exclude.other_filesystems == b.exclude.other_filesystems &&
            a.exclude.larger_than == b.exclude.larger_than && a.enabled == b.enabled &&
-           a.hostname == b.hostname && a.interval_seconds == b.interval_seconds;
+           a.hostname == b.hostname && a.interval_seconds == b.interval_seconds &&
+           a.automatic == b.automatic && a.settle_ms == b.settle_ms &&
+           a.min_interval_seconds == b.min_interval_seconds;
 }
 
 TEST(Config, FormattedTextComesBackAsTheSameValues) {
@@ -249,6 +298,9 @@ TEST(Config, FormattedTextComesBackAsTheSameValues) {
         set.enabled = random() % 2;
         set.hostname = random() % 2 ? "host" : "";
         set.interval_seconds = random() % 2 ? random() % 100000 : 0;
+        set.automatic = random() % 2;
+        if (random() % 2) set.settle_ms = random() % 3'600'001;
+        if (random() % 2) set.min_interval_seconds = random() % 3 == 0 ? 0 : random() % 100000;
         const std::string formatted = format_set_config(set);
         const auto loaded = set_of(formatted);
         ASSERT_EQ(problems(loaded), "") << formatted;
@@ -266,6 +318,10 @@ TEST(Config, FormattedTextComesBackAsTheSameValues) {
         Policy policy;
         policy.read_threads = static_cast<unsigned>(random() % 9);
         policy.pack_bytes = std::uint64_t{8} << 20;
+        policy.tracking.scrub_period = std::chrono::seconds(random() % 100000);
+        policy.tracking.canary_period = std::chrono::seconds(random() % 2);
+        policy.tracking.most_watches = random() % 3;
+        if (random() % 2) policy.tracking.watching = {"scan", "inotify"};
         policy.repositories["a.b"] = repository;
         policy.sets["home"] = set;
         const auto whole = main_of(format_policy(policy));
@@ -273,6 +329,7 @@ TEST(Config, FormattedTextComesBackAsTheSameValues) {
         EXPECT_TRUE(same(whole.policy.sets.at("home"), set)) << format_policy(policy);
         EXPECT_EQ(whole.policy.repositories.at("a.b").url, repository.url);
         EXPECT_EQ(whole.policy.read_threads, policy.read_threads);
+        EXPECT_EQ(whole.policy.tracking, policy.tracking);
         EXPECT_EQ(whole.policy.pack_bytes, policy.pack_bytes);
     }
 }

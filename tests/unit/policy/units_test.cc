@@ -38,6 +38,25 @@ TEST(Units, IntervalsAreReadInTheirUsualForms) {
     }
 }
 
+TEST(Units, ShortIntervalsHaveMilliseconds) {
+    EXPECT_EQ(parse_short_interval("500ms").value(), 500u);
+    EXPECT_EQ(parse_short_interval("2s").value(), 2000u);
+    EXPECT_EQ(parse_short_interval("1.5s").value(), 1500u);
+    EXPECT_EQ(parse_short_interval("1min 30s").value(), 90'000u);
+    EXPECT_EQ(parse_short_interval("0").value(), 0u);
+    EXPECT_EQ(parse_short_interval("off").value(), 0u);
+    EXPECT_EQ(format_short_interval(0), "0");
+    EXPECT_EQ(format_short_interval(1500), "1s 500ms");
+    for (const char* bad : {"", "ms", "2", "2 seconds", "-1ms", "9999999999w"}) {
+        EXPECT_FALSE(parse_short_interval(bad).ok()) << bad;
+    }
+    std::mt19937_64 random(2);
+    for (int i = 0; i < 1000; ++i) {
+        const std::uint64_t milliseconds = random() % 0xffffffff;
+        EXPECT_EQ(parse_short_interval(format_short_interval(milliseconds)).value(), milliseconds);
+    }
+}
+
 TEST(Units, FormattedValuesComeBack) {
     EXPECT_EQ(format_size(16u << 20), "16MiB");
     EXPECT_EQ(format_size(1000), "1000");
