@@ -110,6 +110,11 @@ class Watcher {
 
     virtual WatchStatus status() const = 0;
 
+    // fanotify: a copy of the group's descriptor, for the service manager to keep over a restart
+    // of ours (`inherited_group` below). Another one after every `lost`: ask again then. Not open:
+    // this kind of watcher has none.
+    virtual UniqueFd group() const { return {}; }
+
     // Tests: the reader stops reading until resumed.
     virtual void stall(bool stalled) = 0;
 };

@@ -1,0 +1,308 @@
+#include "daemon/watch/fanotify_watcher.h"
+
+#include <array>
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <fstream>
+
+#include <fcntl.h>
+#include <sys/fanotify.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "common/log.h"
+#include "daemon/watch/kernel_handle.h"
+#include "daemon/watch/mount_table.h"
+
+namespace backup {
+
+namespace {
+
+// FIONREAD on a group counts this for each record, whatever its real size ...
+constexpr std::uint64_t kCountedBytes = FAN_EVENT_METADATA_LEN;
+// ... and this is what a record takes in kernel memory (measured).
+constexpr std::uint64_t kMemoryBytes = 228;
+constexpr std::size_t kReadBytes = std::size_t{256} << 10;
+// A queue of this many records is read on without a pause.
+constexpr std::uint64_t kLongQueue = 50'000;
+
+bool is_below(const std::string& path, const Path& root) {
+    const std::string& top = root.text();
+    if (root.is_root()) return true;
+    return path.compare(0, top.size(), top) == 0 &&
+           (path.size() == top.size() || path[top.size()] == '/');
+}
+
+}  // namespace
+
+FanotifyWatcher::FanotifyWatcher(std::vector<Path> roots, std::uint64_t device,
+                                 WatchOptions options)
+    : roots_(std::move(roots)),
+      device_(device),
+      options_(std::move(options)),
+      mailbox_(options_.nudge, options_.most_names),
+      buffer_(kReadBytes),
+      reader_(*this) {}
+
+FanotifyWatcher::~FanotifyWatcher() {
+    reader_.stop();
+}
+
+Result<> FanotifyWatcher::start(UniqueFd inherited) {
+    if (inherited && is_marked(inherited.get(), device_)) {
+        group_.fd = std::move(inherited);
+    } else {
+        const bool was_inherited = inherited.is_open();
+        group_ = TRY(make_fanotify_group(roots_.front()));
+        if (was_inherited)
+            mailbox_.fill([](Collector& collector) {
+                collector.lose("the file system was unmounted while nobody watched");
+            });
+    }
+    // What cannot be found is of no use.
+    const ObjectHandle handle = TRY(handle_of(AT_FDCWD, roots_.front().c_str(), true));
+    if (!path_of(handle))
+        return Error(ErrorKind::denied,
+                     "fanotify: opening by handle is not permitted (CAP_DAC_READ_SEARCH)");
+    return reader_.start("watch-fanotify");
+}
+
+Result<WatchBatch> FanotifyWatcher::barrier() {
+    const Result<> done = reader_.wait_until_read();
+    if (!done.ok()) return done.error();
+    return mailbox_.take();
+}
+
+WatchStatus FanotifyWatcher::status() const {
+    WatchStatus status;
+    status.kind = WatchKind::fanotify;
+    status.records = records_;
+    status.overflows = overflows_;
+    status.queue_bytes = queue_bytes_;
+    const std::lock_guard lock(problem_mutex_);
+    status.problem = problem_;
+    return status;
+}
+
+UniqueFd FanotifyWatcher::group() const {
+    const std::lock_guard lock(group_mutex_);
+    return UniqueFd(fcntl(group_.fd.get(), F_DUPFD_CLOEXEC, 3));
+}
+
+std::uint64_t FanotifyWatcher::queued_records() const {
+    int bytes = 0;
+    if (ioctl(group_.fd.get(), FIONREAD, &bytes) != 0) return 0;
+    return static_cast<std::uint64_t>(static_cast<unsigned>(bytes)) / kCountedBytes;
+}
+
+std::chrono::milliseconds FanotifyWatcher::read_queue() {
+    const std::uint64_t queued = queued_records();
+    queue_bytes_ = queued * kMemoryBytes;
+    if (queued * kMemoryBytes > options_.most_queue_bytes) {
+        start_over(queued);
+        return {};
+    }
+    // Not until the queue is empty: that may never happen while somebody writes.
+    std::uint64_t records = 0;
+    do {
+        const ssize_t got = read(group_.fd.get(), buffer_.data(), buffer_.size());
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && errno == EAGAIN) break;
+        if (got <= 0) {
+            give_up("reading the event queue failed");
+            return {};
+        }
+        const ByteView view(buffer_.data(), static_cast<std::size_t>(got));
+        mailbox_.fill([&](Collector& collector) { decode(view, collector, records); });
+    } while (records < queued);
+    records_ += records;
+    return queued > kLongQueue ? std::chrono::milliseconds{} : ReaderThread::kPause;
+}
+
+void FanotifyWatcher::decode(ByteView buffer, Collector& collector, std::uint64_t& records) {
+    FanotifyDecoder decoder(buffer);
+    FanotifyRecord record;
+    std::uint64_t count = 0;
+    while (decoder.next(record)) {
+        ++count;
+        if (record.is_overflow) {
+            ++overflows_;
+            collector.lose("the kernel's event queue overflowed");
+        } else if (record.is_unusable) {
+            collector.lose("an event record could not be understood");
+        } else if (options_.own_pid == 0 || record.pid != options_.own_pid) {
+            collect(record, collector);
+        }
+    }
+    collector.count(count);
+    records += count;
+}
+
+void FanotifyWatcher::collect(const FanotifyRecord& record, Collector& collector) {
+    using Kind = WatchBatch::DirectoryMove::Kind;
+    const std::uint64_t mask = record.mask;
+    const bool is_directory = (mask & FAN_ONDIR) != 0;
+    const bool is_closed = (mask & FAN_CLOSE_WRITE) != 0;
+    if ((mask & FAN_RENAME) != 0) {
+        record.old_directory.assign_to(scratch_);
+        collector.name(scratch_, record.old_name, {});
+        record.new_directory.assign_to(scratch_);
+        collector.name(scratch_, record.new_name, {.content = true});
+        if (is_directory) {
+            WatchBatch::DirectoryMove move;
+            move.kind = record.object.empty() ? Kind::arrived : Kind::moved;
+            if (!record.object.empty()) move.object = record.object.handle();
+            move.from_directory = record.old_directory.handle();
+            move.from_name = record.old_name;
+            move.to_directory = record.new_directory.handle();
+            move.to_name = record.new_name;
+            collector.move(std::move(move));
+        }
+    }
+    if (record.directory.empty()) {
+        if (record.object.empty() || (mask & FAN_RENAME) != 0) return;
+        record.object.assign_to(scratch_);
+        if (is_directory)
+            collector.directory(scratch_);
+        else
+            collector.object(scratch_);
+        return;
+    }
+    record.directory.assign_to(scratch_);
+    if (record.is_about_directory_itself()) {
+        // A root of the file system that is a file, say, has no name to go by.
+        if (is_directory || record.object.empty())
+            collector.directory(scratch_);
+        else
+            collector.object((record.object.assign_to(scratch_object_), scratch_object_));
+        return;
+    }
+    constexpr std::uint64_t kContent = FAN_MODIFY | FAN_CLOSE_WRITE | FAN_CREATE | FAN_MOVED_TO;
+    collector.name(scratch_, record.name, {.content = (mask & kContent) != 0, .closed = is_closed});
+    if (!is_directory) return;
+    if ((mask & FAN_ATTRIB) != 0 && !record.object.empty()) {
+        record.object.assign_to(scratch_object_);
+        collector.directory(scratch_object_);
+    }
+    if ((mask & (FAN_CREATE | FAN_MOVED_TO)) != 0) {
+        WatchBatch::DirectoryMove move;
+        move.kind = (mask & FAN_MOVED_TO) != 0 ? Kind::arrived : Kind::born;
+        if (!record.object.empty()) move.object = record.object.handle();
+        move.to_directory = scratch_;
+        move.to_name = record.name;
+        collector.move(std::move(move));
+    }
+}
+
+// The queue is charged to our memory: give it up and begin anew. The new mark stands before the old
+// one goes, and before anybody hears of the loss: what happens from now on is in the new queue.
+void FanotifyWatcher::start_over(std::uint64_t queued) {
+    Result<FanotifyGroup> next = make_fanotify_group(roots_.front());
+    if (!next.ok()) {
+        give_up(next.error().message());
+        return;
+    }
+    // A copy may live in the service manager: it must not go on filling.
+    fanotify_mark(group_.fd.get(), FAN_MARK_FLUSH | FAN_MARK_FILESYSTEM, 0, AT_FDCWD, nullptr);
+    {
+        const std::lock_guard lock(group_mutex_);
+        group_ = std::move(*next);
+    }
+    ++overflows_;
+    const std::string reason = "the kernel's event queue grew too long (" + std::to_string(queued) +
+                               " records) and was given up";
+    log_warning(reason + "; " + roots_.front().text() + " is scanned again");
+    mailbox_.fill([&](Collector& collector) { collector.lose(reason); });
+}
+
+void FanotifyWatcher::give_up(std::string_view reason) {
+    {
+        const std::lock_guard lock(problem_mutex_);
+        problem_ = reason;
+    }
+    {
+        const std::lock_guard lock(group_mutex_);
+        group_.fd.reset();
+    }
+    mailbox_.fill([&](Collector& collector) {
+        collector.lose(reason);
+        collector.gone();
+    });
+}
+
+// An unmount raises no event and takes the mark away; a remount would go unnoticed.
+void FanotifyWatcher::mounts_changed() {
+    if (!is_marked(group_.fd.get(), device_)) {
+        give_up("the file system was unmounted");
+        return;
+    }
+    const Result<MountTable> table = MountTable::read();
+    if (!table.ok()) {
+        give_up(table.error().message());
+        return;
+    }
+    for (const Path& root : roots_) {
+        const Mount* mount = table->find(root.text());
+        if (mount != nullptr && mount->device == device_) continue;
+        give_up("another file system is mounted at " + printable(root.text()) + " now, or none");
+        return;
+    }
+}
+
+std::optional<std::string> FanotifyWatcher::path_of(const ObjectHandle& directory) {
+    for (const Path& root : roots_)
+        if (auto path = path_through(root, directory)) return path;
+    return std::nullopt;
+}
+
+namespace {
+
+// Opens an object by handle, through the mount that `root` lies on. No descriptor on the mount
+// stays open, or it could not be unmounted.
+UniqueFd open_object(const Path& root, KernelHandle& kernel) {
+    const UniqueFd mount(open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK));
+    if (!mount) return {};
+    int fd = -1;
+    // ENOMEM comes and goes; ESTALE is how a deleted object answers.
+    for (int tries = 0; tries < 3; ++tries) {
+        fd = open_by_handle_at(mount.get(), kernel.get(), O_PATH | O_CLOEXEC);
+        if (fd >= 0 || (errno != ENOMEM && errno != EINTR)) break;
+    }
+    return UniqueFd(fd);
+}
+
+}  // namespace
+
+std::optional<std::string> FanotifyWatcher::path_through(const Path& root,
+                                                         const ObjectHandle& handle) const {
+    KernelHandle kernel;
+    if (!kernel.assign(handle)) return std::nullopt;
+    const UniqueFd object = open_object(root, kernel);
+    if (!object) return std::nullopt;
+    std::array<char, 32> link{};
+    std::snprintf(link.data(), link.size(), "/proc/self/fd/%d", object.get());
+    // The kernel's answer ends at PATH_MAX; deeper directories have no path to give.
+    std::string path(4096, '\0');
+    const ssize_t length = readlink(link.data(), path.data(), path.size());
+    if (length <= 0 || static_cast<std::size_t>(length) >= path.size()) return std::nullopt;
+    path.resize(static_cast<std::size_t>(length));
+    if (!is_below(path, root)) return std::nullopt;
+    // Deleted, hidden under another mount, or not below this mount: then the path leads elsewhere.
+    if (kernel.look_up(AT_FDCWD, path.c_str(), 0) != 0 || !kernel.equals(handle))
+        return std::nullopt;
+    path.shrink_to_fit();
+    return path;
+}
+
+std::optional<Watcher::ObjectFacts> FanotifyWatcher::facts_of(const ObjectHandle& handle) {
+    KernelHandle kernel;
+    if (!kernel.assign(handle)) return std::nullopt;
+    const UniqueFd object = open_object(roots_.front(), kernel);
+    struct stat status {};
+    if (!object || fstat(object.get(), &status) != 0) return std::nullopt;
+    return ObjectFacts{status.st_dev, status.st_ino, status.st_nlink, S_ISDIR(status.st_mode)};
+}
+
+}  // namespace backup
