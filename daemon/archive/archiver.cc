@@ -84,6 +84,7 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
     for (const auto& worker : workers) {
         add_counts(outcome.counts, worker->counts());
         outcome.bytes_before += worker->bytes_before();
+        outcome.compared += worker->compared();
     }
     outcome.counts.total_files =
         outcome.counts.files_new + outcome.counts.files_changed + outcome.counts.files_unmodified;

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/result.h"
 #include "daemon/archive/backup.h"
+#include "daemon/archive/source_paths.h"
 #include "daemon/archive/targets.h"
 #include "daemon/policy/matcher.h"
 #include "daemon/repository/blob_sink.h"
@@ -21,11 +22,7 @@
 
 namespace backup {
 
-// Which object a directory is, whatever it is called.
-struct FileIdentity {
-    std::uint64_t device = 0, inode = 0;
-    bool operator==(const FileIdentity&) const = default;
-};
+struct SurveyRequest;
 
 struct ArchiveInput {
     Fs& fs;
@@ -39,6 +36,8 @@ struct ArchiveInput {
     const ExcludeRules& exclude;
     const Matcher& matcher;
     const LookAt* look_at = nullptr;
+    // The walk only compares with `parent_tree` and tells what differs; nothing is read or stored.
+    const SurveyRequest* survey = nullptr;
     std::vector<FileIdentity> never_enter;
     std::optional<BlobId> parent_tree;
     bool full = false;
@@ -55,6 +54,7 @@ struct ArchiveOutcome {
     BackupCounts counts;
     // What was looked at replaced this many bytes of files of the parent revision.
     std::uint64_t bytes_before = 0;
+    std::uint64_t compared = 0;  // objects, by a survey
 };
 
 // The error is one of the sink (nothing can be stored), `cancelled`, or `io` when the process

@@ -1,14 +1,11 @@
 #include "daemon/archive/backup.h"
 
-#include <cerrno>
 #include <utility>
-
-#include <fcntl.h>
-#include <sys/sysmacros.h>
 
 #include "backupd_config.h"
 #include "common/log.h"
 #include "daemon/archive/archiver.h"
+#include "daemon/archive/source_paths.h"
 #include "daemon/repository/identity.h"
 
 namespace backup {
@@ -16,44 +13,6 @@ namespace backup {
 namespace {
 
 const SystemClock kSystemClock;
-
-// The paths that are there. Missing ones are exceptions; when none is left there is nothing to do.
-Result<std::vector<Path>> existing_paths(Fs& fs, const BackupSet& set, ExceptionLog& exceptions) {
-    if (set.paths.empty())
-        return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
-                     "set " + set.id + " has no paths");
-    std::vector<Path> found;
-    std::vector<Exception> missing;
-    for (const Path& path : set.paths) {
-        struct statx status;
-        int error = fs.status(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status);
-        if (error == 0)
-            found.push_back(path);
-        else
-            missing.push_back(
-                {path.text(),
-                 Error::from_errno(-error, "stat").with_code(ErrorCode::no_such_path)});
-    }
-    if (found.empty()) {
-        const Exception& first = missing.front();
-        bool gone = first.error.kind() == ErrorKind::not_found;
-        return Error(gone ? ErrorKind::not_found : first.error.kind(), ErrorCode::no_such_path,
-                     "none of the paths of set " + set.id + " can be read; " +
-                         printable(first.path) + ": " + first.error.message());
-    }
-    for (Exception& one : missing) exceptions.add(std::move(one.path), std::move(one.error));
-    return found;
-}
-
-std::vector<FileIdentity> identities(Fs& fs, const std::vector<Path>& paths) {
-    std::vector<FileIdentity> found;
-    for (const Path& path : paths) {
-        struct statx status;
-        if (fs.status(AT_FDCWD, path.c_str(), 0, status) == 0)
-            found.push_back({makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino});
-    }
-    return found;
-}
 
 GoRules chosen_rules(const BackupRequest& request) {
     if (request.tree_rules == "go119") return GoRules::go119;
@@ -163,8 +122,9 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
 
     // Everything that can be refused is refused before the repository is touched.
     Matcher matcher = TRY(Matcher::compile(set.exclude.patterns));
-    std::vector<Path> paths = TRY(existing_paths(fs, set, exceptions));
-    auto targets = build_targets(paths);
+    SourcePaths paths = TRY(existing_paths(fs, set));
+    for (Exception& one : paths.missing) exceptions.add(std::move(one.path), std::move(one.error));
+    auto targets = build_targets(paths.found);
     GoRules rules = chosen_rules(request);
 
     progress.phase = Phase::locking;

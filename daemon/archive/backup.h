@@ -47,8 +47,8 @@ class LookAt {
         return std::nullopt;
     }
     // True: somebody can change this file's content without an event and without moving its ctime
-    // (a mapping, asynchronous writes). Its pages are cleaned before the reading, and the copy counts
-    // as settled only if the ctime has been the same for long enough.
+    // (a mapping, asynchronous writes). Its pages are cleaned before the reading, and the copy
+    // counts as settled only if the ctime has been the same for long enough.
     virtual bool may_be_written(const std::string& path) const {
         static_cast<void>(path);
         return false;

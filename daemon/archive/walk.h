@@ -16,6 +16,7 @@
 #include "daemon/archive/large_file.h"
 #include "daemon/archive/listing.h"
 #include "daemon/archive/source_reader.h"
+#include "daemon/archive/survey.h"
 #include "daemon/archive/walk_queue.h"
 #include "daemon/archive/xattr_reader.h"
 #include "daemon/repository/tree_encoder.h"
@@ -53,6 +54,7 @@ class WalkWorker {
 
     const BackupCounts& counts() const { return counts_; }
     std::uint64_t bytes_before() const { return bytes_before_; }
+    std::uint64_t compared() const { return compared_; }
 
   private:
     // One name that is being looked at.
@@ -73,7 +75,8 @@ class WalkWorker {
     void enter_child(Directory& parent, Fragment& fragment, ChildDirectory& child);
     void enter(Directory& directory);
     int open(Directory& directory, UniqueFd& fd);
-    void load_before(Directory& directory, Bytes& json);
+    // An error only of a survey, which cannot do without.
+    std::optional<Error> load_before(Directory& directory, Bytes& json);
     // What to look at, in names_ (sorted, until the next directory). -errno on failure.
     int collect_names(Directory& directory, int fd, bool has_before, bool& keep_unlisted);
     bool is_cache(int fd);
@@ -96,6 +99,15 @@ class WalkWorker {
                    const RawNode* before);
     void save_entry(Entry& entry, std::uint8_t listed_type);
     Saved save_file(Entry& entry, const struct statx* listed);
+    // How a walk goes on below a directory.
+    struct Descent {
+        FileIdentity identity;
+        std::uint64_t device_allowed = 0;
+        bool is_foreign = false;   // on another device than is allowed
+        bool stays_empty = false;  // its node has no entries, whatever is in it
+    };
+    Descent descent_into(const Entry& entry, const struct statx& status) const;
+    static ChildDirectory child_of(const Entry& entry, const Descent& descent);
     void save_directory(Entry& entry, const struct statx& status);
     Saved save_other(Entry& entry, const struct statx& status);
     bool keep_unchanged_file(Entry& entry, const struct statx& status);
@@ -110,6 +122,17 @@ class WalkWorker {
     std::string_view xattrs_of(Entry& entry, const struct statx& status, int fd);
     void note_xattr_failures(const Entry& entry);
     static Error xattr_error(const XattrReader::Failure& failure);
+
+    // walk_compare.cc: what a survey does instead.
+    void compare(Entry& entry, const struct statx& status);
+    void compare_directory(Entry& entry, const struct statx& status, const NodeFields& now);
+    bool same_metadata(const NodeFields& now, const RawNode& before);
+    bool same_text(std::string_view json, std::string_view text);
+    void tell(const Entry& entry, SurveyFinding::Kind kind, bool is_directory);
+    void tell(const Directory& directory, SurveyFinding::Kind kind);
+    void tell_gone(const Directory& directory, const RawNode& node);
+    void wait_for_pace(ByteView before_json);
+    void survey_without(Directory& directory, Error error);
 
     // walk_large.cc: large files and their chunks.
     void wait_for_large(Entry& entry);
@@ -149,6 +172,10 @@ class WalkWorker {
 
     BackupCounts counts_;
     std::uint64_t bytes_before_ = 0;
+    // Of a survey: what it compared, and whether the name at hand has something to compare.
+    std::uint64_t compared_ = 0;
+    bool has_counterpart_ = false;
+    std::string text_;
     std::uint64_t items_noted_ = 0, bytes_noted_ = 0;
 };
 

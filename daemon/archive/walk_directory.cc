@@ -140,13 +140,14 @@ int WalkWorker::open(Directory& directory, UniqueFd& fd) {
 }
 
 void WalkWorker::enter(Directory& directory) {
+    Bytes before_json;
     UniqueFd fd;
-    int error = directory.lists ? open(directory, fd) : 0;
+    std::optional<Error> lost = load_before(directory, before_json);
+    int error = !lost && directory.lists ? open(directory, fd) : 0;
     if (directory.parent != nullptr) walk_.fds.need(*directory.parent, -1);
+    if (lost) return survey_without(directory, std::move(*lost));
     if (error < 0) return leave_out(directory, -error, "open");
 
-    Bytes before_json;
-    load_before(directory, before_json);
     bool keep_unlisted = false;
     error = collect_names(directory, fd.get(), !before_json.empty(), keep_unlisted);
     if (error < 0) return leave_out(directory, -error, "list");
@@ -178,16 +179,19 @@ void WalkWorker::enter(Directory& directory) {
     close_fragment(directory, fragment);
 }
 
-void WalkWorker::load_before(Directory& directory, Bytes& json) {
-    if (!directory.before) return;
+std::optional<Error> WalkWorker::load_before(Directory& directory, Bytes& json) {
+    if (!directory.before) return {};
     auto loaded = input_.source.load({BlobType::tree, *directory.before});
     if (loaded.ok()) {
         json = std::move(*loaded);
-        return;
+        if (input_.survey != nullptr && input_.survey->pace) wait_for_pace(json);
+        return {};
     }
+    if (input_.survey != nullptr) return std::move(loaded).error();
     // Without it everything below is read again: slower, and it heals what is damaged.
     log_warning("a directory of the parent revision is read anew: " + loaded.error().message());
     directory.before.reset();
+    return {};
 }
 
 bool WalkWorker::is_cache(int fd) {
@@ -285,7 +289,10 @@ void WalkWorker::save_batch(Directory& directory, std::size_t batch) {
     int fd = walk_.fds.pin(directory);
     if (fd < 0) {
         fragment.same = false;
-        except(directory_path(directory), Error::from_errno(-fd, "open again"));
+        if (input_.survey == nullptr)
+            except(directory_path(directory), Error::from_errno(-fd, "open again"));
+        else if (directory.parent != nullptr)
+            tell(directory, SurveyFinding::Kind::unreadable);
     } else {
         batch_json_.clear();
         if (range.before_end > 0) {
@@ -336,7 +343,11 @@ void WalkWorker::leave_out(Directory& directory, int error, const char* action) 
         std::string what = std::string(action) + " " + printable(directory_path(directory));
         return walk_.queue.fail(Error::from_errno(error, what));
     }
-    if (replaced)
+    if (input_.survey != nullptr)
+        tell(directory, vanished   ? SurveyFinding::Kind::gone
+                        : replaced ? SurveyFinding::Kind::created
+                                   : SurveyFinding::Kind::unreadable);
+    else if (replaced)
         except(directory_path(directory), Error(ErrorKind::transient, "replaced while being read"));
     else if (!vanished)
         except(directory_path(directory), Error::from_errno(error, action));
@@ -350,6 +361,7 @@ void WalkWorker::finish(Directory& directory) {
 }
 
 bool WalkWorker::join_fragments(Directory& directory, BlobId& tree) {
+    if (input_.survey != nullptr) return true;
     std::size_t size = 0;
     bool same = directory.before.has_value(), whole = true;
     for (const Fragment& fragment : directory.fragments) {
@@ -409,7 +421,9 @@ void WalkWorker::complete(Directory* directory, std::optional<BlobId> tree) {
         Directory* parent = directory->parent;
         if (parent == nullptr) return walk_.queue.finish(*tree);
         ChildDirectory& slot = *directory->slot;
-        if (tree) {
+        if (input_.survey != nullptr) {
+            // Nothing is made of it.
+        } else if (tree) {
             write_hex(*tree, directory->slot_fragment->out.data() + slot.id_at);
             slot.tree_same = slot.before && *slot.before == *tree;
             bool same = slot.node_same && slot.tree_same;

@@ -60,7 +60,10 @@ bool WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
         next_before();
     }
     auto pass_over = [&] {
-        if (!keep_unlisted) {
+        if (input_.survey != nullptr) {
+            // What was above other paths of the set, or is a path that is not there, is not gone.
+            if (directory.lists) tell_gone(directory, *before);
+        } else if (!keep_unlisted) {
             fragment.same = false;
             count_gone(*before);
         } else if (!keep_unlisted_node(directory, fragment, *before)) {
@@ -95,6 +98,12 @@ void WalkWorker::save_name(Directory& directory, Fragment& fragment, int fd,
             entry.place = {AT_FDCWD, explicit_path_.c_str()};
         }
     }
+    if (input_.survey != nullptr) {
+        has_counterpart_ = false;
+        save_entry(entry, listed.type);
+        if (!has_counterpart_ && before != nullptr) tell_gone(directory, *before);
+        return;
+    }
     std::size_t nodes_before = fragment.out.size() + fragment.large.size();
     save_entry(entry, listed.type);
     bool has_node = fragment.out.size() + fragment.large.size() != nodes_before;
@@ -108,7 +117,8 @@ void WalkWorker::save_entry(Entry& entry, std::uint8_t listed_type) {
         asked_exclude = true;
     }
     // What is new and a regular file is opened at once; its fstat tells the rest.
-    bool open_first = listed_type == DT_REG && entry.before == nullptr && entry.target == nullptr;
+    bool open_first = listed_type == DT_REG && entry.before == nullptr && entry.target == nullptr &&
+                      input_.survey == nullptr;
     for (int attempt = 0; attempt < 3; ++attempt) {
         if (open_first && attempt == 0) {
             if (save_file(entry, nullptr) == Saved::done) return;
@@ -120,7 +130,7 @@ void WalkWorker::save_entry(Entry& entry, std::uint8_t listed_type) {
         if (error < 0) {
             // Gone since it was listed: it is as if it had gone a moment earlier.
             if (error == -ENOENT && entry.target == nullptr) {
-                if (entry.before != nullptr) count_gone(*entry.before);
+                if (entry.before != nullptr && input_.survey == nullptr) count_gone(*entry.before);
                 return;
             }
             return except(entry, -error, "stat");
@@ -128,6 +138,7 @@ void WalkWorker::save_entry(Entry& entry, std::uint8_t listed_type) {
         bool is_directory = S_ISDIR(status.stx_mode);
         if (!asked_exclude && is_excluded(entry, is_directory)) return;
         if (is_left_out(entry, status)) return;
+        if (input_.survey != nullptr) return compare(entry, status);
         if (is_directory) return save_directory(entry, status);
         Saved saved =
             S_ISREG(status.stx_mode) ? save_file(entry, &status) : save_other(entry, status);
@@ -316,16 +327,33 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
     return Saved::done;
 }
 
-void WalkWorker::save_directory(Entry& entry, const struct statx& status) {
-    FileIdentity identity = identity_of(status);
-    bool never = std::find(input_.never_enter.begin(), input_.never_enter.end(), identity) !=
-                 input_.never_enter.end();
-    std::uint64_t allowed = entry.directory.device_allowed;
+WalkWorker::Descent WalkWorker::descent_into(const Entry& entry, const struct statx& status) const {
+    Descent descent;
+    descent.identity = identity_of(status);
+    bool never = std::find(input_.never_enter.begin(), input_.never_enter.end(),
+                           descent.identity) != input_.never_enter.end();
+    descent.device_allowed = entry.directory.device_allowed;
     if (input_.exclude.other_filesystems && entry.target != nullptr && entry.target->is_target)
-        allowed = identity.device;
-    bool is_foreign = allowed != 0 && identity.device != allowed;
-    bool stays_empty = never || (is_foreign && entry.target == nullptr);
+        descent.device_allowed = descent.identity.device;
+    descent.is_foreign =
+        descent.device_allowed != 0 && descent.identity.device != descent.device_allowed;
+    descent.stays_empty = never || (descent.is_foreign && entry.target == nullptr);
+    return descent;
+}
 
+ChildDirectory WalkWorker::child_of(const Entry& entry, const Descent& descent) {
+    ChildDirectory child;
+    child.name = entry.name;
+    child.explicit_target = entry.target;
+    child.lists = entry.target == nullptr || (entry.target->is_wanted() && !descent.is_foreign);
+    child.identity = descent.identity;
+    child.device_allowed = descent.device_allowed;
+    return child;
+}
+
+void WalkWorker::save_directory(Entry& entry, const struct statx& status) {
+    Descent descent = descent_into(entry, status);
+    bool stays_empty = descent.stays_empty;
     const RawNode* before = entry.before;
     bool was_directory = before != nullptr && before->type == NodeType::dir;
     count_replaced(entry, NodeType::dir);
@@ -349,7 +377,7 @@ void WalkWorker::save_directory(Entry& entry, const struct statx& status) {
     node.xattr_json = xattrs_of(entry, status, -1);
     node.subtree = &tree;
     Bytes& out = entry.fragment.out;
-    ChildDirectory child;
+    ChildDirectory child = child_of(entry, descent);
     child.begin = out.size();
     encoder_.append_node(node, out);
     child.id_at = out.size() - 66;  // 64 digits, a quote and a brace end the node
@@ -370,11 +398,6 @@ void WalkWorker::save_directory(Entry& entry, const struct statx& status) {
                           : counts_.dirs_changed);
         return;
     }
-    child.name = entry.name;
-    child.explicit_target = entry.target;
-    child.lists = entry.target == nullptr || (entry.target->is_wanted() && !is_foreign);
-    child.identity = identity;
-    child.device_allowed = allowed;
     child.before = old_tree;
     entry.fragment.children.push_back(std::move(child));
 }
@@ -449,6 +472,11 @@ void WalkWorker::except(const Entry& entry, int error, const char* action) {
         // Not the fault of this file: all that follow would be left out, too.
         walk_.queue.fail(Error::from_errno(error, std::string(action) + " a source file"));
         return;
+    }
+    if (input_.survey != nullptr) {
+        has_counterpart_ = true;
+        bool was_directory = entry.before != nullptr && entry.before->type == NodeType::dir;
+        return tell(entry, SurveyFinding::Kind::unreadable, was_directory);
     }
     except(path_of_entry(entry), Error::from_errno(error, action));
 }
