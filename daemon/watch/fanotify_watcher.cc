@@ -43,6 +43,7 @@ FanotifyWatcher::FanotifyWatcher(std::vector<Path> roots, std::uint64_t device,
       device_(device),
       options_(std::move(options)),
       mailbox_(options_.nudge, options_.most_names),
+      links_(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC)),
       buffer_(kReadBytes),
       reader_(*this) {}
 
@@ -281,18 +282,18 @@ std::optional<std::string> FanotifyWatcher::path_through(const Path& root,
     if (!kernel.assign(handle)) return std::nullopt;
     const UniqueFd object = open_object(root, kernel);
     if (!object) return std::nullopt;
-    std::array<char, 32> link{};
-    std::snprintf(link.data(), link.size(), "/proc/self/fd/%d", object.get());
+    // Relative to the folder of links: half of an absolute look-up is the way through /proc.
+    std::array<char, 16> link{};
+    std::snprintf(link.data(), link.size(), "%d", object.get());
     // The kernel's answer ends at PATH_MAX; deeper directories have no path to give.
-    std::string path(4096, '\0');
-    const ssize_t length = readlink(link.data(), path.data(), path.size());
-    if (length <= 0 || static_cast<std::size_t>(length) >= path.size()) return std::nullopt;
-    path.resize(static_cast<std::size_t>(length));
+    char text[4096];  // not zeroed
+    const ssize_t length = readlinkat(links_.get(), link.data(), text, sizeof(text));
+    if (length <= 0 || static_cast<std::size_t>(length) >= sizeof(text)) return std::nullopt;
+    std::string path(text, static_cast<std::size_t>(length));
     if (!is_below(path, root)) return std::nullopt;
     // Deleted, hidden under another mount, or not below this mount: then the path leads elsewhere.
     if (kernel.look_up(AT_FDCWD, path.c_str(), 0) != 0 || !kernel.equals(handle))
         return std::nullopt;
-    path.shrink_to_fit();
     return path;
 }
 

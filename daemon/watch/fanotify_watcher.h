@@ -61,6 +61,7 @@ class FanotifyWatcher : public Watcher, private EventQueue {
     const std::uint64_t device_;
     const WatchOptions options_;
     Mailbox mailbox_;
+    const UniqueFd links_;  // /proc/self/fd
     // Reader only, but for the descriptor's copy in group().
     FanotifyGroup group_;
     mutable std::mutex group_mutex_;

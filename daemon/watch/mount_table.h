@@ -47,11 +47,18 @@ class MountTable {
     std::vector<Mount> mounts_;
 };
 
-// Identity of a file system that survives remounts and reboots: its UUID where it has one (and the
-// subvolume's on btrfs), else what tells it apart as well as can be. Never a device number alone.
+// Identity of a file system that survives remounts and reboots; the first of these that there is:
+//
+//   uuid:UUID              of the file system; btrfs: uuid:UUID:SUBVOLUME, the subvolume's own UUID
+//                          (asked of the kernel, then of udev's links, then read off the device:
+//                          ext2/3/4, xfs)
+//   overlay:UPPER          the upper directory is what makes an overlay this one
+//   TYPE:SOURCE            network and FUSE file systems; they are never asked, for they may hang
+//   TYPE:SOURCE:FSID       else, with what statfs(2) says. tmpfs has a new one for each mount:
+//   right,
+//                          for its contents are new, too
+//
+// Never a device number alone. Mounts of different parts (bind mounts) have the same one.
 Result<std::string> volume_id(const Mount& mount);
-
-// Calls back on the thread it is given when the mount table changes.
-// (poll(2) on /proc/self/mountinfo with POLLPRI; the file is read again from its beginning.)
 
 }  // namespace backup
