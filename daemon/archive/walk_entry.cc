@@ -293,6 +293,8 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
         if (status.stx_size > kSmallFile) return wait_for_large(entry), Saved::done;
         if (error = walk_.source.settle(fd.get(), status); error < 0)
             return except(entry, -error, "stat"), Saved::done;
+        // Settling takes time, and looks again: the file may have outgrown the buffer.
+        if (status.stx_size > kSmallFile) return wait_for_large(entry), Saved::done;
         // One byte more than there should be shows a file that grows. A read that comes back
         // short has met the end.
         size = 0;

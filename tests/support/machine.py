@@ -303,9 +303,8 @@ class Machine:
                 print(f"kept: {self.top}", file=sys.stderr)
             else:
                 subprocess.run(["chmod", "-R", "u+rwx", "--", self.top], stderr=subprocess.DEVNULL)
-                shutil.rmtree(self.top, ignore_errors=True)
-                if os.path.exists(self.top):  # names that Python cannot walk
-                    subprocess.run(["rm", "-rf", "--", self.top])
+                # Not shutil: trees may be deeper than Python recurses, and names longer than it joins.
+                subprocess.run(["rm", "-rf", "--", self.top])
         check(problem is None, problem)
 
     def __enter__(self):

@@ -28,7 +28,7 @@ int ScriptedFs::open(int directory, const char* name, int flags) {
     int fd = RealFs::open(directory, name, flags);
     if (fd >= 0) {
         std::lock_guard lock(mutex_);
-        files_[fd] = {std::string(last), 0};
+        files_[fd] = {std::string(last)};
     }
     return fd;
 }
@@ -39,6 +39,15 @@ int ScriptedFs::status(int directory, const char* name, int flags, struct statx&
         touch(last);
         if (on_status)
             if (int error = on_status(last); error != 0) return error;
+    } else if (on_fstat) {
+        std::string open_name;
+        int number = 0;
+        {
+            std::lock_guard lock(mutex_);
+            open_name = files_[directory].name;
+            number = files_[directory].stats++;
+        }
+        if (int error = on_fstat(open_name, number); error != 0) return error;
     }
     return RealFs::status(directory, name, flags, out);
 }
@@ -64,6 +73,9 @@ ssize_t ScriptedFs::read(int fd, MutableByteView buffer) {
     }
     if (on_read)
         if (int error = on_read(name, number); error != 0) return error;
+    std::size_t longest = longest_read_;
+    while (buffer.size() > longest && !longest_read_.compare_exchange_weak(longest, buffer.size()))
+        continue;
     return RealFs::read(fd, buffer);
 }
 

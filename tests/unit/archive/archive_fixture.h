@@ -2,6 +2,7 @@
 // memory, and a file system that misbehaves at chosen moments.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,6 +28,8 @@ class ScriptedFs final : public RealFs {
     std::function<int(std::string_view name)> on_open, on_status, on_list;
     // Before each read: `number` counts the reads of this file since it was opened, from 0.
     std::function<int(std::string_view name, int number)> on_read;
+    // The same before each stat of an open file.
+    std::function<int(std::string_view name, int number)> on_fstat;
 
     int open(int directory, const char* name, int flags) override;
     int status(int directory, const char* name, int flags, struct statx& out) override;
@@ -36,14 +39,17 @@ class ScriptedFs final : public RealFs {
     // Names that were opened, looked at or listed so far, sorted, each once.
     std::vector<std::string> touched() const;
     void forget_touched();
+    // The most bytes that one read asked for.
+    std::size_t longest_read() const { return longest_read_; }
 
   private:
     void touch(std::string_view name);
 
     struct OpenFile {
         std::string name;
-        int reads = 0;
+        int reads = 0, stats = 0;
     };
+    std::atomic<std::size_t> longest_read_{0};
     mutable std::mutex mutex_;  // guards both maps
     std::map<int, OpenFile> files_;
     std::map<std::string, int> touched_;

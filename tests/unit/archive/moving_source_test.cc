@@ -7,6 +7,7 @@
 
 #include "daemon/archive/backup.h"
 #include "daemon/archive/source_reader.h"
+#include "daemon/repository/chunker.h"
 #include "tests/unit/archive/archive_fixture.h"
 
 namespace backup {
@@ -16,6 +17,16 @@ namespace {
 using Names = std::vector<std::string>;
 
 class MovingSourceTest : public ArchiveTest {};
+
+class StoppedClock final : public Clock {
+  public:
+    explicit StoppedClock(Timestamp now) : now_(now) {}
+    Timestamp now() const override { return now_; }
+    MonotonicTime monotonic() const override { return {}; }
+
+  private:
+    const Timestamp now_;
+};
 
 }  // namespace
 
@@ -124,6 +135,32 @@ TEST_F(MovingSourceTest, AFileThatShrinksOrGrowsIsReadAgain) {
     EXPECT_EQ(content(*node(result, at("grows"))), "grown");
     EXPECT_EQ(content(*node(result, at("outgrows"))), large);
     EXPECT_EQ(exceptions_->count(), 0u);
+}
+
+// A file that was written just now is waited for, and its size is not what it was before.
+TEST_F(MovingSourceTest, AFileThatOutgrowsTheBufferWhileItSettlesIsReadInPieces) {
+    put("file", "small");
+    put("flat", "small");
+    struct stat status {};
+    ASSERT_EQ(::stat(at("flat").c_str(), &status), 0);
+    StoppedClock clock(Timestamp(std::chrono::seconds(status.st_ctim.tv_sec) +
+                                 std::chrono::nanoseconds(status.st_ctim.tv_nsec)));
+    request_.clock = &clock;
+    const std::string large = random_text(1'200'000, 1);
+    std::atomic<int> grown{0};
+    fs_.on_fstat = [&](std::string_view name, int number) {
+        if (name == "file" && number == 1 && grown.fetch_or(1) % 2 == 0) put("file", large);
+        if (name == "flat" && number == 1 && grown.fetch_or(2) / 2 == 0) {
+            EXPECT_EQ(::truncate(at("flat").c_str(), 1'200'000), 0);
+        }
+        return 0;
+    };
+    BackupResult result = run();
+    EXPECT_EQ(grown.load(), 3);
+    EXPECT_EQ(content(*node(result, at("file"))), large);
+    EXPECT_EQ(content(*node(result, at("flat"))).size(), 1'200'000u);
+    EXPECT_EQ(exceptions_->count(), 0u);
+    EXPECT_LE(fs_.longest_read(), kMinChunk + 1);
 }
 
 TEST_F(MovingSourceTest, AFileReplacedByALinkIsNotFollowed) {
