@@ -44,7 +44,6 @@ std::size_t chosen_open_directories() {
 void add_counts(BackupCounts& to, const BackupCounts& from) {
     to.files_new += from.files_new;
     to.files_changed += from.files_changed;
-    to.files_removed += from.files_removed;
     to.files_unmodified += from.files_unmodified;
     to.dirs_new += from.dirs_new;
     to.dirs_changed += from.dirs_changed;
@@ -81,10 +80,18 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
 
     ArchiveOutcome outcome;
     outcome.tree = *walk.queue.root();
+    ParentCounts before;
     for (const auto& worker : workers) {
         add_counts(outcome.counts, worker->counts());
-        outcome.bytes_before += worker->bytes_before();
+        before.merge(worker->parent_counts());
         outcome.compared += worker->compared();
+    }
+    if (input.survey == nullptr) {
+        ParentCounts::Sum sum = before.sum(input.source, input.look_at == nullptr, stop);
+        outcome.files_before = sum.files;
+        outcome.bytes_before = sum.bytes;
+        outcome.counts.files_removed = sum.files_removed;
+        if (stop.stop_requested()) return cancelled();
     }
     outcome.counts.total_files =
         outcome.counts.files_new + outcome.counts.files_changed + outcome.counts.files_unmodified;

@@ -52,8 +52,9 @@ struct ArchiveOutcome {
     BlobId tree;
     // The part of the counts that the walk knows; blobs and stored bytes are the session's.
     BackupCounts counts;
-    // What was looked at replaced this many bytes of files of the parent revision.
-    std::uint64_t bytes_before = 0;
+    // Files of the parent revision that the walk accounted for: with a LookAt, all others are in
+    // the tree as they were.
+    std::uint64_t files_before = 0, bytes_before = 0;
     std::uint64_t compared = 0;  // objects, by a survey
 };
 

@@ -60,19 +60,19 @@ Snapshot describe(const BackupRequest& request, GoRules rules, Timestamp begin,
 
 // What was not looked at is in the revision as well: the parent's totals, corrected by what
 // changed.
-void add_untouched(BackupCounts& counts, const BackupRequest& request, std::uint64_t bytes_before) {
+void add_untouched(BackupCounts& counts, const BackupRequest& request,
+                   const ArchiveOutcome& walked) {
     if (request.look_at == nullptr || request.full || !request.parent ||
         !request.parent->snapshot.summary)
         return;
     const SnapshotSummary& before = *request.parent->snapshot.summary;
-    std::uint64_t seen_before =
-        counts.files_changed + counts.files_unmodified + counts.files_removed;
-    if (before.total_files_processed < seen_before || before.total_bytes_processed < bytes_before)
+    if (before.total_files_processed < walked.files_before ||
+        before.total_bytes_processed < walked.bytes_before)
         return;  // the parent's summary cannot be right
-    std::uint64_t untouched = before.total_files_processed - seen_before;
+    std::uint64_t untouched = before.total_files_processed - walked.files_before;
     counts.files_unmodified += untouched;
     counts.total_files += untouched;
-    counts.total_bytes += before.total_bytes_processed - bytes_before;
+    counts.total_bytes += before.total_bytes_processed - walked.bytes_before;
 }
 
 SnapshotSummary summarise(const BackupCounts& counts, Timestamp begin, Timestamp end) {
@@ -163,7 +163,7 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
     BackupResult result;
     result.tree = walked->tree;
     result.counts = walked->counts;
-    add_untouched(result.counts, request, walked->bytes_before);
+    add_untouched(result.counts, request, *walked);
     add_session(result.counts, session->counters());
     result.snapshot = describe(request, rules, begin, exceptions.count());
     result.snapshot.tree = walked->tree;

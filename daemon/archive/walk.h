@@ -15,6 +15,8 @@
 #include "daemon/archive/directory_fds.h"
 #include "daemon/archive/large_file.h"
 #include "daemon/archive/listing.h"
+#include "daemon/archive/parent_counts.h"
+#include "daemon/archive/parent_trees.h"
 #include "daemon/archive/source_reader.h"
 #include "daemon/archive/survey.h"
 #include "daemon/archive/walk_queue.h"
@@ -32,7 +34,8 @@ struct Walk {
           stop(std::move(stop_token)),
           queue(most_buffers),
           fds(archive_input.fs, most_open_directories),
-          source(archive_input.fs, archive_input.clock, stop) {}
+          source(archive_input.fs, archive_input.clock, stop),
+          parent_trees(archive_input.source, archive_input.parent_tree) {}
 
     const ArchiveInput& input;
     const std::stop_token stop;
@@ -40,6 +43,7 @@ struct Walk {
     DirectoryFds fds;
     AccountNames names;
     SourceReader source;
+    ParentTrees parent_trees;
 };
 
 class WalkWorker {
@@ -53,7 +57,7 @@ class WalkWorker {
     void enter_root();
 
     const BackupCounts& counts() const { return counts_; }
-    std::uint64_t bytes_before() const { return bytes_before_; }
+    const ParentCounts& parent_counts() const { return parent_; }
     std::uint64_t compared() const { return compared_; }
 
   private:
@@ -78,7 +82,8 @@ class WalkWorker {
     // An error only of a survey, which cannot do without.
     std::optional<Error> load_before(Directory& directory, Bytes& json);
     // What to look at, in names_ (sorted, until the next directory). -errno on failure.
-    int collect_names(Directory& directory, int fd, bool has_before, bool& keep_unlisted);
+    int collect_names(Directory& directory, int fd, ByteView before_json, bool& keep_unlisted);
+    static bool has_cache_tag(ByteView before_json);
     bool is_cache(int fd);
     void add_explicit_names(const Directory& directory);
     void split(Directory& directory, Bytes before_json);
@@ -108,11 +113,16 @@ class WalkWorker {
     };
     Descent descent_into(const Entry& entry, const struct statx& status) const;
     static ChildDirectory child_of(const Entry& entry, const Descent& descent);
+    // What the parent revision has of this directory, be it under another name.
+    struct Origin {
+        std::optional<BlobId> tree;
+        bool has_name = false;  // it is the directory that the parent has under this name
+    };
+    Origin origin_of(const Entry& entry, const struct statx& status);
     void save_directory(Entry& entry, const struct statx& status);
     Saved save_other(Entry& entry, const struct statx& status);
     bool keep_unchanged_file(Entry& entry, const struct statx& status);
     bool keep_unlisted_node(Directory& directory, Fragment& fragment, const RawNode& node);
-    void count_gone(const RawNode& node);
     void count_replaced(const Entry& entry, NodeType now);
     bool is_excluded(const Entry& entry, bool is_directory);
     bool is_left_out(const Entry& entry, const struct statx& status) const;
@@ -171,7 +181,7 @@ class WalkWorker {
     std::string path_;              // of path_owner_
 
     BackupCounts counts_;
-    std::uint64_t bytes_before_ = 0;
+    ParentCounts parent_;
     // Of a survey: what it compared, and whether the name at hand has something to compare.
     std::uint64_t compared_ = 0;
     bool has_counterpart_ = false;

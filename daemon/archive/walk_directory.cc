@@ -149,7 +149,7 @@ void WalkWorker::enter(Directory& directory) {
     if (error < 0) return leave_out(directory, -error, "open");
 
     bool keep_unlisted = false;
-    error = collect_names(directory, fd.get(), !before_json.empty(), keep_unlisted);
+    error = collect_names(directory, fd.get(), before_json, keep_unlisted);
     if (error < 0) return leave_out(directory, -error, "list");
 
     directory.before_size = before_json.size();
@@ -169,7 +169,7 @@ void WalkWorker::enter(Directory& directory) {
         fragment = Fragment();
         append(fragment.out, as_bytes(kHeader));
         fragment.same = false;
-        error = collect_names(directory, pinned, false, keep_unlisted);
+        error = collect_names(directory, pinned, {}, keep_unlisted);
         if (error < 0) {
             walk_.fds.unpin(directory);
             return leave_out(directory, -error, "list");
@@ -194,6 +194,11 @@ std::optional<Error> WalkWorker::load_before(Directory& directory, Bytes& json) 
     return {};
 }
 
+// Perhaps. Without one there, and without one among the names, nobody need look for it.
+bool WalkWorker::has_cache_tag(ByteView before_json) {
+    return as_text(before_json).find("{\"name\":\"CACHEDIR.TAG\"") != std::string_view::npos;
+}
+
 bool WalkWorker::is_cache(int fd) {
     UniqueFd tag;
     struct statx status;
@@ -205,11 +210,12 @@ bool WalkWorker::is_cache(int fd) {
            as_text(ByteView(small_).first(kCacheSignature.size())) == kCacheSignature;
 }
 
-int WalkWorker::collect_names(Directory& directory, int fd, bool has_before, bool& keep_unlisted) {
+int WalkWorker::collect_names(Directory& directory, int fd, ByteView before_json,
+                              bool& keep_unlisted) {
     names_.clear();
     if (directory.lists) {
         auto what = LookAt::Directory::all;
-        if (input_.look_at != nullptr && has_before && !input_.full)
+        if (input_.look_at != nullptr && !before_json.empty())
             what = input_.look_at->directory(directory_path(directory));
         bool may_be_cache = input_.exclude.cachedir_tag;
         if (what == LookAt::Directory::all) {
@@ -217,8 +223,6 @@ int WalkWorker::collect_names(Directory& directory, int fd, bool has_before, boo
             ++counts_.dirs_read;
             auto names = listing_.names();
             names_.assign(names.begin(), names.end());
-            may_be_cache = may_be_cache && std::binary_search(names_.begin(), names_.end(),
-                                                              listed_name(kCacheTag), by_name);
         } else {
             keep_unlisted = true;
             named_.clear();
@@ -229,6 +233,10 @@ int WalkWorker::collect_names(Directory& directory, int fd, bool has_before, boo
             std::sort(names_.begin(), names_.end(), by_name);
             names_.erase(std::unique(names_.begin(), names_.end(), same_name), names_.end());
         }
+        if (may_be_cache)
+            may_be_cache =
+                std::binary_search(names_.begin(), names_.end(), listed_name(kCacheTag), by_name) ||
+                (keep_unlisted && has_cache_tag(before_json));
         if (may_be_cache && is_cache(fd)) {
             names_ = {listed_name(kCacheTag)};
             keep_unlisted = false;
@@ -343,6 +351,7 @@ void WalkWorker::leave_out(Directory& directory, int error, const char* action) 
         std::string what = std::string(action) + " " + printable(directory_path(directory));
         return walk_.queue.fail(Error::from_errno(error, what));
     }
+    if (directory.before) parent_.note_gone_tree(0, *directory.before, vanished);
     if (input_.survey != nullptr)
         tell(directory, vanished   ? SurveyFinding::Kind::gone
                         : replaced ? SurveyFinding::Kind::created

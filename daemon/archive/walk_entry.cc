@@ -65,7 +65,7 @@ bool WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
             if (directory.lists) tell_gone(directory, *before);
         } else if (!keep_unlisted) {
             fragment.same = false;
-            count_gone(*before);
+            parent_.note_gone(*before, true);
         } else if (!keep_unlisted_node(directory, fragment, *before)) {
             std::string name(before->name);
             save_name(directory, fragment, fd,
@@ -105,9 +105,12 @@ void WalkWorker::save_name(Directory& directory, Fragment& fragment, int fd,
         return;
     }
     std::size_t nodes_before = fragment.out.size() + fragment.large.size();
+    std::uint64_t noted_before = parent_.noted();
     save_entry(entry, listed.type);
     bool has_node = fragment.out.size() + fragment.large.size() != nodes_before;
-    if (!has_node && before != nullptr) fragment.same = false;
+    if (has_node || before == nullptr) return;
+    fragment.same = false;
+    if (parent_.noted() == noted_before) parent_.note_gone(*before, false);
 }
 
 void WalkWorker::save_entry(Entry& entry, std::uint8_t listed_type) {
@@ -130,7 +133,7 @@ void WalkWorker::save_entry(Entry& entry, std::uint8_t listed_type) {
         if (error < 0) {
             // Gone since it was listed: it is as if it had gone a moment earlier.
             if (error == -ENOENT && entry.target == nullptr) {
-                if (entry.before != nullptr && input_.survey == nullptr) count_gone(*entry.before);
+                if (entry.before != nullptr) parent_.note_gone(*entry.before, true);
                 return;
             }
             return except(entry, -error, "stat");
@@ -191,40 +194,15 @@ bool WalkWorker::add_node(Entry& entry, const NodeFields& node) {
 void WalkWorker::note_file(const RawNode* before, bool same, std::uint64_t size) {
     bool was_file = before != nullptr && before->type == NodeType::file;
     ++(!was_file ? counts_.files_new : same ? counts_.files_unmodified : counts_.files_changed);
-    if (was_file) bytes_before_ += before->size;
+    if (was_file) parent_.note_file(before->size);
     counts_.total_bytes += size;
     ++items_noted_;
 }
 
-void WalkWorker::count_gone(const RawNode& node) {
-    if (node.type == NodeType::file) {
-        ++counts_.files_removed;
-        bytes_before_ += node.size;
-    }
-    if (node.type != NodeType::dir) return;
-    // Files below count one by one. The trees may be many, so no recursion; what cannot be read is
-    // not counted, which harms nothing but the count.
-    std::vector<BlobId> trees{node.subtree()};
-    while (!trees.empty() && !ended() && !walk_.stop.stop_requested()) {
-        BlobId id = trees.back();
-        trees.pop_back();
-        auto json = input_.source.load({BlobType::tree, id});
-        if (!json.ok()) continue;
-        TreeScanner scanner(*json);
-        for (;;) {
-            auto next = scanner.next();
-            if (!next.ok() || *next == nullptr) break;
-            if ((*next)->type == NodeType::dir) trees.push_back((*next)->subtree());
-            if ((*next)->type != NodeType::file) continue;
-            ++counts_.files_removed;
-            bytes_before_ += (*next)->size;
-        }
-    }
-}
-
 // Another kind of object has the name now.
 void WalkWorker::count_replaced(const Entry& entry, NodeType now) {
-    if (entry.before != nullptr && entry.before->type != now) count_gone(*entry.before);
+    if (entry.before != nullptr && entry.before->type != now)
+        parent_.note_gone(*entry.before, true);
 }
 
 // A node that nobody asks to look at again. False if the repository lacks what it refers to.
@@ -282,7 +260,7 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
         int error = walk_.source.open(entry.place, SourceReader::kFile, fd);
         if (error == -ELOOP || error == -ENXIO || error == -EISDIR) return Saved::type_changed;
         if (error == -ENOENT && entry.target == nullptr) {
-            if (entry.before != nullptr) count_gone(*entry.before);
+            if (entry.before != nullptr) parent_.note_gone(*entry.before, true);
             return Saved::done;
         }
         if (error == 0) error = fs_.status(fd.get(), "", AT_EMPTY_PATH, status);
@@ -353,26 +331,50 @@ ChildDirectory WalkWorker::child_of(const Entry& entry, const Descent& descent) 
     return child;
 }
 
+WalkWorker::Origin WalkWorker::origin_of(const Entry& entry, const struct statx& status) {
+    const RawNode* before = entry.before;
+    bool was_directory = before != nullptr && before->type == NodeType::dir;
+    bool is_above = entry.target != nullptr && !entry.target->is_wanted();
+    // Without a LookAt every entry is compared by itself, whatever the directory was.
+    bool any_will_do = input_.look_at == nullptr || is_above;
+    if (was_directory && (any_will_do || before->inode == status.stx_ino))
+        return {before->subtree(), true};
+    // Nothing of another directory may be kept.
+    if (was_directory) parent_.note_gone_tree(before->inode, before->subtree(), true);
+    if (any_will_do) return {};
+    auto old_path = input_.look_at->was_at(path_of_entry(entry));
+    if (!old_path) return {};
+    auto old = walk_.parent_trees.find(*old_path);
+    if (!old || old->inode != status.stx_ino) return {};
+    if (old->device != 0 && old->device != identity_of(status).device) return {};
+    parent_.note_moved(old->inode, old->tree);
+    return {old->tree, false};
+}
+
 void WalkWorker::save_directory(Entry& entry, const struct statx& status) {
     Descent descent = descent_into(entry, status);
     bool stays_empty = descent.stays_empty;
     const RawNode* before = entry.before;
-    bool was_directory = before != nullptr && before->type == NodeType::dir;
     count_replaced(entry, NodeType::dir);
-    std::optional<BlobId> old_tree;
-    if (was_directory && !before->subtree_hex.empty()) old_tree = before->subtree();
+    Origin origin;
+    if (!stays_empty)
+        origin = origin_of(entry, status);
+    else if (before != nullptr && before->type == NodeType::dir)
+        origin = {before->subtree(), true};
 
     bool untouched = false;
-    if (input_.look_at != nullptr && old_tree && !stays_empty && !entry.follows_links()) {
+    if (input_.look_at != nullptr && origin.tree && !stays_empty && !entry.follows_links()) {
         untouched =
             input_.look_at->directory(path_of_entry(entry)) == LookAt::Directory::untouched &&
-            input_.sink.contains({BlobType::tree, *old_tree});
+            input_.sink.contains({BlobType::tree, *origin.tree});
     }
     BlobId tree = kNoId;
-    if (untouched) tree = *old_tree;
+    if (untouched) tree = *origin.tree;
     if (stays_empty) {
         static constexpr std::string_view kEmpty = "{\"nodes\":[]}\n";
         if (!save_blob(BlobType::tree, as_bytes(kEmpty), tree)) return;
+        if (origin.tree && *origin.tree != tree)
+            parent_.note_gone_tree(before->inode, *origin.tree, false);
     }
 
     NodeFields node = fields(entry.name, status);
@@ -388,19 +390,17 @@ void WalkWorker::save_directory(Entry& entry, const struct statx& status) {
     std::string_view text =
         as_text(ByteView(out).subspan(child.begin, child.end - child.begin - 1));
     std::size_t id_offset = child.id_at - child.begin;
-    child.node_same = was_directory && before->bytes.size() == text.size() &&
+    child.node_same = origin.has_name && before->bytes.size() == text.size() &&
                       before->bytes.substr(0, id_offset) == text.substr(0, id_offset);
     if (!child.node_same) entry.fragment.same = false;
     ++items_noted_;
     if (untouched || stays_empty) {
-        bool same = child.node_same && old_tree && *old_tree == tree;
+        bool same = child.node_same && *origin.tree == tree;
         if (!same) entry.fragment.same = false;
-        ++(!was_directory ? counts_.dirs_new
-           : same         ? counts_.dirs_unmodified
-                          : counts_.dirs_changed);
+        ++(!origin.tree ? counts_.dirs_new : same ? counts_.dirs_unmodified : counts_.dirs_changed);
         return;
     }
-    child.before = old_tree;
+    child.before = origin.tree;
     entry.fragment.children.push_back(std::move(child));
 }
 

@@ -48,10 +48,12 @@ void WalkWorker::read_large(LargeFile& file) {
     note_progress();
     if (ended() || walk_.stop.stop_requested()) return;
     // From here on the directory may be finished by another worker.
-    if (pass != nullptr)
+    if (pass != nullptr) {
         release(pass);
-    else
+    } else {
+        if (file.was_file) parent_.note_file(file.bytes_before);
         end_large(file);
+    }
 }
 
 // The reading to keep, or nullptr if the file is left out or the walk has ended.
@@ -181,7 +183,7 @@ void WalkWorker::complete_large(ReadPass& pass) {
     ++(!file.was_file ? counts_.files_new
        : same         ? counts_.files_unmodified
                       : counts_.files_changed);
-    if (file.was_file) bytes_before_ += file.bytes_before;
+    if (file.was_file) parent_.note_file(file.bytes_before);
     counts_.total_bytes += pass.bytes;
     ++items_noted_;
     note_progress();
