@@ -12,11 +12,13 @@
 // when its revision is durable the marks it has seen are cleared: those whose generation is still
 // the same. A mark that was renewed meanwhile stays, so a change made during its own backup is
 // never lost. Repeated marks of a key cost nothing; too many names of a directory become one mark
-// of the directory, too many directories become subtrees, and these keep the larger generation and
-// the earlier time.
+// of the directory, too many marks become one of everything, and these keep the largest generation
+// and the earliest time.
 //
 // For directories that were made or renamed since the last revision it keeps where they were then,
-// so that a rename is one lookup and reads no file (see `origin`).
+// so that a rename is one lookup and reads no file (see DirectoryOrigin). A directory that is
+// renamed while a run goes on takes what is below it away from under the run: after the run its
+// subtree is marked, for the run may have looked for it where it was not.
 #pragma once
 
 #include <cstdint>
@@ -25,72 +27,21 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "common/clock.h"
 #include "common/result.h"
+#include "daemon/queue/marks.h"
+#include "daemon/queue/queue_record.h"
 #include "daemon/watch/watcher.h"
 
 namespace backup {
 
-using VolumeId = std::string;
-using Generation = std::uint64_t;
-
-struct Mark {
-    Generation generation = 0;
-    Timestamp first_seen{};
-    bool content = false;    // data may have changed, else names and metadata
-    bool must_read = false;  // read it even if size and times are as they were
-};
-
-// Where a directory was when the last revision was made.
-struct DirectoryOrigin {
-    enum class Kind : std::uint8_t {
-        born,     // it was not there
-        at,       // `name` in `directory`, wherever that directory was then
-        unknown,  // came from outside or the records do not say: look at everything below it
-    };
-    Kind kind{};
-    ObjectHandle directory;
-    std::string name;
-    Generation generation = 0;  // of the last record that touched it
-};
-
-struct DirectoryMarks {
-    std::map<std::string, Mark, std::less<>> names;
-    std::optional<Mark> itself, listing, subtree;
-};
-
-// What one volume has waiting; a value.
-struct VolumeMarks {
-    std::unordered_map<ObjectHandle, DirectoryMarks> directories;
-    std::unordered_map<ObjectHandle, Mark> objects;
-    std::optional<Mark> everything;
-    std::string everything_reason;
-    std::unordered_map<ObjectHandle, DirectoryOrigin> origins;
-    // A directory left what the set protects (or that cannot be ruled out): what happened to it
-    // outside was not recorded, so no origin may be relied on, and every moved directory must be
-    // looked at as a whole.
-    std::optional<Generation> left_scope;
-};
-
-// A copy of the marks as they were when a run began. A value; may go to another thread.
-struct FrozenMarks {
-    Generation generation = 0;  // marks up to here are in it
-    std::map<VolumeId, VolumeMarks> volumes;
-    bool empty() const;
-    std::uint64_t count() const;
-};
-
-// One key of the persistent form; no value: it is gone. See mark_codec.h for the layout.
-struct QueueRecord {
-    std::string key;
-    std::optional<std::string> value;
-};
-
 struct QueueLimits {
+    // More marked names of a directory become one mark of its listing, but for names that must be
+    // read.
     std::size_t names_of_directory = 1000;
+    // More marks and origins than this become coarser.
     std::size_t marks = 2'000'000;
 };
 
@@ -101,7 +52,12 @@ class ChangeQueue {
     ChangeQueue(ChangeQueue&&) noexcept;
     ChangeQueue& operator=(ChangeQueue&&) noexcept;
 
-    // A batch whose entries all concern this set. `lost` becomes `everything`.
+    // A batch whose entries all concern this set. `lost` becomes `everything`, and so does an entry
+    // that cannot be understood. `gone` marks nothing.
+    //
+    // Moves: those from or to a directory of the set belong here, whether or not the other side
+    // does; if the new place is outside (or may be), call mark_left_scope(), too. A move of a path
+    // of the set itself, or of a directory above it, is not for here: mark_everything().
     void absorb(const VolumeId& volume, const WatchBatch& batch, Timestamp now);
 
     // Single marks, each with a generation of its own.
@@ -114,7 +70,7 @@ class ChangeQueue {
 
     FrozenMarks freeze() const;
     // The revision made from `frozen` is durable, and everything that happened before it was
-    // absorbed.
+    // absorbed. Volumes that are not in `frozen` stay as they are.
     void clear(const FrozenMarks& frozen);
     // Marks that turned out to concern nothing of the set: gone without a revision, under the same
     // condition.
@@ -134,11 +90,14 @@ class ChangeQueue {
     const std::map<VolumeId, VolumeMarks>& volumes() const;
     std::size_t memory_bytes() const;  // an estimate
 
-    // What changed in the persistent form since the last call. Writing all of them in one atomic
-    // batch, in any order of calls, makes load() give the same queue again.
+    // What changed in the persistent form since the last call, to be written in this order in one
+    // atomic batch. All batches together make load() give the same queue again. If a batch could
+    // not be written, drop what is stored and write all_records().
     std::vector<QueueRecord> take_records();
+    std::vector<QueueRecord> all_records();
     bool has_records() const;
-    // `corrupt` if a record cannot be understood: then everything must be scanned.
+    // `corrupt` if a record cannot be understood or one is missing: then everything must be
+    // scanned. Keys that begin with kForeignRecord are others' and are passed over.
     static Result<ChangeQueue> load(const std::vector<QueueRecord>& records,
                                     QueueLimits limits = {});
 

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "common/log.h"
+#include "daemon/state/state_codec.h"
 
 namespace backup::state {
 
@@ -114,7 +115,8 @@ Result<> LevelStore::move_aside_and_renew() {
     return {};
 }
 
-// Carries over what the damaged store still gives; every record stands for itself.
+// Carries over what the damaged store still gives; every record stands for itself. But not those
+// of queues: without one that is lost the others would be a lie.
 void LevelStore::salvage(const std::string& from) {
     leveldb::Options options;
     options.env = env_;
@@ -136,6 +138,7 @@ void LevelStore::salvage(const std::string& from) {
     durable.sync = true;
     std::unique_ptr<leveldb::Iterator> at(broken->NewIterator({}));
     for (at->SeekToFirst(); at->Valid() && status.ok(); at->Next(), ++records) {
+        if (view(at->key()).starts_with(kQueuePrefix)) continue;
         batch.Put(at->key(), at->value());
         if (batch.ApproximateSize() < kMostBatchBytes) continue;
         status = db_->Write(durable, &batch);

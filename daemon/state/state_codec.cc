@@ -118,6 +118,15 @@ std::string prefixed(char prefix, std::string_view rest) {
     return key;
 }
 
+// Cut to what one byte can count.
+std::string with_length(char prefix, std::string_view text) {
+    text = text.substr(0, 255);
+    std::string key(1, prefix);
+    key += static_cast<char>(text.size());
+    key += text;
+    return key;
+}
+
 }  // namespace
 
 std::string encode_number(std::uint64_t number) {
@@ -153,14 +162,13 @@ std::string repository_key(std::string_view name) {
     return prefixed(kRepositoryPrefix, name);
 }
 std::string lock_prefix(std::string_view repository_id) {
-    repository_id = repository_id.substr(0, 255);
-    std::string key(1, kLockPrefix);
-    key += static_cast<char>(repository_id.size());
-    key += repository_id;
-    return key;
+    return with_length(kLockPrefix, repository_id);
 }
 std::string lock_key(std::string_view repository_id, std::string_view lock_hex) {
     return lock_prefix(repository_id) + std::string(lock_hex);
+}
+std::string queue_prefix(std::string_view set) {
+    return with_length(kQueuePrefix, set);
 }
 std::optional<std::uint64_t> id_of_key(std::string_view key) {
     if (key.size() != 1 + kNumberBytes) return std::nullopt;

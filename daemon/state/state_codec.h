@@ -9,6 +9,7 @@
 //     s <set>         SetRecord
 //     r <name>        RepositoryRecord
 //     k <length of repository id, 1 byte> <repository id> <lock>   empty: a lock of ours
+//     q <length of set id, 1 byte> <set id> <key of the queue>     the queue's, see mark_codec.h
 //
 // A value is a sequence of fields: tag (1 byte), length (varint), bytes. Unknown tags are skipped,
 // so a field can be added without a new version of the schema.
@@ -34,6 +35,7 @@ inline constexpr char kLinePrefix = 'l';
 inline constexpr char kSetPrefix = 's';
 inline constexpr char kRepositoryPrefix = 'r';
 inline constexpr char kLockPrefix = 'k';
+inline constexpr char kQueuePrefix = 'q';
 
 std::string encode_number(std::uint64_t number);  // 8 bytes, big endian
 std::optional<std::uint64_t> decode_number(std::string_view bytes);
@@ -48,6 +50,8 @@ std::string repository_key(std::string_view name);
 // Repository ids of more than 255 bytes do not occur; they are cut.
 std::string lock_prefix(std::string_view repository_id);
 std::string lock_key(std::string_view repository_id, std::string_view lock_hex);
+// What all keys of a set's queue begin with. Ids of more than 255 bytes do not occur; they are cut.
+std::string queue_prefix(std::string_view set);
 // The number behind the one-letter prefix; nothing if the key has another shape.
 std::optional<std::uint64_t> id_of_key(std::string_view key);
 

@@ -225,6 +225,49 @@ class LevelStateStore final : public StateStore {
         return locks;
     }
 
+    Result<> write_queue(const std::string& set, const std::vector<QueueRecord>& records) override {
+        if (records.empty()) return {};
+        std::string prefix = queue_prefix(set);
+        leveldb::WriteBatch batch;
+        for (const QueueRecord& record : records) {
+            if (record.value)
+                batch.Put(prefix + record.key, *record.value);
+            else
+                batch.Delete(prefix + record.key);
+        }
+        std::lock_guard guard(mutex_);
+        return level_.write("record what waits to be protected", batch, true);
+    }
+
+    Result<std::vector<QueueRecord>> load_queue(const std::string& set) override {
+        std::lock_guard guard(mutex_);
+        std::vector<QueueRecord> records;
+        std::string prefix = queue_prefix(set);
+        unsigned recoveries = level_.recoveries();
+        TRY(level_.scan(
+            prefix, prefix, [&] { records.clear(); },
+            [&](std::string_view key, std::string_view value) {
+                records.push_back({std::string(key.substr(prefix.size())), std::string(value)});
+                return true;
+            }));
+        if (level_.recoveries() != recoveries)
+            return Error(ErrorKind::corrupt, "the state was damaged, and what waited is forgotten");
+        return records;
+    }
+
+    Result<> drop_queue(const std::string& set) override {
+        std::lock_guard guard(mutex_);
+        std::string prefix = queue_prefix(set);
+        leveldb::WriteBatch batch;
+        TRY(level_.scan(
+            prefix, prefix, [&] { batch.Clear(); },
+            [&](std::string_view key, std::string_view) {
+                batch.Delete(std::string(key));
+                return true;
+            }));
+        return level_.write("forget what waited to be protected", batch, true);
+    }
+
   private:
     // All of these are called with the mutex held.
 

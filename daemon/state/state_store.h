@@ -17,6 +17,7 @@
 
 #include "common/clock.h"
 #include "common/result.h"
+#include "daemon/queue/queue_record.h"
 
 namespace backup {
 
@@ -97,6 +98,16 @@ class StateStore {
                                    const std::string& lock_hex) = 0;
     virtual Result<> forget_lock(const std::string& repository_id, const std::string& lock_hex) = 0;
     virtual Result<std::vector<std::string>> remembered_locks(const std::string& repository_id) = 0;
+
+    // What of a set is not yet protected, and what the tracker keeps with it: keys and values that
+    // mean nothing here. One batch is written whole or not at all, in its order, and is durable on
+    // return.
+    virtual Result<> write_queue(const std::string& set,
+                                 const std::vector<QueueRecord>& records) = 0;
+    // In the order of keys. `corrupt`: the store was damaged; nothing of the queue is left, and
+    // everything must be scanned.
+    virtual Result<std::vector<QueueRecord>> load_queue(const std::string& set) = 0;
+    virtual Result<> drop_queue(const std::string& set) = 0;
 };
 
 }  // namespace backup

@@ -35,6 +35,8 @@ struct LookAtInput {
     NamesOfInodes names_of_inodes;
     // Paths of the set; what resolves to outside of them is no business of this set.
     std::vector<Path> paths;
+    // Its rules: a rename may lead below or out of what a pattern speaks of. nullptr: none.
+    const ExcludeRules* exclude = nullptr;
     // Files that somebody may write to without an event (the hot set), by path.
     std::vector<std::string> held_files;
     Fs* fs = nullptr;
@@ -42,7 +44,8 @@ struct LookAtInput {
 
 class LookAtChanges final : public LookAt {
   public:
-    // Nothing: everything must be looked at (an `everything` mark on a volume that is there).
+    // Never fails for what can be covered by looking at more: then the answer is everything, by
+    // metadata. Volumes that are not there are to be taken out of the marks first.
     static Result<std::unique_ptr<LookAtChanges>> build(const LookAtInput& input);
     ~LookAtChanges() override;
 
@@ -52,6 +55,8 @@ class LookAtChanges final : public LookAt {
     std::optional<std::string> was_at(const std::string& path) const override;
     bool may_be_written(const std::string& path) const override;
 
+    // Everything is looked at: an `everything` mark.
+    bool is_everything() const;
     // For people and tests: every path that is looked at by name, directories that are listed and
     // subtrees, sorted.
     struct Item {

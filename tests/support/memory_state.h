@@ -128,6 +128,27 @@ class MemoryState final : public StateStore {
         std::lock_guard lock(mutex_);
         return locks_[repository];
     }
+    Result<> write_queue(const std::string& set, const std::vector<QueueRecord>& records) override {
+        std::lock_guard lock(mutex_);
+        for (const QueueRecord& record : records) {
+            if (record.value)
+                queues_[set][record.key] = *record.value;
+            else
+                queues_[set].erase(record.key);
+        }
+        return {};
+    }
+    Result<std::vector<QueueRecord>> load_queue(const std::string& set) override {
+        std::lock_guard lock(mutex_);
+        std::vector<QueueRecord> records;
+        for (const auto& [key, value] : queues_[set]) records.push_back({key, value});
+        return records;
+    }
+    Result<> drop_queue(const std::string& set) override {
+        std::lock_guard lock(mutex_);
+        queues_.erase(set);
+        return {};
+    }
 
   private:
     mutable std::mutex mutex_;
@@ -137,6 +158,7 @@ class MemoryState final : public StateStore {
     std::map<std::string, SetRecord> sets_;
     std::map<std::string, RepositoryRecord> repositories_;
     std::map<std::string, std::vector<std::string>> locks_;
+    std::map<std::string, std::map<std::string, std::string>> queues_;
     std::vector<std::string> said_;
 };
 
