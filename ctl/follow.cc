@@ -1,11 +1,9 @@
 #include "ctl/follow.h"
 
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
 #include <map>
 
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "common/path.h"
@@ -13,30 +11,6 @@
 #include "ctl/terminal.h"
 
 namespace backup {
-
-namespace {
-sigset_t interrupts() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    return set;
-}
-}  // namespace
-
-InterruptGuard::InterruptGuard() {
-    sigset_t set = interrupts();
-    sigprocmask(SIG_BLOCK, &set, nullptr);
-    fd_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-}
-InterruptGuard::~InterruptGuard() {
-    // What was taken through the descriptor must not kill us now.
-    struct signalfd_siginfo info {};
-    while (::read(fd_.get(), &info, sizeof info) > 0) {
-    }
-    sigset_t set = interrupts();
-    sigprocmask(SIG_UNBLOCK, &set, nullptr);
-}
 
 bool waits_for_people(const Context& context) {
     switch (context.wait_mode()) {
@@ -48,79 +22,6 @@ bool waits_for_people(const Context& context) {
             return context.watched();
     }
     return true;
-}
-
-JsonObject counts_object(const Dict& details) {
-    JsonObject counts;
-    for (const auto& [key, value] : details.values()) {
-        if (!std::holds_alternative<std::uint64_t>(value) &&
-            !std::holds_alternative<std::uint32_t>(value))
-            continue;
-        std::string name = key;
-        std::replace(name.begin(), name.end(), '-', '_');
-        counts.add(name, details.number(key));
-    }
-    return counts;
-}
-
-Tone outcome_tone(std::string_view outcome) {
-    if (outcome == "complete") return Tone::good;
-    if (outcome == "exceptions" || outcome == "cancelled" || outcome == "interrupted")
-        return Tone::warn;
-    return outcome == "failed" ? Tone::bad : Tone::plain;
-}
-
-std::string outcome_text(std::string_view outcome, const Looks& looks) {
-    std::string glyph;
-    if (looks.unicode) {
-        if (outcome == "complete") glyph = "✓ ";
-        if (outcome == "exceptions" || outcome == "interrupted") glyph = "! ";
-        if (outcome == "failed") glyph = "✗ ";
-    }
-    return glyph + std::string(outcome);
-}
-
-std::string counts_sentence(const std::string& kind, const Dict& details, const Looks& looks) {
-    std::vector<std::string> parts;
-    auto count = [&](const char* key, const char* one, const char* many, bool always = false) {
-        if (always || details.number(key) > 0)
-            parts.push_back(count_text(details.number(key), one, many));
-    };
-    auto size = [&](const char* key, const char* what) {
-        if (details.has(key)) parts.push_back(size_text(details.number(key), looks) + " " + what);
-    };
-    if (kind == "backup") {
-        std::string files;
-        for (auto [key, word] :
-             {std::pair{"files-new", "new"}, std::pair{"files-changed", "changed"},
-              std::pair{"files-removed", "removed"}, std::pair{"files-unmodified", "unmodified"}})
-            if (details.number(key) > 0)
-                files += (files.empty() ? "" : ", ") + count_text(details.number(key)) + " " + word;
-        if (!files.empty()) parts.push_back("files: " + files);
-        size("bytes-read", "read");
-        size("bytes-stored", "stored");
-    } else if (kind == "restore") {
-        count("created", "created", "created");
-        count("replaced", "replaced", "replaced");
-        count("kept-both", "kept beside", "kept beside");
-        count("skipped", "skipped", "skipped");
-        count("unchanged", "already there", "already there");
-        count("failed", "failed", "failed");
-        if (parts.empty()) parts.push_back("nothing to do");
-        if (details.number("bytes") > 0) size("bytes", "in all");
-    } else if (kind == "verify" || kind == "check") {
-        count("revisions", "revision", "revisions", true);
-        count("packs", "pack", "packs", true);
-        count("packs-read", "of them read in full", "of them read in full");
-        count("blobs", "blob", "blobs");
-        count("errors", "error", "errors", true);
-        count("hints", "hint", "hints");
-        if (details.number("orphan-bytes") > 0)
-            size("orphan-bytes", "in packs that no index names");
-    }
-    std::string text;
-    for (const auto& part : parts) text += (text.empty() ? "" : "; ") + part;
-    return text;
 }
 
 namespace {
