@@ -5,16 +5,20 @@
 #include <systemd/sd-bus.h>
 
 #include "backupd_config.h"
+#include "daemon/ipc/explanation.h"
 #include "daemon/ipc/journal_streams.h"
 #include "daemon/ipc/set_object.h"
+#include "daemon/ipc/tracking_view.h"
 
 namespace backup {
 
 namespace {
 
-const std::vector<std::string> kFeatures = {
-    "backup", "restore", "restore-in-place", "verify",       "check", "revisions", "files", "keys",
-    "locks",  "log",     "history",          "configuration"};
+const std::vector<std::string> kFeatures = {"backup",   "restore", "restore-in-place",
+                                            "verify",   "check",   "revisions",
+                                            "files",    "keys",    "locks",
+                                            "log",      "history", "configuration",
+                                            "tracking", "queue",   "explain"};
 
 int append_pairs(sd_bus_message* message,
                  const std::vector<std::pair<std::string, std::string>>& pairs) {
@@ -101,6 +105,8 @@ const Interface& ManagerObject::interface() {
                     &Self::check_configuration)
             .method("ShowConfiguration", "a{sv}", "options", "s", "text", root,
                     &Self::show_configuration)
+            .method("Explain", "aya{sv}", "path,options", "a{sv}aa{sv}", "explanation,sets", root,
+                    &Self::explain_path)
             .signal("JobNew", "tos", "id,job,kind")
             .signal("JobRemoved", "tos", "id,job,result")
             .property("Version", "s", Changes::constant)
@@ -112,6 +118,7 @@ const Interface& ManagerObject::interface() {
             .property("BlockedBy", "as")
             .property("NextRunUSec", "t")
             .property("LastSuccessUSec", "t")
+            .property("Watching", "s")
             .property("Notices", "as");
         return true;
     }();
@@ -127,6 +134,11 @@ wire::Value ManagerObject::property(std::string_view name) const {
     if (name == "State") return service.state();
     if (name == "Health") return to_string(service.health());
     if (name == "Notices") return service.notices();
+    if (name == "Watching") {
+        TrackingStatus weakest;
+        for (const auto& [id, set] : service.policy().sets) weaken(weakest, served_.tracking(id));
+        return watching_word(weakest);
+    }
     if (name == "ActiveJobs") {
         std::vector<wire::ObjectPath> active;
         for (const Job* job : service.jobs().jobs())
@@ -324,52 +336,36 @@ Result<> ManagerObject::show_configuration(std::shared_ptr<Call> call) {
     return {};
 }
 
-// ---- LogControl1
-// -------------------------------------------------------------------------------------------------------
-
-namespace {
-
-constexpr std::pair<const char*, LogLevel> kLevels[] = {
-    {"emerg", LogLevel::error}, {"alert", LogLevel::error},     {"crit", LogLevel::error},
-    {"err", LogLevel::error},   {"warning", LogLevel::warning}, {"notice", LogLevel::notice},
-    {"info", LogLevel::info},   {"debug", LogLevel::debug},
-};
-
-}  // namespace
-
-const Interface& LogControlObject::interface() {
-    static Interface table("org.freedesktop.LogControl1");
-    static bool once = [] {
-        table.writable("LogLevel")
-            .writable("LogTarget")
-            .property("SyslogIdentifier", "s", Changes::silent);
-        return true;
-    }();
-    (void)once;
-    return table;
-}
-
-wire::Value LogControlObject::property(std::string_view name) const {
-    if (name == "LogTarget") return "auto";
-    if (name == "SyslogIdentifier") return "backupd";
-    std::string level = "err";
-    for (const auto& [word, value] : kLevels)
-        if (value == log_level()) level = word;
-    return level;
-}
-
-Result<> LogControlObject::set_property(std::string_view name, const std::string& text) {
-    if (name != "LogLevel") {
-        if (text == "auto") return {};
-        return Error(ErrorKind::invalid, ErrorCode::unsupported,
-                     "the log target cannot be changed");
-    }
-    for (const auto& [word, value] : kLevels) {
-        if (text != word) continue;
-        set_log_level(value);
-        return {};
-    }
-    return invalid_argument("no such log level: " + text);
+Result<> ManagerObject::explain_path(std::shared_ptr<Call> call) {
+    std::string name = TRY(call->file_name());
+    Path path = TRY(Path::parse(name));
+    TRY(call->no_options());
+    Service& service = served_.service;
+    ExplainTask task;
+    task.policy = service.shared_policy();
+    task.pool = &service.pool();
+    task.tracker = served_.tracker();
+    for (const auto& [id, set] : task.policy->sets)
+        task.sets[id] = {service.blocked_by(set), service.next_run_of(set)};
+    const auto add_own = [&](const std::string& place) {
+        if (auto own = Path::parse(place); own.ok()) task.own.push_back(std::move(*own));
+    };
+    add_own(service.state_dir());
+    for (const auto& [id, repository] : task.policy->repositories)
+        if (auto directory = local_directory(repository.url)) add_own(*directory);
+    answer_later(
+        served_, call,
+        [task = std::move(task), path]() -> Result<Explanation> { return explain(task, path); },
+        [](Call& answer, Explanation explanation) {
+            answer.reply_with([&](sd_bus_message* message) {
+                int r = wire::append_dict(message, explanation_dict(explanation));
+                if (r >= 0) r = sd_bus_message_open_container(message, 'a', "a{sv}");
+                for (const PathInSetNow& set : explanation.sets)
+                    if (r >= 0) r = wire::append_dict(message, explanation_dict(set));
+                return r < 0 ? r : sd_bus_message_close_container(message);
+            });
+        });
+    return {};
 }
 
 }  // namespace backup

@@ -25,16 +25,9 @@ class ManagerObject final : public BusObject {
     Result<> reload(std::shared_ptr<Call> call);
     Result<> check_configuration(std::shared_ptr<Call> call);
     Result<> show_configuration(std::shared_ptr<Call> call);
+    Result<> explain_path(std::shared_ptr<Call> call);
 
     Served& served_;
-};
-
-// org.freedesktop.LogControl1: `systemctl service-log-level backupd debug`.
-class LogControlObject final : public BusObject {
-  public:
-    static const Interface& interface();
-    wire::Value property(std::string_view name) const override;
-    Result<> set_property(std::string_view name, const std::string& text) override;
 };
 
 }  // namespace backup

@@ -6,6 +6,7 @@ namespace {
 
 constexpr const char* kLogControlPath = "/org/freedesktop/LogControl1";
 constexpr Duration kJobPace = std::chrono::milliseconds(500);
+constexpr Duration kSetPace = std::chrono::milliseconds(500);
 
 }  // namespace
 
@@ -34,6 +35,7 @@ ObjectTree::~ObjectTree() {
 void ObjectTree::add_set(const std::string& id) {
     auto object = std::make_unique<SetObject>(served_, id);
     bus_.add(object->path(), SetObject::interface(), *object);
+    bus_.set_pace(object->path(), kSetPace);
     sets_[id] = std::move(object);
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "daemon/ipc/job_object.h"
+#include "daemon/ipc/log_control_object.h"
 #include "daemon/ipc/manager_object.h"
 #include "daemon/ipc/repository_object.h"
 #include "daemon/ipc/restore_object.h"

@@ -10,6 +10,7 @@
 #include "daemon/ipc/stream.h"
 #include "daemon/jobs/catalog.h"
 #include "daemon/jobs/service.h"
+#include "daemon/tracking/tracker.h"
 
 namespace backup {
 
@@ -18,6 +19,22 @@ struct Served {
     Service& service;
     StreamSet& streams;
     bool on_system_bus() const { return bus.scope() == Scope::system; }
+    // nullptr: changes are not tracked.
+    Tracker* tracker() const { return tracker_of(service); }
+    TrackingStatus tracking(const std::string& set) const {
+        Tracker* known = tracker();
+        return known != nullptr ? known->status(set) : TrackingStatus{};
+    }
+
+  private:
+    template <typename S>
+    static Tracker* tracker_of(S& of) {
+        if constexpr (requires { of.tracker(); }) {
+            return of.tracker();
+        } else {
+            return nullptr;
+        }
+    }
 };
 
 // Runs `work` (returning Result<T>) on an I/O thread and answers the call with what `reply` makes

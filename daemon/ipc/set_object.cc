@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/ipc/revisions.h"
+#include "daemon/ipc/tracking_view.h"
 #include "daemon/jobs/tasks.h"
 
 namespace backup {
@@ -139,7 +140,10 @@ Result<> change_set(BackupSet& set, wire::DictReader& changes) {
         }
     }
     if (auto value = changes.text("repository")) set.repository = *value;
-    if (auto value = changes.texts("exclude")) set.exclude.patterns = *value;
+    if (auto value = changes.texts("exclude")) {
+        set.exclude.patterns = *value;
+        set.exclude.origins.clear();
+    }
     if (auto value = changes.text("title")) set.title = *value;
     if (auto value = changes.boolean("cachedir-tag")) set.exclude.cachedir_tag = *value;
     if (auto value = changes.boolean("nodump")) set.exclude.nodump = *value;
@@ -181,6 +185,9 @@ const Interface& SetObject::interface() {
             .method("OpenFile", "saya{sv}", "revision,path,options", "hoa{sv}",
                     "content,job,attributes", root, &Self::open_file)
             .method("Verify", "asa{sv}", "revisions,options", "o", "job", root, &Self::verify)
+            .method("ListQueue", "a{sv}", "options", "h", "stream", root, &Self::list_queue)
+            .method("GetTracking", "a{sv}", "options", "a{sv}aa{sv}", "tracking,volumes", root,
+                    &Self::get_tracking)
             .signal("RevisionCommitted", "so", "revision,job")
             .property("Id", "s", Changes::constant)
             .property("Title", "s")
@@ -189,6 +196,11 @@ const Interface& SetObject::interface() {
             .property("Enabled", "b")
             .property("State", "s")
             .property("Watching", "s")
+            .property("Tracking", "s")
+            .property("Gaps", "t")
+            .property("PendingChanges", "t", Changes::silent)
+            .property("PendingBytes", "t", Changes::silent)
+            .property("OldestPendingUSec", "t")
             .property("BlockedBy", "as")
             .property("LastResult", "s")
             .property("LastAttemptUSec", "t")
@@ -214,12 +226,20 @@ wire::Value SetObject::property(std::string_view name) const {
     if (name == "OwnerUid") return std::uint32_t{getuid()};
     if (name == "Enabled") return set.enabled;
     if (name == "State") return served_.service.set_state(set);
-    if (name == "Watching") return "scan";
+    if (name == "Watching") return watching_word(served_.tracking(id_));
+    if (name == "Tracking") return to_string(served_.tracking(id_).state);
+    if (name == "Gaps") return served_.tracking(id_).gaps;
+    if (name == "PendingChanges") return served_.tracking(id_).pending;
+    if (name == "PendingBytes") return served_.tracking(id_).pending_bytes;
+    if (name == "OldestPendingUSec") return usec(served_.tracking(id_).oldest);
     if (name == "BlockedBy") return served_.service.blocked_by(set);
     if (name == "LastResult") return status.record.last_result;
     if (name == "LastAttemptUSec") return to_usec(status.record.last_attempt);
     if (name == "LastSuccessUSec") return to_usec(status.record.last_success);
-    if (name == "ProtectedUntilUSec") return to_usec(status.record.protected_until);
+    if (name == "ProtectedUntilUSec") {
+        auto tracked = served_.tracking(id_).protected_until;
+        return to_usec(tracked ? *tracked : status.record.protected_until);
+    }
     if (name == "NextRunUSec") return usec(served_.service.next_run_of(set));
     if (name == "LatestRevision") return status.record.latest_revision;
     return status.revision_count;  // RevisionCount
@@ -419,6 +439,24 @@ Result<> SetObject::verify(std::shared_ptr<Call> call) {
         served.service.jobs().start(std::move(request), answer_with_job(call));
     };
     answer_later(served_, call, std::move(resolve), std::move(start));
+    return {};
+}
+
+Result<> SetObject::list_queue(std::shared_ptr<Call> call) {
+    wire::DictReader options(TRY(call->dict()));
+    std::uint64_t limit = options.number("limit").value_or(0);
+    TRY(options.finish());
+    UniqueFd stream =
+        TRY(served_.streams.start(call->uid(), QueueListing{served_.tracker(), id_, limit}));
+    call->reply_with(
+        [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });
+    return {};
+}
+
+Result<> SetObject::get_tracking(std::shared_ptr<Call> call) {
+    TRY(call->no_options());
+    const TrackingStatus status = served_.tracking(id_);
+    call->reply_with([&](sd_bus_message* message) { return append_tracking(message, status); });
     return {};
 }
 

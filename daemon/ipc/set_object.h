@@ -22,6 +22,8 @@ class SetObject final : public BusObject {
     Result<> list_files(std::shared_ptr<Call> call);
     Result<> open_file(std::shared_ptr<Call> call);
     Result<> verify(std::shared_ptr<Call> call);
+    Result<> list_queue(std::shared_ptr<Call> call);
+    Result<> get_tracking(std::shared_ptr<Call> call);
 
     Served& served_;
     const std::string id_, path_;

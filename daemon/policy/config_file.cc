@@ -74,14 +74,16 @@ std::string url_problem(const std::string& url) {
            ":\"; known are /path, local:, file:, sftp:, s3:, rest:, rclone:";
 }
 
-void read_patterns(ConfigTable& table, std::vector<std::string>& out) {
+void read_patterns(ConfigTable& table, const std::string& file, ExcludeRules& out) {
     std::vector<ConfigTable::Element> elements;
     if (table.list("exclude", elements) != Taken::ok) return;
-    out.clear();
+    out.patterns.clear();
+    out.origins.clear();
     for (auto& [pattern, line] : elements) {
         const auto compiled = Matcher::compile({pattern});
         if (compiled.ok()) {
-            out.push_back(std::move(pattern));
+            out.patterns.push_back(std::move(pattern));
+            out.origins.push_back(origin_of(file, line));
         } else {
             table.problem(line, "\"exclude\": " + compiled.error().message());
         }
@@ -160,11 +162,15 @@ void read_set(const TomlValue& root, const std::string& file, const std::string&
     } else if (repository == Taken::ok && set.repository.empty()) {
         table.problem(table.line_of("repository"), "\"repository\" is empty");
     }
-    std::vector<std::string> own;
-    read_patterns(table, own);
+    ExcludeRules own;
+    read_patterns(table, file, own);
     set.exclude = into.defaults;
     set.exclude.inherited = set.exclude.patterns.size();
-    set.exclude.patterns.insert(set.exclude.patterns.end(), own.begin(), own.end());
+    const auto append = [](std::vector<std::string>& to, const std::vector<std::string>& from) {
+        to.insert(to.end(), from.begin(), from.end());
+    };
+    append(set.exclude.patterns, own.patterns);
+    append(set.exclude.origins, own.origins);
     table.flag("cachedir-tag", set.exclude.cachedir_tag);
     table.flag("nodump", set.exclude.nodump);
     table.flag("one-file-system", set.exclude.other_filesystems);
@@ -257,7 +263,7 @@ void read_tracking(const TomlValue& root, const std::string& file, LoadedPolicy&
 
 void read_defaults(const TomlValue& root, const std::string& file, LoadedPolicy& into) {
     ConfigTable table(root, file, "[defaults]", into.problems);
-    read_patterns(table, into.defaults.patterns);
+    read_patterns(table, file, into.defaults);
     table.flag("cachedir-tag", into.defaults.cachedir_tag);
     table.flag("nodump", into.defaults.nodump);
     table.finish();

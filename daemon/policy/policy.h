@@ -30,6 +30,8 @@ struct ExcludeRules {
     bool nodump = true;              // files with the nodump attribute (chattr +d)
     bool other_filesystems = false;  // true: stay on the file system of each path of the set
     std::uint64_t larger_than = 0;   // bytes; 0: no limit
+    // file:line of each pattern, for people; shorter than `patterns` for those that came otherwise.
+    std::vector<std::string> origins;
 };
 
 struct BackupSet {

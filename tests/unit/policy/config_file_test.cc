@@ -253,6 +253,8 @@ TEST(Config, DefaultsAreTakenOverBySets) {
     EXPECT_EQ(problems(loaded), "");
     const ExcludeRules& home = loaded.policy.sets.at("home").exclude;
     EXPECT_EQ(home.patterns, (std::vector<std::string>{"*.tmp", "!keep.tmp"}));
+    EXPECT_EQ(home.origins,
+              (std::vector<std::string>{"/c/backupd.toml:2", "/c/sets.d/home.toml:3"}));
     EXPECT_EQ(home.inherited, 1u);
     EXPECT_FALSE(home.nodump);
     EXPECT_TRUE(loaded.policy.sets.at("other").exclude.nodump);
