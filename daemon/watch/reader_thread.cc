@@ -55,6 +55,14 @@ void ReaderThread::stall(bool stalled) {
     wake();
 }
 
+void ReaderThread::ask() {
+    {
+        const std::lock_guard lock(mutex_);
+        ++asked_;
+    }
+    wake();
+}
+
 Result<> ReaderThread::wait_until_read() {
     std::unique_lock lock(mutex_);
     const std::uint64_t mine = ++asked_;

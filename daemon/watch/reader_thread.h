@@ -44,6 +44,8 @@ class ReaderThread {
     void stop();
     // Until the queue was read once after this call.
     Result<> wait_until_read();
+    // The same without waiting. A queue that is dead is noticed, too.
+    void ask();
     void stall(bool stalled);
 
   private:

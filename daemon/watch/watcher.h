@@ -123,8 +123,9 @@ struct WatchOptions {
     // Called by the reader thread when something was collected and nobody has taken it yet. Must
     // not block.
     std::function<void()> nudge;
-    // inotify: true for directories that need no watch (excluded ones). Any thread.
-    std::function<bool(const std::string& path, const std::string& name)> skip;
+    // inotify: true for the directory `name` in `directory` if it needs no watch (excluded ones).
+    // Any thread.
+    std::function<bool(const std::string& directory, const std::string& name)> skip;
     // inotify: at most that many watches; 0: what the system allows, less 5 %.
     std::uint64_t most_watches = 0;
     // More names of one directory than this become one relist of it.
