@@ -1,5 +1,11 @@
 #include "daemon/jobs/repository_pool.h"
 
+#include <chrono>
+#include <filesystem>
+#include <set>
+
+#include <malloc.h>
+
 #include "common/log.h"
 
 namespace backup {
@@ -45,13 +51,57 @@ std::vector<LockId> StoredLockJournal::remembered(const std::string& repository_
 
 RepositoryPool::RepositoryPool(const Clock& clock, StateStore& store, SecretPlaces places,
                                std::function<void(const std::string&)> changed,
-                               OpenBackend open_backend)
+                               OpenBackend open_backend, std::string index_folder)
     : clock_(clock),
       store_(store),
       places_(std::move(places)),
       changed_(std::move(changed)),
       open_backend_(std::move(open_backend)),
+      index_folder_(std::move(index_folder)),
       lock_journal_(store) {}
+
+RepositoryPool::~RepositoryPool() {
+    for (const RepositoryHandle& opened : open_ones()) opened->repository->rest();
+}
+
+std::vector<RepositoryHandle> RepositoryPool::open_ones() const {
+    std::vector<RepositoryHandle> opened;
+    std::lock_guard lock(mutex_);
+    for (const auto& [name, entry] : entries_)
+        if (entry->handle) opened.push_back(entry->handle);
+    return opened;
+}
+
+void RepositoryPool::rest() {
+    awake_ = false;
+    for (const RepositoryHandle& opened : open_ones()) opened->repository->rest();
+    remove_old_index_copies();
+    // What the heap keeps for the next job may be hundreds of megabytes.
+    ::malloc_trim(0);
+}
+
+// Those of repositories that are not configured any more, and what a crash left of one being
+// written.
+void RepositoryPool::remove_old_index_copies() {
+    if (index_folder_.empty()) return;
+    std::set<std::string> wanted;
+    {
+        std::lock_guard lock(mutex_);
+        for (const auto& [name, entry] : entries_) {
+            auto record = store_.repository_record(name);
+            if (!record.ok()) return;
+            wanted.insert(record->repository_id + ".idx");
+        }
+    }
+    std::error_code problem;
+    const auto yesterday = std::filesystem::file_time_type::clock::now() - std::chrono::hours(24);
+    for (const auto& file : std::filesystem::directory_iterator(index_folder_, problem)) {
+        const auto written = file.last_write_time(problem);
+        if (problem || written > yesterday || wanted.contains(file.path().filename().string()))
+            continue;
+        std::filesystem::remove(file.path(), problem);
+    }
+}
 
 void RepositoryPool::set_policies(const std::map<std::string, RepositoryPolicy>& policies) {
     std::map<std::string, std::shared_ptr<Entry>> dropped;  // closed outside the lock
@@ -87,6 +137,7 @@ Result<RepositoryHandle> RepositoryPool::open(const std::string& name) {
     if (!entry)
         return Error(ErrorKind::not_found, ErrorCode::no_such_repository,
                      "there is no repository '" + name + "' in the configuration");
+    if (!awake_.exchange(true) && woken_) woken_();
     return open_entry(*entry, nullptr);
 }
 
@@ -155,6 +206,7 @@ Result<RepositoryHandle> RepositoryPool::open_at(const RepositoryPolicy& policy,
     handle->name = policy.name;
     handle->storage = TRY(open_backend_(policy.url));
     RepositoryOptions options{.clock = &clock_, .lock_journal = &lock_journal_};
+    options.index_folder = index_folder_;
     if (auto record = store_.repository_record(policy.name); record.ok())
         options.key_hint = KeyId::from_hex(record->key_hint);
     handle->repository = TRY(Repository::open(*handle->storage.backend, password.view(), options));
@@ -167,8 +219,9 @@ Result<RepositoryHandle> RepositoryPool::init_at(const RepositoryPolicy& policy,
     auto handle = std::make_shared<OpenRepository>();
     handle->name = policy.name;
     handle->storage = TRY(open_backend_(policy.url));
-    handle->repository = TRY(Repository::init(*handle->storage.backend, password.view(),
-                                              {.clock = &clock_, .lock_journal = &lock_journal_}));
+    RepositoryOptions options{.clock = &clock_, .lock_journal = &lock_journal_};
+    options.index_folder = index_folder_;
+    handle->repository = TRY(Repository::init(*handle->storage.backend, password.view(), options));
     remember_opened(*handle);
     return handle;
 }

@@ -4,6 +4,7 @@
 // repository stays alive while a job holds its handle, whatever the configuration says meanwhile.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -11,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/clock.h"
 #include "common/result.h"
@@ -60,7 +62,15 @@ class RepositoryPool {
     // `changed` is called from any thread with the name of a repository whose status changed.
     RepositoryPool(const Clock& clock, StateStore& store, SecretPlaces places,
                    std::function<void(const std::string& name)> changed,
-                   OpenBackend open_backend = &backup::open_backend);
+                   OpenBackend open_backend = &backup::open_backend, std::string index_folder = {});
+    // Large indexes are written down, so that the next start need not load them.
+    ~RepositoryPool();
+
+    // `woken` is called, from any thread, by the first open() after rest(), and by the very first.
+    void on_wake(std::function<void()> woken) { woken_ = std::move(woken); }
+    // For when nothing was asked for some time: gives up all memory that the next use brings back.
+    // What is open stays open. Blocks.
+    void rest();
 
     // Those that vanished or changed are dropped; the others stay open.
     void set_policies(const std::map<std::string, RepositoryPolicy>& policies);
@@ -94,6 +104,8 @@ class RepositoryPool {
         std::optional<Secret> given;  // by unlock
         RepositoryStatus status;
     };
+    std::vector<RepositoryHandle> open_ones() const;
+    void remove_old_index_copies();
     std::shared_ptr<Entry> find(const std::string& name) const;
     Result<RepositoryHandle> open_entry(Entry& entry, const Secret* password);
     Result<Secret> password_for(Entry& entry);
@@ -107,6 +119,9 @@ class RepositoryPool {
     const SecretPlaces places_;
     const std::function<void(const std::string&)> changed_;
     const OpenBackend open_backend_;
+    const std::string index_folder_;  // empty: indexes are kept in memory
+    std::function<void()> woken_;
+    std::atomic<bool> awake_{false};
     StoredLockJournal lock_journal_;
     mutable std::mutex mutex_;  // guards entries_, what Entry says, awaited_
     std::map<std::string, std::shared_ptr<Entry>> entries_;

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <set>
 
-#include <malloc.h>
-
 #include "daemon/jobs/catalog.h"
 #include "daemon/jobs/tasks.h"
 
@@ -16,6 +14,7 @@ constexpr unsigned kIoThreads = 4;
 // Wall-clock deadlines are looked at again at least this often: libuv's clock stands still during
 // suspend.
 constexpr Duration kLongestSleep = std::chrono::minutes(15);
+constexpr Duration kRestAfter = std::chrono::seconds(30);
 constexpr std::size_t kShownAfterRestart = 64;
 
 struct RepositoryView {
@@ -40,24 +39,32 @@ Service::Service(Loop& loop, StateStore& store, const Clock& clock, EventLog& ev
       events_(events),
       options_(std::move(options)),
       configuration_(options_.config_dir, options_.vendor_dir),
-      pool_(clock, store, {options_.config_dir, options_.credentials_dir},
-            [this](const std::string& name) {
-                loop_.post([this, name, alive = std::weak_ptr<int>(alive_)] {
-                    if (alive.expired()) return;
-                    repositories_[name].status = pool_.status(name);
-                    if (listener_ == nullptr) return;
-                    listener_->repository_changed(name);
-                    for (const auto& [id, set] : policy_->sets)
-                        if (set.repository == name) listener_->set_changed(id);
-                    listener_->any_changed();
-                });
-            }),
+      pool_(
+          clock, store, {options_.config_dir, options_.credentials_dir},
+          [this](const std::string& name) {
+              loop_.post([this, name, alive = std::weak_ptr<int>(alive_)] {
+                  if (alive.expired()) return;
+                  repositories_[name].status = pool_.status(name);
+                  if (listener_ == nullptr) return;
+                  listener_->repository_changed(name);
+                  for (const auto& [id, set] : policy_->sets)
+                      if (set.repository == name) listener_->set_changed(id);
+                  listener_->any_changed();
+              });
+          },
+          &open_backend, options_.state_dir + "/index"),
       journal_(loop, "journal", 1),
       config_(loop, "config", 1),
       io_(loop, "io", kIoThreads),
       runner_(loop, store, journal_, events, clock) {
     runner_.set_listener(this);
     tick_ = loop_.timer([this] { tick(); });
+    rest_ = loop_.timer([this] { rest(); });
+    pool_.on_wake([this] {
+        loop_.post([this, alive = std::weak_ptr<int>(alive_)] {
+            if (!alive.expired()) rest_.start(kRestAfter);
+        });
+    });
 }
 
 Service::~Service() {
@@ -429,9 +436,14 @@ void Service::job_finished(const Job& job) {
         listener_->any_changed();
     }
     if (begun_) tick_.start(std::chrono::seconds(1));
-    // What the heap keeps for the next job may be hundreds of megabytes, and the next job an hour
-    // away.
-    if (runner_.active() == 0) io_.run([] { ::malloc_trim(0); });
+}
+
+// Memory is given back some time after use, not right after it: the next run may follow at once.
+void Service::rest() {
+    if (runner_.active() > 0)
+        rest_.start(kRestAfter);
+    else
+        io_.run([this] { pool_.rest(); });
 }
 
 void Service::job_removed(const Job& job) {

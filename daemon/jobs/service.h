@@ -104,6 +104,7 @@ class Service final : private JobListener {
     void read_records();
     void probe(const std::string& name);
     void tick();
+    void rest();
 
     Loop& loop_;
     StateStore& store_;
@@ -116,7 +117,7 @@ class Service final : private JobListener {
     std::vector<ConfigProblem> problems_;
     SetStatuses sets_;
     RepositoryStatuses repositories_;
-    Timer tick_;
+    Timer tick_, rest_;
     bool begun_ = false;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
     RepositoryPool pool_;

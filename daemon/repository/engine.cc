@@ -21,6 +21,12 @@ FileId file_id(const auto& id) {
     return retag<struct FileTag>(id);
 }
 
+IndexCopy index_copy(const RepositoryConfig& config, const RepositoryOptions& options) {
+    // The id becomes a file name.
+    if (options.index_folder.empty() || !FileId::from_hex(config.id)) return {};
+    return {options.index_folder + "/" + config.id + ".idx", config.id, options.always_copy_index};
+}
+
 }  // namespace
 
 Engine::Engine(Backend& backend, MasterKey key, const KeyId& key_id, RepositoryConfig config,
@@ -30,9 +36,14 @@ Engine::Engine(Backend& backend, MasterKey key, const KeyId& key_id, RepositoryC
       key_id_(key_id),
       config_(std::move(config)),
       options_(options),
-      loader_(backend_, key_, config_.version, index_, marked_),
+      loader_(backend_, key_, config_.version, index_, marked_, index_copy(config_, options_)),
       reader_(backend_, key_, index_, marked_) {
     assert(options.clock);
+}
+
+void Engine::rest() {
+    loader_.spill(false);
+    index_.drop_pages();
 }
 
 LockPlace Engine::lock_place() const {
@@ -40,7 +51,9 @@ LockPlace Engine::lock_place() const {
 }
 
 Result<> Engine::refresh_index(std::stop_token stop, std::vector<Error>* broken) {
-    return loader_.refresh(std::move(stop), broken);
+    TRY(loader_.refresh(std::move(stop), broken));
+    if (options_.always_copy_index) loader_.spill(false);
+    return {};
 }
 
 void Engine::each_indexed(
@@ -143,7 +156,7 @@ Result<std::unique_ptr<WriteSession>> Engine::start_write(const WriteOptions& op
         return Error(ErrorKind::invalid, ErrorCode::unsupported, config_.write_obstacle);
     std::unique_ptr<RepositoryLock> lock = TRY(RepositoryLock::acquire(lock_place(), false, stop));
     // Under the lock: what the index names now stays.
-    TRY(loader_.refresh(stop));
+    TRY(refresh_index(stop, nullptr));
     return std::unique_ptr<WriteSession>(std::make_unique<Session>(
         Session::Place{backend_, key_, config_.version, index_, loader_, *options_.clock},
         std::move(lock), options, std::move(stop)));

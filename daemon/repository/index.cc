@@ -3,120 +3,16 @@
 #include <algorithm>
 #include <cassert>
 
+#include "daemon/repository/index_shard.h"
+
 namespace backup {
 
 namespace {
 
 constexpr std::size_t kShards = 256;
-constexpr std::size_t kBlock = 256;  // entries allocated at once: 12 KiB
-
-// The word of an entry that holds the pack: type, "relied on" and the number in one.
-constexpr std::uint32_t kTreeBit = 1U << 31;
-constexpr std::uint32_t kReliedOnBit = 1U << 30;
-constexpr std::uint32_t kNumberMask = kReliedOnBit - 1;
-// Numbers from here on are claims: the lower 16 bits name the session.
-constexpr std::uint32_t kFirstClaim = 0x3fff0000;
 constexpr std::size_t kMostSessions = 0xffff;
 
-constexpr std::uint32_t kSlotNumberMask = 0x00ffffff;
-
-std::uint32_t type_bit(BlobType type) {
-    return type == BlobType::tree ? kTreeBit : 0;
-}
-std::uint32_t claim_number(SessionNumber session) {
-    return kFirstClaim | session;
-}
-
 }  // namespace
-
-struct BlobIndex::Entry {
-    BlobId id;
-    std::uint32_t word;
-    std::uint32_t offset, length, uncompressed_length;
-
-    std::uint32_t number() const { return word & kNumberMask; }
-    bool is_claim() const { return number() >= kFirstClaim; }
-    bool is(const BlobHandle& handle) const {
-        return ((word ^ type_bit(handle.type)) & kTreeBit) == 0 && id == handle.id;
-    }
-    BlobHandle handle() const {
-        return {(word & kTreeBit) != 0 ? BlobType::tree : BlobType::data, id};
-    }
-};
-
-// One 256th of the table. All members are guarded by `mutex`.
-struct BlobIndex::Shard {
-    mutable std::mutex mutex;
-    std::vector<std::unique_ptr<Entry[]>> blocks;
-    std::uint32_t count = 0;
-    std::unique_ptr<std::uint32_t[]> slots;  // 0: empty; else hash << 24 | number of the entry + 1
-    std::uint32_t slot_mask = 0;             // slots - 1, or 0 without slots
-
-    static_assert(sizeof(Entry) == 48);
-
-    Entry& at(std::uint32_t number) const { return blocks[number / kBlock][number % kBlock]; }
-
-    // The first copy that `accept` takes.
-    template <typename Accept>
-    Entry* find(const BlobHandle& handle, const Accept& accept) const {
-        if (!slots) return nullptr;
-        const std::size_t hash = handle.id.hash();
-        const std::uint32_t tag = static_cast<std::uint32_t>(hash >> 56) << 24;
-        for (std::size_t i = hash & slot_mask; slots[i] != 0; i = (i + 1) & slot_mask) {
-            if ((slots[i] & ~kSlotNumberMask) != tag) continue;
-            Entry& entry = at((slots[i] & kSlotNumberMask) - 1);
-            if (entry.is(handle) && accept(entry)) return &entry;
-        }
-        return nullptr;
-    }
-    Entry* find_copy(const BlobHandle& handle) const {
-        return find(handle, [](const Entry& entry) { return !entry.is_claim(); });
-    }
-
-    void place(std::uint32_t number) {
-        const std::size_t hash = at(number).id.hash();
-        std::size_t i = hash & slot_mask;
-        while (slots[i] != 0) i = (i + 1) & slot_mask;
-        slots[i] = static_cast<std::uint32_t>(hash >> 56) << 24 | (number + 1);
-    }
-    void rebuild_slots(std::uint32_t entries) {
-        if (entries == 0) {
-            slots.reset();
-            slot_mask = 0;
-            return;
-        }
-        std::uint32_t size = 16;
-        while (std::uint64_t{size} * 3 < std::uint64_t{entries} * 4) size *= 2;
-        slots = std::make_unique<std::uint32_t[]>(size);
-        slot_mask = size - 1;
-        for (std::uint32_t i = 0; i < count; ++i) place(i);
-    }
-    void insert(const Entry& entry) {
-        assert(count < kSlotNumberMask - 1);
-        if (count % kBlock == 0 && count / kBlock == blocks.size())
-            blocks.push_back(std::make_unique_for_overwrite<Entry[]>(kBlock));
-        at(count) = entry;
-        ++count;
-        if (!slots || std::uint64_t{count} * 4 > (std::uint64_t{slot_mask} + 1) * 3)
-            rebuild_slots(count);
-        else
-            place(count - 1);
-    }
-    // Drops the entries that `drop` takes and closes the gaps.
-    template <typename Drop>
-    void erase_if(const Drop& drop) {
-        std::uint32_t kept = 0;
-        for (std::uint32_t i = 0; i < count; ++i) {
-            if (drop(at(i))) continue;
-            if (kept != i) at(kept) = at(i);
-            ++kept;
-        }
-        if (kept == count) return;
-        count = kept;
-        blocks.resize((kept + kBlock - 1) / kBlock);
-        rebuild_slots(kept);
-    }
-};
 
 BlobIndex::BlobIndex() : shards_(std::make_unique<Shard[]>(kShards)) {}
 BlobIndex::~BlobIndex() = default;
@@ -133,7 +29,7 @@ PackNumber BlobIndex::acquire_pack(const PackId& pack) {
             place->second = free_packs_.back();
             free_packs_.pop_back();
         } else {
-            assert(packs_.size() < kFirstClaim);
+            assert(packs_.size() < IndexEntry::kFirstClaim);
             place->second = static_cast<PackNumber>(packs_.size());
             packs_.emplace_back();
         }
@@ -153,11 +49,26 @@ bool BlobIndex::add(const BlobHandle& handle, PackNumber pack, std::uint32_t off
                     std::uint32_t length, std::uint32_t uncompressed_length) {
     Shard& shard = shard_of(handle.id);
     std::lock_guard lock(shard.mutex);
-    bool is_known = shard.find(handle, [&](const Entry& entry) {
+    auto is_it = [&](const Entry& entry) {
         return entry.number() == pack && entry.offset == offset;
-    }) != nullptr;
-    if (is_known) return false;
-    shard.insert({handle.id, type_bit(handle.type) | pack, offset, length, uncompressed_length});
+    };
+    if (shard.find(handle, is_it) || shard.find_in_table(handle, is_it) != Shard::kNone)
+        return false;
+    shard.insert(
+        {handle.id, Entry::type_bit(handle.type) | pack, offset, length, uncompressed_length});
+    return true;
+}
+
+// With the shard's mutex held. False if there is no copy.
+bool BlobIndex::note_relied_on(Shard& shard, const BlobHandle& handle) {
+    if (Entry* entry = shard.find_copy(handle)) {
+        entry->word |= Entry::kReliedOnBit;
+    } else {
+        const std::uint32_t place = shard.find_in_table(handle);
+        if (place == Shard::kNone) return false;
+        shard.note_relied_on(place);
+    }
+    any_relied_on_.store(true, std::memory_order_relaxed);
     return true;
 }
 
@@ -169,15 +80,20 @@ void BlobIndex::forget_copies(const Forget& forget) {
         std::vector<BlobHandle> relied_on;
         shard.erase_if([&](const Entry& entry) {
             if (entry.is_claim() || !forget(entry)) return false;
-            if ((entry.word & kReliedOnBit) != 0) relied_on.push_back(entry.handle());
+            if ((entry.word & Entry::kReliedOnBit) != 0) relied_on.push_back(entry.handle());
             return true;
         });
+        shard.each_in_table([&](std::uint32_t place, const Entry& entry) {
+            if (!forget(entry)) return;
+            const std::uint32_t at = place - shard.range.begin;
+            if (shard.relied_on.test(at)) relied_on.push_back(entry.handle());
+            shard.gone.set(at, shard.range.end - shard.range.begin);
+            ++shard.gone_count;
+        });
+        if (shard.table) shard.table->drop_pages(shard.range);
         for (const BlobHandle& handle : relied_on) {
             // The promise moves to another copy if there is one.
-            if (Entry* other = shard.find_copy(handle))
-                other->word |= kReliedOnBit;
-            else
-                lost_.fetch_add(1, std::memory_order_acq_rel);
+            if (!note_relied_on(shard, handle)) lost_.fetch_add(1, std::memory_order_acq_rel);
         }
     }
 }
@@ -189,7 +105,7 @@ void BlobIndex::keep_only(const std::map<PackNumber, std::unordered_set<BlobHand
     });
 }
 
-void BlobIndex::release_packs(const std::vector<PackNumber>& packs) {
+std::vector<PackNumber> BlobIndex::release_packs(const std::vector<PackNumber>& packs) {
     std::vector<bool> unused;
     std::vector<PackNumber> gone;
     {
@@ -202,7 +118,7 @@ void BlobIndex::release_packs(const std::vector<PackNumber>& packs) {
             gone.push_back(pack);
         }
     }
-    if (gone.empty()) return;
+    if (gone.empty()) return gone;
 
     forget_copies([&](const Entry& entry) {
         return entry.number() < unused.size() && unused[entry.number()];
@@ -215,6 +131,7 @@ void BlobIndex::release_packs(const std::vector<PackNumber>& packs) {
         packs_[pack] = {};
         free_packs_.push_back(pack);
     }
+    return gone;
 }
 
 BlobLocation BlobIndex::location_of(const Entry& entry) const {
@@ -225,15 +142,16 @@ BlobLocation BlobIndex::location_of(const Entry& entry) const {
 bool BlobIndex::contains(const BlobHandle& handle) const {
     const Shard& shard = shard_of(handle.id);
     std::lock_guard lock(shard.mutex);
-    return shard.find_copy(handle) != nullptr;
+    return shard.find_copy(handle) || shard.find_in_table(handle) != Shard::kNone;
 }
 
 std::optional<BlobLocation> BlobIndex::find(const BlobHandle& handle) const {
     const Shard& shard = shard_of(handle.id);
     std::lock_guard lock(shard.mutex);
-    const Entry* entry = shard.find_copy(handle);
-    if (!entry) return std::nullopt;
-    return location_of(*entry);
+    if (const Entry* entry = shard.find_copy(handle)) return location_of(*entry);
+    const std::uint32_t place = shard.find_in_table(handle);
+    if (place == Shard::kNone) return std::nullopt;
+    return location_of(shard.table->at(place));
 }
 
 std::vector<BlobLocation> BlobIndex::find_all(const BlobHandle& handle) const {
@@ -242,6 +160,10 @@ std::vector<BlobLocation> BlobIndex::find_all(const BlobHandle& handle) const {
     std::lock_guard lock(shard.mutex);
     shard.find(handle, [&](const Entry& entry) {
         if (!entry.is_claim()) all.push_back(location_of(entry));
+        return false;
+    });
+    shard.find_in_table(handle, [&](const Entry& entry) {
+        all.push_back(location_of(entry));
         return false;
     });
     return all;
@@ -254,7 +176,8 @@ SessionNumber BlobIndex::begin_session() {
         for (std::size_t i = 0; i < kShards; ++i) {
             std::lock_guard shard_lock(shards_[i].mutex);
             for (std::uint32_t n = 0; n < shards_[i].count; ++n)
-                shards_[i].at(n).word &= ~kReliedOnBit;
+                shards_[i].at(n).word &= ~Entry::kReliedOnBit;
+            shards_[i].relied_on.clear();
         }
     }
     auto free = std::ranges::find(sessions_, false);
@@ -268,7 +191,7 @@ SessionNumber BlobIndex::begin_session() {
 }
 
 void BlobIndex::end_session(SessionNumber session) {
-    const std::uint32_t claim = claim_number(session);
+    const std::uint32_t claim = Entry::claim_number(session);
     for (std::size_t i = 0; i < kShards; ++i) {
         std::lock_guard lock(shards_[i].mutex);
         shards_[i].erase_if([&](const Entry& entry) { return entry.number() == claim; });
@@ -278,41 +201,28 @@ void BlobIndex::end_session(SessionNumber session) {
 }
 
 BlobIndex::Claim BlobIndex::claim(const BlobHandle& handle, SessionNumber session) {
-    const std::uint32_t claim = claim_number(session);
+    const std::uint32_t claim = Entry::claim_number(session);
     Shard& shard = shard_of(handle.id);
     std::lock_guard lock(shard.mutex);
-    Entry* entry = shard.find(handle, [&](const Entry& candidate) {
-        return !candidate.is_claim() || candidate.number() == claim;
-    });
-    if (!entry) {
-        shard.insert({handle.id, type_bit(handle.type) | claim, 0, 0, 0});
-        return Claim::granted;
-    }
-    if (entry->is_claim()) return Claim::claimed;
-    entry->word |= kReliedOnBit;
-    any_relied_on_.store(true, std::memory_order_relaxed);
-    return Claim::known;
+    if (note_relied_on(shard, handle)) return Claim::known;
+    auto is_own = [&](const Entry& entry) { return entry.number() == claim; };
+    if (shard.find(handle, is_own)) return Claim::claimed;
+    shard.insert({handle.id, Entry::type_bit(handle.type) | claim, 0, 0, 0});
+    return Claim::granted;
 }
 
 bool BlobIndex::rely_on(const BlobHandle& handle, SessionNumber session) {
-    const std::uint32_t claim = claim_number(session);
+    const std::uint32_t claim = Entry::claim_number(session);
     Shard& shard = shard_of(handle.id);
     std::lock_guard lock(shard.mutex);
-    Entry* entry = shard.find(handle, [&](const Entry& candidate) {
-        return !candidate.is_claim() || candidate.number() == claim;
-    });
-    if (!entry) return false;
-    if (!entry->is_claim()) {
-        entry->word |= kReliedOnBit;
-        any_relied_on_.store(true, std::memory_order_relaxed);
-    }
-    return true;
+    auto is_own = [&](const Entry& entry) { return entry.number() == claim; };
+    return note_relied_on(shard, handle) || shard.find(handle, is_own);
 }
 
 void BlobIndex::settle(const BlobHandle& handle, SessionNumber session, PackNumber pack,
                        std::uint32_t offset, std::uint32_t length,
                        std::uint32_t uncompressed_length) {
-    const std::uint32_t claim = claim_number(session);
+    const std::uint32_t claim = Entry::claim_number(session);
     Shard& shard = shard_of(handle.id);
     std::lock_guard lock(shard.mutex);
     Entry* entry =
@@ -320,7 +230,7 @@ void BlobIndex::settle(const BlobHandle& handle, SessionNumber session, PackNumb
     assert(entry);
     if (!entry) return;
     // What a session stored it relies on, too: its snapshot will name it.
-    entry->word = type_bit(handle.type) | kReliedOnBit | pack;
+    entry->word = Entry::type_bit(handle.type) | Entry::kReliedOnBit | pack;
     entry->offset = offset;
     entry->length = length;
     entry->uncompressed_length = uncompressed_length;
@@ -336,9 +246,11 @@ void BlobIndex::each(
         std::vector<PackId> ids;
         {
             std::lock_guard lock(shard.mutex);
-            copy.reserve(shard.count);
+            copy.reserve(shard.count + (shard.range.end - shard.range.begin));
             for (std::uint32_t n = 0; n < shard.count; ++n)
                 if (!shard.at(n).is_claim()) copy.push_back(shard.at(n));
+            shard.each_in_table([&](std::uint32_t, const Entry& entry) { copy.push_back(entry); });
+            if (shard.table) shard.table->drop_pages(shard.range);
             // Resolved under the shard's lock: later a number may belong to another pack.
             std::shared_lock packs_lock(packs_mutex_);
             ids.reserve(copy.size());
@@ -351,21 +263,18 @@ void BlobIndex::each(
 }
 
 std::uint64_t BlobIndex::size() const {
-    std::uint64_t all = 0;
-    for (std::size_t i = 0; i < kShards; ++i) {
-        std::lock_guard lock(shards_[i].mutex);
-        all += shards_[i].count;
-    }
-    return all;
+    const Weight all = weight();
+    return all.in_memory + all.in_table - all.gone;
 }
 
 std::size_t BlobIndex::memory_bytes() const {
     std::size_t bytes = kShards * sizeof(Shard);
     for (std::size_t i = 0; i < kShards; ++i) {
-        std::lock_guard lock(shards_[i].mutex);
-        bytes += shards_[i].blocks.size() * kBlock * sizeof(Entry);
-        if (shards_[i].slots)
-            bytes += (shards_[i].slot_mask + std::size_t{1}) * sizeof(std::uint32_t);
+        const Shard& shard = shards_[i];
+        std::lock_guard lock(shard.mutex);
+        bytes += shard.blocks.size() * Shard::kBlock * sizeof(Entry);
+        if (shard.slots) bytes += (shard.slot_mask + std::size_t{1}) * sizeof(std::uint32_t);
+        bytes += shard.gone.memory_bytes() + shard.relied_on.memory_bytes();
     }
     std::shared_lock lock(packs_mutex_);
     return bytes + packs_.capacity() * sizeof(Pack) + pack_numbers_.size() * 64;

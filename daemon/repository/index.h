@@ -1,11 +1,12 @@
 // BlobIndex knows where every blob of a repository is, and which blobs the running sessions are
-// about to store. Held in memory: 48 bytes for a blob and about 7 for finding it, so 1.5 million
-// blobs take some 82 MB. It grows shard by shard and in small steps, never copying the whole.
-// Thread-safe: 256 shards with a mutex each; no I/O.
+// about to store. Most of it may lie in a mapped file (IndexTable); what is newer is in memory: 48
+// bytes for a blob and about 7 for finding it. It grows shard by shard and in small steps, never
+// copying the whole. Thread-safe: 256 shards with a mutex each; no I/O but reading mapped pages.
 //
-//   shard = first byte of the id        entries: blocks of 256, in order of arrival, never moved by
+//   shard = first byte of the id        entries: blocks of 64, in order of arrival, never moved by
 //   growth slots: open addressing, power of two, at most 3/4 full; a slot is 8 bits of hash and the
-//   number of an entry
+//   number of an entry                  table: the range of ids with this byte; what was forgotten
+//   since it was made, and what is relied on, are a bit each
 //
 // A blob may have several copies (in several packs); each is an entry of its own. A *claim* is an
 // entry without a place: a session has said that it will store the blob. It counts as present for
@@ -26,14 +27,12 @@
 #include <unordered_set>
 #include <vector>
 
-#include "daemon/repository/blob.h"
+#include "daemon/repository/index_entry.h"
+#include "daemon/repository/index_table.h"
 
 namespace backup {
 
-// Stands for a PackId within one BlobIndex.
-using PackNumber = std::uint32_t;
-// Names a session among those running at the same time.
-using SessionNumber = std::uint16_t;
+struct IndexShard;
 
 class BlobIndex {
   public:
@@ -53,8 +52,8 @@ class BlobIndex {
 
     // One user less for each of these packs (repeated numbers count). The copies in packs without
     // users are forgotten in one pass. A forgotten blob that a session relied on and that has no
-    // other copy counts as lost.
-    void release_packs(const std::vector<PackNumber>& packs);
+    // other copy counts as lost. Gives the packs without users, whose numbers are free again.
+    std::vector<PackNumber> release_packs(const std::vector<PackNumber>& packs);
 
     // Forgets the copies in these packs of any blob but the ones given for the pack.
     void keep_only(const std::map<PackNumber, std::unordered_set<BlobHandle>>& packs);
@@ -87,11 +86,31 @@ class BlobIndex {
     // Visits every copy. No lock is held while `each` runs: it sees a copy of one shard at a time.
     void each(const std::function<void(const BlobHandle&, const BlobLocation&)>& visit) const;
     std::uint64_t size() const;        // copies and claims
-    std::size_t memory_bytes() const;  // of the tables
+    std::size_t memory_bytes() const;  // of what is in memory
+
+    // ---- the table. One caller at a time, and no release_packs() or keep_only() meanwhile; all
+    // else may go on.
+    // Begins with the copies of a table, whose packs get the numbers they have there. Only before
+    // anything else was done: false otherwise.
+    bool begin_with(const IndexTable::Opened& opened);
+    struct Weight {
+        std::uint64_t in_memory = 0;  // copies and claims
+        std::uint64_t in_table = 0;   // copies, with those that are gone
+        std::uint64_t gone = 0;
+    };
+    Weight weight() const;
+    // Adds the copies in packs that are `listed` to the file, in order. By number; beyond: not.
+    Result<> write_to(IndexTableWriter& writer, const std::vector<bool>& listed) const;
+    // The packs by number, `listed` still 0.
+    std::vector<IndexTable::Pack> packs() const;
+    // The copies that are in this table, written by write_to(), are looked up there from now on.
+    void use_table(const std::shared_ptr<const IndexTable>& table, const std::vector<bool>& listed);
+    // Gives back what is not needed until the next lookup.
+    void drop_pages() const;
 
   private:
-    struct Shard;
-    struct Entry;
+    using Shard = IndexShard;
+    using Entry = IndexEntry;
     struct Pack {
         PackId id;
         std::uint32_t users = 0;
@@ -99,6 +118,7 @@ class BlobIndex {
 
     template <typename Forget>
     void forget_copies(const Forget& forget);
+    bool note_relied_on(Shard& shard, const BlobHandle& handle);
     Shard& shard_of(const BlobId& id) const;
     BlobLocation location_of(const Entry& entry) const;
 

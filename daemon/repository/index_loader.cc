@@ -49,6 +49,7 @@ class Collector final : public IndexVisitor {
 
 Result<> IndexLoader::refresh(std::stop_token stop, std::vector<Error>* broken) {
     std::lock_guard refresh_lock(refresh_mutex_);
+    open_copy();
     // Only what was there before the listing began can be found to have vanished by it.
     std::vector<IndexId> before;
     {
@@ -127,7 +128,9 @@ Result<> IndexLoader::forget(const std::vector<IndexId>& vanished) {
         files_.merge(obsolete);
         return settled;
     }
-    for (const auto& [id, file] : obsolete) drop(file);
+    std::vector<File> files;
+    for (auto& [id, file] : obsolete) files.push_back(std::move(file));
+    drop(files);
     return {};
 }
 
@@ -138,23 +141,36 @@ Result<IndexLoader::File> IndexLoader::load(const IndexId& id) {
                         [this](PackNumber pack, std::size_t blobs) { note_listing(pack, blobs); });
     Result<> decoded = decode_index(json, version_, collector);
     if (!decoded.ok()) {
-        drop(collector.file);
+        drop({collector.file});
         return std::move(decoded).error().with_code(ErrorCode::repository_damaged);
     }
     collector.file.is_loaded = true;
     return std::move(collector.file);
 }
 
-void IndexLoader::drop(const File& file) {
-    index_.release_packs(file.packs);
-    marked_.release_packs(file.marked_packs);
+void IndexLoader::drop(const std::vector<File>& files) {
+    std::vector<PackNumber> packs, marked_packs;
+    for (const File& file : files) {
+        packs.insert(packs.end(), file.packs.begin(), file.packs.end());
+        marked_packs.insert(marked_packs.end(), file.marked_packs.begin(), file.marked_packs.end());
+    }
+    release(packs);
+    marked_.release_packs(marked_packs);
+}
+
+// What was said of a pack without users is forgotten with it: its number goes to another.
+void IndexLoader::release(const std::vector<PackNumber>& packs) {
+    const std::vector<PackNumber> gone = index_.release_packs(packs);
+    std::lock_guard lock(mutex_);
+    for (PackNumber pack : gone) {
+        if (pack < listed_.size()) listed_[pack] = 0;
+        disputed_.erase(pack);
+    }
 }
 
 void IndexLoader::note_listing(PackNumber pack, std::size_t blobs) {
     std::lock_guard lock(mutex_);
     if (listed_.size() <= pack) listed_.resize(pack + std::size_t{1});
-    // A number may have been another pack's before; then the worst is that it is read again for
-    // nothing.
     if (listed_[pack] != 0 && listed_[pack] != blobs) disputed_.insert(pack);
     listed_[pack] = static_cast<std::uint32_t>(blobs);
 }
@@ -206,7 +222,7 @@ Result<> IndexLoader::settle_disagreements(const std::map<IndexId, File>& droppe
         std::lock_guard lock(mutex_);
         for (PackNumber pack : packs) disputed_.erase(pack);
     }
-    index_.release_packs(listing.acquired);
+    release(listing.acquired);
     return read;
 }
 
@@ -221,9 +237,12 @@ void IndexLoader::withdraw(const IndexId& id) {
     if (found != files_.end() && !found->second.is_loaded) files_.erase(found);
 }
 
-void IndexLoader::stored(const IndexId& id, std::vector<PackNumber> packs) {
+void IndexLoader::stored(const IndexId& id, const std::vector<StoredPackNote>& packs) {
+    for (const StoredPackNote& note : packs) note_listing(note.pack, note.blobs);
     std::lock_guard lock(mutex_);
-    files_[id] = {true, std::move(packs), {}};
+    File file{true, {}, {}};
+    for (const StoredPackNote& note : packs) file.packs.push_back(note.pack);
+    files_[id] = std::move(file);
 }
 
 }  // namespace backup

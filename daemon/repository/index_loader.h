@@ -1,12 +1,14 @@
 // IndexLoader keeps the BlobIndex equal to the index files of a repository: loads those that are
-// new, drops those that vanished. Thread-safe. Blocking; loads with several threads, joined before
-// it returns.
+// new, drops those that vanished. Keeps a local copy of what was loaded (IndexTable), so that a
+// start need not load it again and a large index is not in memory. Thread-safe. Blocking; loads
+// with several threads, joined before it returns.
 #pragma once
 
 #include <map>
 #include <mutex>
 #include <set>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "common/result.h"
@@ -16,13 +18,25 @@
 
 namespace backup {
 
+// The local copy of the index.
+struct IndexCopy {
+    std::string path;  // empty: none
+    std::string repository_id;
+    bool always = false;  // for tests: written whenever anything changed, however little
+};
+
 class IndexLoader {
   public:
     // `marked` receives the blobs of packs that another tool has marked for deletion: readable
     // while they last, but nothing new may rely on them.
     IndexLoader(Backend& backend, const MasterKey& key, unsigned version, BlobIndex& index,
-                BlobIndex& marked)
-        : backend_(backend), key_(key), version_(version), index_(index), marked_(marked) {}
+                BlobIndex& marked, IndexCopy copy = {})
+        : backend_(backend),
+          key_(key),
+          version_(version),
+          index_(index),
+          marked_(marked),
+          copy_(std::move(copy)) {}
 
     // Without `broken` the first index file that cannot be loaded is the error, for what it lists
     // would be missing; with it such files are skipped and reported. `cancelled` on stop: what was
@@ -33,7 +47,15 @@ class IndexLoader {
     // at the same time neither loads them a second time nor takes them for vanished.
     void announce(const IndexId& id);
     void withdraw(const IndexId& id);
-    void stored(const IndexId& id, std::vector<PackNumber> packs);
+    struct StoredPackNote {
+        PackNumber pack;
+        std::size_t blobs;
+    };
+    void stored(const IndexId& id, const std::vector<StoredPackNote>& packs);
+
+    // Moves what is in memory to the local copy, if there is enough of it. `busy`: while a session
+    // writes, so only when there is a lot. Failures are logged: nothing is lost.
+    void spill(bool busy);
 
     struct File {
         bool is_loaded = false;  // else: announced, being stored
@@ -46,8 +68,12 @@ class IndexLoader {
                           std::vector<Error>* broken);
     Result<> forget(const std::vector<IndexId>& vanished);
     Result<File> load(const IndexId& id);
-    void drop(const File& file);
+    void drop(const std::vector<File>& files);
+    void open_copy();
+    bool is_spill_due(bool busy);
+    Result<> write_copy();
     void note_listing(PackNumber pack, std::size_t blobs);
+    void release(const std::vector<PackNumber>& packs);
     Result<> settle_disagreements(const std::map<IndexId, File>& dropped);
 
     Backend& backend_;
@@ -55,8 +81,12 @@ class IndexLoader {
     const unsigned version_;
     BlobIndex& index_;
     BlobIndex& marked_;
+    const IndexCopy copy_;
 
-    std::mutex refresh_mutex_;  // one refresh at a time; held during I/O
+    std::mutex refresh_mutex_;  // one refresh or spill at a time; held during I/O
+    bool copy_was_tried_ = false;
+    std::size_t files_in_copy_ = 0;
+    bool copy_failed_ = false;  // said once
     std::mutex mutex_;          // guards what follows
     std::map<IndexId, File> files_;
     std::vector<std::uint32_t>

@@ -61,14 +61,15 @@ Result<> IndexWriter::write(std::vector<StoredPack> packs) {
         place_.loader.withdraw(id);
         return std::move(stored).error().during("store index " + id.short_hex());
     }
-    std::vector<PackNumber> numbers;
+    std::vector<IndexLoader::StoredPackNote> notes;
     for (const StoredPack& pack : packs) {
-        numbers.push_back(place_.index.acquire_pack(pack.id));
+        notes.push_back({place_.index.acquire_pack(pack.id), pack.blobs.size()});
         for (const PackedBlob& blob : pack.blobs)
-            place_.index.settle({blob.type, blob.id}, place_.session, numbers.back(), blob.offset,
-                                blob.length, blob.uncompressed_length);
+            place_.index.settle({blob.type, blob.id}, place_.session, notes.back().pack,
+                                blob.offset, blob.length, blob.uncompressed_length);
     }
-    place_.loader.stored(id, std::move(numbers));
+    place_.loader.stored(id, notes);
+    place_.loader.spill(true);
     return {};
 }
 

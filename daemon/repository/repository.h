@@ -50,6 +50,10 @@ struct RepositoryOptions {
     const Clock* clock = nullptr;         // required
     LockJournal* lock_journal = nullptr;  // none: nothing is remembered (tests, read-only use)
     std::optional<KeyId> key_hint;        // tried first: one scrypt instead of several
+    // Where a local copy of the index is kept, mapped instead of held in memory; a folder of ours
+    // alone. Empty: none, all of it is in memory.
+    std::string index_folder;
+    bool always_copy_index = false;  // for tests: however small it is
     std::size_t most_key_memory = std::size_t{1}
                                   << 30;  // refuse key files that want more for scrypt
 };
@@ -131,6 +135,10 @@ class Repository {
     // those that look alive or cannot be read, except the ones that sessions of this process hold.
     // Counts them.
     virtual Result<unsigned> remove_stale_locks(bool all) = 0;
+
+    // After use, for some time or for good: a large index moves to its local copy, memory that the
+    // next use brings back is given up. The key stays. Cheap when there is nothing to do.
+    virtual void rest() = 0;
 
     // Any unpacked file: index, snapshot, lock. Verified: name, MAC, decompressed size limit.
     virtual Result<Bytes> load_unpacked(FileType type, const FileId& id) = 0;

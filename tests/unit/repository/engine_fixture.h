@@ -2,6 +2,7 @@
 // from fixtures, blobs.
 #pragma once
 
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -63,15 +64,41 @@ inline void must(Result<> result) {
     ASSERT_TRUE(result.ok()) << result.error().message();
 }
 
+// The tests of the engine run twice: with the index in memory, and with a local copy of every
+// index.
+class IndexFolder {
+  public:
+    IndexFolder() {
+        if (!std::getenv("BACKUPD_TEST_INDEX_COPY")) return;
+        std::string name = std::filesystem::temp_directory_path() / "backupd-index-XXXXXX";
+        if (mkdtemp(name.data()) != nullptr) path_ = name;
+    }
+    ~IndexFolder() {
+        if (!path_.empty()) std::filesystem::remove_all(path_);
+    }
+    IndexFolder(const IndexFolder&) = delete;
+    IndexFolder& operator=(const IndexFolder&) = delete;
+    const std::string& path() const { return path_; }
+
+  private:
+    std::string path_;
+};
+inline RepositoryOptions options_for_test(const Clock& clock, LockJournal* journal) {
+    static const IndexFolder folder;
+    RepositoryOptions options{.clock = &clock, .lock_journal = journal};
+    options.index_folder = folder.path();
+    options.always_copy_index = !folder.path().empty();
+    return options;
+}
+
 inline std::unique_ptr<Repository> make_repository(Backend& backend, const Clock& clock,
                                                    LockJournal* journal = nullptr) {
-    return must(Repository::init(backend, quick_password(),
-                                 {.clock = &clock, .lock_journal = journal}, kQuickKey));
+    return must(
+        Repository::init(backend, quick_password(), options_for_test(clock, journal), kQuickKey));
 }
 inline std::unique_ptr<Repository> open_repository(Backend& backend, const Clock& clock,
                                                    LockJournal* journal = nullptr) {
-    return must(
-        Repository::open(backend, quick_password(), {.clock = &clock, .lock_journal = journal}));
+    return must(Repository::open(backend, quick_password(), options_for_test(clock, journal)));
 }
 
 // A repository of the fixtures, held in memory.

@@ -14,9 +14,8 @@ struct Fixture {
         backend.set_files(fixture_files(name));
         password = read_fixture_text(fixture("restic/" + name + "/password.txt"));
     }
-    Result<std::unique_ptr<Repository>> open(RepositoryOptions options = {}) {
-        options.clock = &clock;
-        return Repository::open(backend, as_bytes(password), options);
+    Result<std::unique_ptr<Repository>> open() {
+        return Repository::open(backend, as_bytes(password), options_for_test(clock, nullptr));
     }
     nlohmann::json expected;
     MemoryBackend backend;
@@ -225,7 +224,8 @@ TEST(Repository, ReportsADamagedIndexAndLoadsTheOthers) {
     content[content.size() / 2] ^= 4;
     backend.overwrite({FileType::index, indexes[0]}, content);
 
-    auto fresh = open_repository(backend, clock);
+    // As a fresh machine, which has no copy of the index yet.
+    auto fresh = must(Repository::open(backend, quick_password(), {.clock = &clock}));
     auto refused = fresh->refresh_index({});
     ASSERT_FALSE(refused.ok());
     EXPECT_EQ(refused.error().kind(), ErrorKind::corrupt);
