@@ -16,7 +16,10 @@
 namespace backup {
 
 struct HeldFile {
-    std::string path;  // as /proc shows it now, bytes
+    // As /proc shows it now, bytes; of a process in another mount namespace: where we see the file,
+    // if we do. A hint: the name may be gone (" (deleted)") while another one stays. Device and
+    // inode are certain.
+    std::string path;
     std::uint64_t device = 0, inode = 0;
     bool is_mapped = false;
 };
