@@ -136,8 +136,7 @@ std::string conflict_help(bool in_place) {
 Result<> confirm_replacing(Context& context, const std::vector<Batch>& batches,
                            const std::string& mode) {
     bool replaces = mode == "replace" || mode == "newer";
-    // Naming the mode is consent enough for a script; a person at a terminal is asked once more.
-    if (!replaces || context.dry_run() || !context.interactive() || context.yes()) return {};
+    if (!replaces || context.dry_run() || context.yes()) return {};
     std::uint64_t count = 0;
     for (const auto& batch : batches) count += std::max<std::size_t>(batch.paths.size(), 1);
     return context.confirm("Replace what differs below " + count_text(count, "path", "paths") +
@@ -247,7 +246,7 @@ Command restore_command() {
             "means that nothing at all is written (exit 7) and all conflicts are listed. Files are "
             "written beside, "
             "checked, then renamed: whatever happens, a path holds either the old or the new "
-            "content. "
+            "content. Modes that replace files ask first; without a terminal they want --yes. "
             "The revision used is always told.",
         .positionals = {{"[REV:]PATH", true, true, Completion::file}},
         .options =

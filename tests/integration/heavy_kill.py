@@ -72,7 +72,7 @@ def trial(m, number, rnd, times):
         )
         torn = [d for d in differences if d["what"] in ("sha256", "size", "target")]
         equal(torn, [], "half restored files stand under their own names")
-        reply = m.ctl("restore", m.path("src"), "--to", m.path("out"), "--on-conflict", "replace")
+        reply = m.ctl("restore", m.path("src"), "--to", m.path("out"), "--on-conflict", "replace", "--yes")
         check(reply.code == 0, reply)
         equal(tree_diff(m.path("reference"), m.path("out/src")), [])
     result = m.backup()

@@ -75,12 +75,23 @@ def _(m):
 @promise("replace brings the old content back and leaves other files alone")
 def _(m):
     arrange(m)
-    m.ctl("restore", m.path("src"), "--on-conflict", "replace").expect(0)
+    m.ctl("restore", m.path("src"), "--on-conflict", "replace", "--yes").expect(0)
     equal(
         (m.read("src/differs"), m.read("src/sub/missing"), m.read("src/new")),
         (b"from the backup\n", b"gone\n", b"not in the backup\n"),
     )
     equal(os.stat(m.path("src/differs")).st_mtime_ns, 1_600_000_000_000_000_001)
+
+
+@promise("without a terminal, what replaces files wants --yes: exit code 7, and nothing is written")
+def _(m):
+    before = arrange(m)
+    for mode in ("replace", "newer"):
+        m.ctl("restore", m.path("src"), "--on-conflict", mode).expect(7, "--yes")
+        m.ctl("--json", "restore", m.path("src"), "--on-conflict", mode).expect(7)
+        m.ctl("restore", m.path("src"), "--to", m.path("elsewhere"), "--on-conflict", mode).expect(7, "--yes")
+    equal(tree_snapshot(m), before)
+    check(not os.path.exists(m.path("elsewhere")))
 
 
 @promise("keep-both writes the restored file beside the existing one")
@@ -97,10 +108,10 @@ def _(m):
 @promise("newer keeps an existing file that is newer, and replaces one that is older")
 def _(m):
     arrange(m, mtime=1_700_000_000)
-    m.ctl("restore", m.path("src"), "--on-conflict", "newer").expect(0)
+    m.ctl("restore", m.path("src"), "--on-conflict", "newer", "--yes").expect(0)
     equal(m.read("src/differs"), b"edited since\n")
     arrange(m, mtime=1_000_000_000)
-    m.ctl("restore", m.path("src"), "--on-conflict", "newer").expect(0)
+    m.ctl("restore", m.path("src"), "--on-conflict", "newer", "--yes").expect(0)
     equal(m.read("src/differs"), b"from the backup\n")
 
 
@@ -135,7 +146,7 @@ def _(m):
     os.unlink(m.path("src/sub"))
     m.write_tree("outside", {"x": "canary\n"})
     os.symlink(m.path("outside"), m.path("src/sub"))
-    m.ctl("restore", m.path("src"), "--on-conflict", "replace")
+    m.ctl("restore", m.path("src"), "--on-conflict", "replace", "--yes")
     equal(m.read("outside/x"), b"canary\n", "written through a symbolic link")
     check(not os.path.exists(m.path("outside/missing")), "written through a symbolic link")
 
