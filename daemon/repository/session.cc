@@ -64,13 +64,21 @@ Result<RevisionId> Session::commit(const Snapshot& snapshot) {
     const std::string json = encode_snapshot(snapshot);
     UnpackedFile file = TRY(make_unpacked(place_.key, place_.version, as_bytes(json)));
     TRY(secure());
-    TRY_DURING(place_.backend.put({FileType::snapshot, file.id}, file.sealed),
-               "store the snapshot");
+    Result<> put = place_.backend.put({FileType::snapshot, file.id}, file.sealed);
+    // What was lost on a bad line may be the answer alone: then the revision is there, and to call
+    // the run failed would be wrong. Other errors leave in doubt whether it would last.
+    if (!put.ok() && put.error().kind() != ErrorKind::transient)
+        return std::move(put).error().during("store the snapshot");
     // "Complete" is said only of what was seen to be there.
-    Bytes stored = TRY_DURING(
-        read_unpacked(place_.backend, place_.key, place_.version, FileType::snapshot, file.id),
-        "read the snapshot back");
-    if (as_text(stored) != json)
+    Result<Bytes> stored =
+        read_unpacked(place_.backend, place_.key, place_.version, FileType::snapshot, file.id);
+    if (!stored.ok())
+        return put.ok() ? std::move(stored).error().during("read the snapshot back")
+                        : std::move(put).error().during("store the snapshot");
+    if (!put.ok())
+        log_warning("the storage answered a failure, and yet has the snapshot: " +
+                    put.error().message());
+    if (as_text(*stored) != json)
         return Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
                      "the snapshot read back is not the one that was stored");
     return id_cast<RevisionId>(file.id);

@@ -105,6 +105,40 @@ TEST(Compression, GarbageTruncationAndDamageAreCorrupt) {
     }
 }
 
+TEST(Compression, PiecesAreTheWholeAndTheirLackIsCorrupt) {
+    Bytes plain = text_of(300'000), packed;
+    compress_into(packed, plain, 3);
+    Bytes two = streamed(ByteView(plain).first(200'000));
+    append(two, skippable("note"));
+    append(two, streamed(ByteView(plain).subspan(200'000), true));
+    for (const Bytes& frames : {packed, streamed(plain), two}) {
+        for (std::size_t size : {std::size_t{1000}, std::size_t{100'000}, std::size_t{131'072},
+                                 std::size_t{300'000}, std::size_t{1'000'000}}) {
+            Bytes piece(size), whole;
+            auto collect = [&](ByteView part) {
+                EXPECT_TRUE(part.size() == size || whole.size() + part.size() == plain.size());
+                append(whole, part);
+            };
+            EXPECT_TRUE(decompress_pieces(frames, piece, collect).ok()) << size;
+            EXPECT_TRUE(whole == plain) << size;
+        }
+    }
+    // Cut anywhere, also where the output so far fills a piece.
+    for (std::size_t size : {std::size_t{1000}, std::size_t{131'072}, std::size_t{300'000}}) {
+        Bytes piece(size);
+        for (std::size_t cut = 0; cut < packed.size(); cut += 1 + packed.size() / 200) {
+            auto done = decompress_pieces(ByteView(packed).first(cut), piece, [](ByteView) {});
+            ASSERT_FALSE(done.ok()) << cut;
+            EXPECT_EQ(done.error().kind(), ErrorKind::corrupt) << cut;
+        }
+        auto last = ByteView(packed).first(packed.size() - 1);
+        EXPECT_FALSE(decompress_pieces(last, piece, [](ByteView) {}).ok());
+        Bytes trailing = packed;
+        append(trailing, as_bytes("garbage"));
+        EXPECT_FALSE(decompress_pieces(trailing, piece, [](ByteView) {}).ok());
+    }
+}
+
 TEST(Compression, AfterAnErrorTheNextCallWorks) {
     Bytes plain = text_of(5000), frame;
     compress_into(frame, plain, 3);

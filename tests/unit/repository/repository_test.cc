@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "daemon/repository/config_codec.h"
 #include "daemon/repository/index_file.h"
 #include "daemon/repository/unpacked.h"
 #include "tests/unit/repository/engine_fixture.h"
@@ -124,6 +125,24 @@ TEST(Repository, RefusesAnUnknownVersion) {
     auto opened = Repository::open(backend, quick_password(), {.clock = &clock});
     ASSERT_FALSE(opened.ok());
     EXPECT_EQ(opened.error().code(), ErrorCode::unsupported);
+}
+
+TEST(Repository, IsReadButNotWrittenWhenAnotherToolChoseAChunkerThatIsNotOurs) {
+    StillClock clock;
+    MemoryBackend backend;
+    auto repository = make_repository(backend, clock);
+    std::string json = encode_config(repository->config());
+    const std::size_t end = json.rfind('}');
+    ASSERT_NE(end, std::string::npos);
+    json.insert(end, R"(,"chunk_size":65536)");
+    backend.overwrite({FileType::config, {}}, repository->master_key().seal(as_bytes(json)));
+    auto opened = open_repository(backend, clock);
+    EXPECT_TRUE(opened->list_revisions().ok());
+    const std::size_t files = backend.files().size();
+    auto session = opened->start_write({}, {});
+    ASSERT_FALSE(session.ok());
+    EXPECT_EQ(session.error().code(), ErrorCode::unsupported);
+    EXPECT_EQ(backend.files().size(), files) << "not even a lock";
 }
 
 TEST(Repository, IsNotMadeOverAnother) {

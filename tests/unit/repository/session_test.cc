@@ -484,6 +484,26 @@ INSTANTIATE_TEST_SUITE_P(
                     FaultCase{FlakyBackend::Fault::error, FlakyBackend::Calls::all},
                     FaultCase{FlakyBackend::Fault::power_loss, FlakyBackend::Calls::all}));
 
+TEST(LostAnswer, ToTheSnapshotItselfIsNoFailureOfTheRun) {
+    StillClock clock;
+    MemoryBackend start;
+    make_repository(start, clock);
+    int lost_answers_to_good_runs = 0;
+    for (std::uint64_t n = 0;; ++n) {
+        MemoryBackend backend;
+        backend.set_files(start.files());
+        FlakyBackend flaky(backend);
+        auto repository = open_repository(flaky, clock);
+        flaky.fail_at(n, FlakyBackend::Fault::error_after, FlakyBackend::Calls::changing,
+                      Error(ErrorKind::transient, "the line broke"));
+        const bool is_committed = write_revision(*repository, 5).ok();
+        EXPECT_EQ(count(backend, FileType::snapshot), is_committed ? 1u : 0u) << n;
+        if (!flaky.has_failed()) break;
+        lost_answers_to_good_runs += is_committed ? 1 : 0;
+    }
+    EXPECT_GE(lost_answers_to_good_runs, 1);
+}
+
 EncodeStage faulty_stage;
 int faults_left = 0;
 void flip_a_bit(EncodeStage stage, ByteView bytes) {
