@@ -43,6 +43,8 @@ struct TrackingStatus {
     std::uint64_t pending = 0;
     std::uint64_t pending_bytes = 0;  // of what was looked at so far; an estimate
     std::optional<Timestamp> oldest;
+    // The last change that no run has seen yet; nothing: all that is pending was tried already.
+    std::optional<Timestamp> last_change;
     // Everything that happened before this is in a revision. Nothing: not known.
     std::optional<Timestamp> protected_until;
     std::uint64_t missed_changes = 0, missed_content = 0, silent_metadata = 0, overflows = 0,
@@ -65,6 +67,10 @@ class TrackedRun {
     // nullptr: everything, by metadata.
     virtual const LookAt* look_at() const = 0;
     virtual bool has_gap() const = 0;
+    // Places where a file system is missing that the parent revision has: kept as they are there.
+    virtual std::vector<Path> absent() const = 0;
+    // Why everything must be looked at; empty when only changes are.
+    virtual std::string reason() const = 0;
     // Give these to the backup: paths whose mark must stay.
     virtual void unsettled(const std::string& path) = 0;
     // The run made this revision, and it is durable. Without this call all marks stay. Blocking
@@ -75,6 +81,7 @@ class TrackedRun {
 
 struct TrackerOptions {
     std::string state_dir;
+    std::vector<std::string> never_enter;  // our own places: state, local repositories
     std::vector<std::string> watching = {"fanotify", "inotify", "scan"};  // in order of preference
     Duration census_period = std::chrono::seconds(60);
     Duration scrub_period = std::chrono::hours(24);

@@ -1,0 +1,253 @@
+// What people and the schedule ask: status, what waits, whether a path waits.
+#include <algorithm>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "daemon/tracking/tracker_impl.h"
+
+namespace backup {
+
+namespace {
+
+bool operator==(const VolumeStatus& a, const VolumeStatus& b) {
+    return a.id == b.id && a.place == b.place && a.type == b.type && a.watching == b.watching &&
+           a.state == b.state && a.problem == b.problem && a.overflows == b.overflows &&
+           a.watched == b.watched && a.unwatched == b.unwatched;
+}
+
+// All but what always changes and is only read when asked for.
+bool same(const TrackingStatus& a, const TrackingStatus& b) {
+    return a.state == b.state && a.watching == b.watching && a.reason == b.reason &&
+           a.gaps == b.gaps && a.pending == b.pending && a.oldest == b.oldest &&
+           a.last_change == b.last_change && a.protected_until == b.protected_until &&
+           a.missed_changes == b.missed_changes && a.missed_content == b.missed_content &&
+           a.silent_metadata == b.silent_metadata && a.overflows == b.overflows &&
+           a.rescans == b.rescans && a.held_files == b.held_files &&
+           std::ranges::equal(a.volumes, b.volumes,
+                              [](const auto& x, const auto& y) { return x == y; });
+}
+
+struct FrozenView {
+    FrozenMarks marks;
+    std::map<VolumeId, std::shared_ptr<Watcher>> watchers;
+    std::vector<std::string> held;
+    bool is_known = false;
+};
+
+// Fills in what the file system says now.
+void look(QueueEntry& entry, const Mark& mark) {
+    struct statx status;
+    if (::statx(AT_FDCWD, entry.path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME,
+                &status) != 0) {
+        entry.kind = "deleted";
+        return;
+    }
+    if (S_ISREG(status.stx_mode)) entry.bytes = status.stx_size;
+    bool is_new = (status.stx_mask & STATX_BTIME) != 0 &&
+                  Timestamp(std::chrono::seconds(status.stx_btime.tv_sec) +
+                            std::chrono::nanoseconds(status.stx_btime.tv_nsec)) >=
+                      mark.first_seen - std::chrono::seconds(1);
+    entry.kind = is_new ? "created" : mark.content ? "modified" : "metadata";
+}
+
+}  // namespace
+
+TrackingStatus TrackerImpl::status(const std::string& set) const {
+    std::lock_guard lock(status_mutex_);
+    auto found = published_.find(set);
+    return found == published_.end() ? TrackingStatus{} : found->second;
+}
+
+TrackingStatus TrackerImpl::describe(const SetState& state) const {
+    const TrackedSet& tracked = state.tracked;
+    TrackingStatus status;
+    status.pending = tracked.queue().size();
+    status.oldest = tracked.queue().oldest();
+    status.last_change = state.last_change;
+    status.missed_changes = tracked.missed_changes;
+    status.missed_content = tracked.missed_content;
+    status.silent_metadata = tracked.silent_metadata;
+    status.rescans = tracked.rescans;
+    status.held_files = tracked.held().size();
+    int weakest = -1;
+    bool is_degraded = false;
+    for (const auto& [id, volume] : volumes_) {
+        if (!volume.sets.contains(tracked.set().id)) continue;
+        VolumeStatus one;
+        one.id = id;
+        one.place = volume.mount.place;
+        one.type = volume.mount.type;
+        one.problem = volume.problem;
+        WatchKind kind = WatchKind::scan;
+        if (volume.watcher) {
+            WatchStatus watch = volume.watcher->status();
+            kind = watch.kind;
+            one.records = watch.records;
+            one.overflows = watch.overflows;
+            one.watched = watch.watched_directories;
+            one.unwatched = watch.unwatched_directories;
+            if (!watch.problem.empty()) one.problem = watch.problem;
+            is_degraded = is_degraded || one.unwatched > 0;
+        } else {
+            is_degraded = true;
+        }
+        status.overflows += one.overflows;
+        one.watching = to_string(kind);
+        one.state = tracked.needs_scan() ? "scanning" : "live";
+        weakest = std::max(weakest, static_cast<int>(kind));
+        if (status.reason.empty() && (kind == WatchKind::scan || one.unwatched > 0))
+            status.reason = one.place + ": " + one.problem;
+        status.volumes.push_back(std::move(one));
+    }
+    for (const Path& place : state.absent) {
+        VolumeStatus one;
+        one.place = place.text();
+        one.state = "away";
+        one.problem = "nothing is mounted there; the last revision's content is kept";
+        status.reason = one.place + ": " + one.problem;
+        status.volumes.push_back(std::move(one));
+        is_degraded = true;
+    }
+    if (weakest >= 0) status.watching = to_string(static_cast<WatchKind>(weakest));
+    if (tracked.needs_scan()) {
+        status.state = TrackingState::scanning;
+        status.reason = tracked.scan_reason();
+        if (!state.scan_problem.empty()) status.reason += "; " + state.scan_problem;
+        if (!state.has_base && state.scan_problem.empty())
+            status.reason = "no revision yet: everything waits for the first run";
+        status.gaps = std::max<std::uint64_t>(status.volumes.size(), 1);
+    } else {
+        status.state = is_degraded ? TrackingState::degraded : TrackingState::live;
+    }
+    status.protected_until = tracked.protected_until;
+    return status;
+}
+
+void TrackerImpl::publish() {
+    for (const auto& [id, state] : sets_) {
+        TrackingStatus now = describe(*state);
+        bool is_changed = false;
+        {
+            std::lock_guard lock(status_mutex_);
+            TrackingStatus& known = published_[id];
+            is_changed = !same(known, now);
+            known = std::move(now);
+        }
+        if (is_changed) host_.tracking_changed(id);
+    }
+}
+
+Result<std::vector<QueueEntry>> TrackerImpl::queue(const std::string& set, std::size_t limit) {
+    FrozenView view;
+    bool is_asked = ask([&] {
+        SetState* state = find(set);
+        if (state == nullptr) return;
+        view.is_known = true;
+        view.marks = state->tracked.queue().freeze();
+        view.watchers = watchers_of(*state);
+        view.held = state->tracked.held_files();
+    });
+    if (!is_asked) return Error(ErrorKind::cancelled, "the daemon is stopping");
+    std::vector<QueueEntry> entries;
+    if (!view.is_known) return entries;
+
+    struct Waiting {
+        const VolumeId* volume;
+        const ObjectHandle* directory;
+        const std::string* name;  // nullptr: the directory itself
+        const Mark* mark;
+        const char* kind;
+    };
+    std::vector<Waiting> waiting;
+    for (const auto& [id, volume] : view.marks.volumes) {
+        for (const auto& [handle, directory] : volume.directories) {
+            for (const auto& [name, mark] : directory.names)
+                waiting.push_back({&id, &handle, &name, &mark, nullptr});
+            if (directory.itself)
+                waiting.push_back({&id, &handle, nullptr, &*directory.itself, "metadata"});
+            if (directory.listing)
+                waiting.push_back({&id, &handle, nullptr, &*directory.listing, "directory"});
+            if (directory.subtree)
+                waiting.push_back({&id, &handle, nullptr, &*directory.subtree, "subtree"});
+        }
+    }
+    auto older = [](const Waiting& a, const Waiting& b) {
+        return a.mark->first_seen < b.mark->first_seen;
+    };
+    // Some may turn out to be gone.
+    std::size_t enough = limit == 0 ? waiting.size() : std::min(waiting.size(), 2 * limit + 64);
+    std::partial_sort(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(enough),
+                      waiting.end(), older);
+    HandleResolver resolver = resolver_of(view.watchers);
+    std::ranges::sort(view.held);
+    std::map<std::pair<VolumeId, ObjectHandle>, std::optional<std::string>> places;
+    for (std::size_t i = 0; i < enough && (limit == 0 || entries.size() < limit); ++i) {
+        const Waiting& one = waiting[i];
+        auto [place, is_new] = places.try_emplace({*one.volume, *one.directory});
+        if (is_new) place->second = resolver.path_of(*one.volume, *one.directory);
+        if (!place->second) continue;
+        QueueEntry entry;
+        entry.path = one.name != nullptr ? join_path(*place->second, *one.name) : *place->second;
+        entry.since = one.mark->first_seen;
+        if (one.kind != nullptr)
+            entry.kind = one.kind;
+        else
+            look(entry, *one.mark);
+        entry.is_held = std::ranges::binary_search(view.held, entry.path);
+        entries.push_back(std::move(entry));
+    }
+    std::ranges::stable_sort(entries, {}, &QueueEntry::since);
+    return entries;
+}
+
+Result<std::optional<QueueEntry>> TrackerImpl::pending(const std::string& set,
+                                                       const std::string& path) {
+    std::optional<QueueEntry> found;
+    bool is_asked = ask([&] {
+        SetState* state = find(set);
+        if (state == nullptr) return;
+        const auto& volumes = state->tracked.queue().volumes();
+        auto marks_of = [&](const std::string& directory) -> const DirectoryMarks* {
+            auto place = place_of(directory);
+            if (!place) return nullptr;
+            auto volume = volumes.find(place->first);
+            if (volume == volumes.end()) return nullptr;
+            auto marks = volume->second.directories.find(place->second);
+            return marks == volume->second.directories.end() ? nullptr : &marks->second;
+        };
+        auto answer = [&](const Mark& mark, const char* kind) {
+            QueueEntry entry;
+            entry.path = path;
+            entry.since = mark.first_seen;
+            look(entry, mark);
+            if (kind != nullptr) entry.kind = kind;
+            if (!found || entry.since < found->since) found = std::move(entry);
+        };
+        if (const DirectoryMarks* own = marks_of(path)) {
+            if (own->itself) answer(*own->itself, "metadata");
+            if (own->listing) answer(*own->listing, "directory");
+            if (own->subtree) answer(*own->subtree, "subtree");
+        }
+        std::string below = path;
+        bool is_parent = true;
+        while (below != "/" && !below.empty()) {
+            std::size_t slash = below.rfind('/');
+            std::string name = below.substr(slash + 1);
+            std::string directory = slash == 0 ? "/" : below.substr(0, slash);
+            if (const DirectoryMarks* marks = marks_of(directory)) {
+                auto mark = marks->names.find(name);
+                // A marked directory that is new brings everything below it along.
+                if (mark != marks->names.end()) answer(mark->second, nullptr);
+                if (marks->listing && is_parent) answer(*marks->listing, nullptr);
+                if (marks->subtree) answer(*marks->subtree, nullptr);
+            }
+            is_parent = false;
+            below = directory;
+        }
+    });
+    if (!is_asked) return Error(ErrorKind::cancelled, "the daemon is stopping");
+    return found;
+}
+
+}  // namespace backup

@@ -1,0 +1,213 @@
+// What a backup run must look at, and what is cleared when its revision is durable.
+#include <algorithm>
+#include <mutex>
+
+#include <fcntl.h>
+
+#include "common/failpoint.h"
+#include "common/log.h"
+#include "daemon/tracking/names_of_inodes.h"
+#include "daemon/tracking/tracker_impl.h"
+
+namespace backup {
+
+class TrackedRunImpl final : public TrackedRun {
+  public:
+    explicit TrackedRunImpl(TrackerImpl& tracker) : tracker_(tracker) {}
+
+    const LookAt* look_at() const override { return look_at_.get(); }
+    bool has_gap() const override { return false; }
+    std::vector<Path> absent() const override { return absent_; }
+    std::string reason() const override { return reason_; }
+
+    void unsettled(const std::string& path) override {
+        std::lock_guard lock(mutex_);
+        unsettled_.push_back(path);
+    }
+
+    void committed(const RevisionId& revision,
+                   const std::vector<std::string>& exceptions) override {
+        (void)failpoint("run.durable");
+        tracker_.ask([&] { finish(revision, exceptions); });
+    }
+
+    void finish(const RevisionId& revision, const std::vector<std::string>& exceptions) {
+        TrackerImpl::SetState* state = tracker_.find(set_);
+        if (state == nullptr) return;
+        TrackedSet& tracked = state->tracked;
+        for (auto& [id, volume] : tracker_.volumes_)
+            if (volume.sets.contains(set_)) tracker_.drain(volume, false);
+        if (TrackedSet::definition_of(tracked.set(), tracker_.options_.never_enter) != definition_)
+            return;  // another set by now: it is compared anyway
+        bool is_fresh = tracked.queue().generation() > frozen_.generation;
+        tracked.queue().clear(frozen_);
+        if (look_at_ == nullptr && absent_.empty()) tracked.compared(losses_);
+        Timestamp now = tracker_.clock_.now();
+        for (const std::string& path : exceptions) mark(tracked, path, now);
+        // Only what a second try may mend counts as waiting for one.
+        state->tried = tracked.queue().generation();
+        {
+            std::lock_guard lock(mutex_);
+            for (const std::string& path : unsettled_) mark(tracked, path, now);
+            if (!unsettled_.empty()) is_fresh = true;
+        }
+        if (!is_fresh) state->last_change.reset();
+        TrackedSet::Base& base = tracked.base();
+        base.revision = revision.hex();
+        base.definition = definition_;
+        // What is missing now is still expected.
+        std::map<std::string, VolumeId> places = state->places;
+        for (const auto& [place, id] : base.places)
+            if (!places.contains(place) && !absent_.empty()) places.emplace(place, id);
+        base.places = std::move(places);
+        tracked.base_changed();
+        tracked.protected_until = began_;
+        state->has_base = true;
+    }
+
+  private:
+    friend class TrackerImpl;
+
+    void mark(TrackedSet& tracked, const std::string& path, Timestamp now) {
+        std::size_t slash = path.rfind('/');
+        if (slash == std::string::npos || slash + 1 == path.size()) return;
+        auto place = tracker_.place_of(slash == 0 ? "/" : path.substr(0, slash));
+        if (place)
+            tracked.queue().mark_name(place->first, place->second, path.substr(slash + 1), true,
+                                      true, now);
+    }
+
+    TrackerImpl& tracker_;
+    std::string set_, definition_, reason_;
+    FrozenMarks frozen_;
+    std::uint64_t losses_ = 0;
+    Timestamp began_{};
+    std::vector<Path> paths_, absent_;
+    std::vector<std::string> held_;
+    TrackerImpl::Watchers watchers_;
+    std::unique_ptr<LookAtChanges> look_at_;
+    std::mutex mutex_;  // guards unsettled_
+    std::vector<std::string> unsettled_;
+};
+
+namespace {
+
+// The tracker knows nothing of this set: everything is looked at, nothing is remembered.
+class UntrackedRun final : public TrackedRun {
+  public:
+    const LookAt* look_at() const override { return nullptr; }
+    bool has_gap() const override { return false; }
+    std::vector<Path> absent() const override { return {}; }
+    std::string reason() const override { return "the set is not tracked"; }
+    void unsettled(const std::string& path) override { static_cast<void>(path); }
+    void committed(const RevisionId& revision,
+                   const std::vector<std::string>& exceptions) override {
+        static_cast<void>(revision);
+        static_cast<void>(exceptions);
+    }
+};
+
+}  // namespace
+
+TrackerImpl::Watchers TrackerImpl::watchers_of(const SetState& state) const {
+    Watchers watchers;
+    for (const auto& [id, volume] : volumes_)
+        if (volume.watcher && volume.sets.contains(state.tracked.set().id))
+            watchers[id] = volume.watcher;
+    return watchers;
+}
+
+HandleResolver TrackerImpl::resolver_of(Watchers watchers) {
+    auto shared = std::make_shared<Watchers>(std::move(watchers));
+    HandleResolver resolver;
+    resolver.path_of = [shared](const VolumeId& volume,
+                                const ObjectHandle& handle) -> std::optional<std::string> {
+        auto found = shared->find(volume);
+        if (found == shared->end()) return std::nullopt;
+        return found->second->path_of(handle);
+    };
+    resolver.facts_of = [shared](
+                            const VolumeId& volume,
+                            const ObjectHandle& handle) -> std::optional<Watcher::ObjectFacts> {
+        auto found = shared->find(volume);
+        if (found == shared->end()) return std::nullopt;
+        return found->second->facts_of(handle);
+    };
+    return resolver;
+}
+
+Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& set,
+                                                           const std::optional<RevisionId>& parent,
+                                                           bool full) {
+    auto run = std::make_unique<TrackedRunImpl>(*this);
+    bool is_known = false;
+    bool is_asked = ask([&] {
+        SetState* state = find(set);
+        if (state == nullptr) return;
+        is_known = true;
+        TrackedSet& tracked = state->tracked;
+        run->began_ = clock_.now();
+        for (auto& [id, volume] : volumes_)
+            if (volume.sets.contains(set)) drain(volume, true);
+        if (std::exchange(mounts_changed_, false)) plan();
+        if (options_.census_period.count() > 0) take_census();
+        bool is_scan_only = false;
+        for (auto& [id, volume] : volumes_) {
+            if (!volume.sets.contains(set)) continue;
+            if (!volume.watcher) {
+                is_scan_only = true;
+                continue;
+            }
+            for (const std::string& path : volume.watcher->unwatched())
+                if (auto handle = handle_of(AT_FDCWD, path.c_str()); handle.ok())
+                    tracked.queue().mark_listing(id, *handle, run->began_);
+        }
+        run->set_ = set;
+        run->paths_ = tracked.set().paths;
+        run->definition_ = TrackedSet::definition_of(tracked.set(), options_.never_enter);
+        run->frozen_ = tracked.queue().freeze();
+        run->losses_ = tracked.losses();
+        run->absent_ = state->absent;
+        run->held_ = tracked.held_files();
+        run->watchers_ = watchers_of(*state);
+        const TrackedSet::Base& base = tracked.base();
+        if (full)
+            run->reason_ = "all content is read again";
+        else if (!parent)
+            run->reason_ = "there is no earlier revision";
+        else if (tracked.needs_scan())
+            run->reason_ = tracked.scan_reason();
+        else if (parent->hex() != base.revision)
+            run->reason_ = "what was tracked continues another revision";
+        else if (base.definition != run->definition_)
+            run->reason_ = "the definition of the set changed";
+        else if (is_scan_only)
+            run->reason_ = "a file system of the set cannot be watched";
+    });
+    if (!is_asked) return Error(ErrorKind::cancelled, "the daemon is stopping");
+    if (!is_known) return std::unique_ptr<TrackedRun>(std::make_unique<UntrackedRun>());
+    if (!run->reason_.empty()) return std::unique_ptr<TrackedRun>(std::move(run));
+
+    LookAtInput input;
+    input.marks = &run->frozen_;
+    input.resolver = resolver_of(run->watchers_);
+    input.names_of_inodes = [&](const std::vector<std::uint64_t>& inodes)
+        -> Result<std::vector<std::pair<std::uint64_t, std::string>>> {
+        auto base = TRY(host_.base_of(set));
+        if (!base) return Error(ErrorKind::not_found, "there is no revision to look into");
+        return names_of_inodes(base->repository->blobs(), base->revision.snapshot.tree, inodes);
+    };
+    input.paths = run->paths_;
+    input.held_files = run->held_;
+    input.fs = &RealFs::instance();
+    auto built = LookAtChanges::build(input);
+    if (built.ok() && *built) {
+        run->look_at_ = std::move(*built);
+    } else {
+        run->reason_ = built.ok() ? "everything on a file system was marked"
+                                  : "what changed cannot be told: " + built.error().message();
+    }
+    return std::unique_ptr<TrackedRun>(std::move(run));
+}
+
+}  // namespace backup

@@ -1,0 +1,116 @@
+// TrackedSet is what the tracker knows of one set: its queue, the revision that the queue is
+// relative to, the files that others hold open for writing, and why it is not live. It also deals
+// out what a watcher collected: which of it concerns this set. Tracker thread only.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/clock.h"
+#include "daemon/policy/policy.h"
+#include "daemon/queue/change_queue.h"
+#include "daemon/tracking/scope.h"
+#include "daemon/tracking/tracker.h"
+#include "daemon/watch/census.h"
+#include "daemon/watch/watcher.h"
+
+namespace backup {
+
+// What tells whether a file was changed by somebody who raises no events.
+struct HeldState {
+    std::uint64_t device = 0, inode = 0, size = 0;
+    std::int64_t mtime_ns = 0, ctime_ns = 0;
+    bool operator==(const HeldState&) const = default;
+};
+
+class TrackedSet {
+  public:
+    TrackedSet(BackupSet set, Scope scope);
+
+    const BackupSet& set() const { return set_; }
+    const Scope& scope() const { return scope_; }
+    ChangeQueue& queue() { return queue_; }
+    const ChangeQueue& queue() const { return queue_; }
+
+    // Takes what concerns this set. `path_of` resolves directories of the volume as they are now;
+    // `exists` tells whether an object of which only the handle is known is still there.
+    // False if something happened that makes the marks worthless (an ancestor of a path of the set
+    // was renamed, records were lost): need_scan() has been called.
+    struct Resolver {
+        std::function<std::optional<std::string>(const ObjectHandle&)> path_of;
+        std::function<bool(const ObjectHandle&)> exists;
+    };
+    void absorb(const VolumeId& volume, const WatchBatch& batch, const Resolver& resolver,
+                Timestamp now);
+
+    // Everything must be compared; the state is `scanning` until that is done.
+    void need_scan(std::string reason, Timestamp now);
+    bool needs_scan() const { return !scan_reason_.empty(); }
+    const std::string& scan_reason() const { return scan_reason_; }
+    Timestamp scan_since() const { return scan_since_; }
+    // Grows with each need_scan(): a comparison counts only if it is still the same at its end.
+    std::uint64_t losses() const { return losses_; }
+    // All was compared since `losses` was read.
+    void compared(std::uint64_t losses);
+
+    // One census: marks what changed silently, what is new and what was let go.
+    void note_held(const std::vector<HeldFile>& held,
+                   const std::function<std::optional<std::pair<VolumeId, ObjectHandle>>(
+                       const std::string& directory)>& place_of,
+                   Timestamp now);
+    std::vector<std::string> held_files() const;
+    const std::map<std::string, HeldState>& held() const { return held_; }
+
+    // ---- what is kept over a restart besides the marks
+    struct Base {
+        std::string revision;    // hex; empty: none
+        std::string definition;  // of the set when that revision was made
+        std::map<std::string, HeldState> held;
+        std::map<std::string, VolumeId> places;  // where its file systems were mounted
+    };
+    Base& base() { return base_; }
+    const Base& base() const { return base_; }
+    // Text that changes whenever what the set protects changes.
+    static std::string definition_of(const BackupSet& set,
+                                     const std::vector<std::string>& never_enter);
+
+    // All that take_records() of the queue gives, and the base when it changed.
+    std::vector<QueueRecord> take_records();
+    bool has_records() const;
+    void base_changed() { is_base_changed_ = true; }
+    // `corrupt`: the records cannot be understood.
+    Result<> load(const std::vector<QueueRecord>& records);
+
+    std::vector<VolumeId> volumes;
+    std::optional<Timestamp> protected_until;
+    std::uint64_t rescans = 0, missed_changes = 0, missed_content = 0, silent_metadata = 0;
+
+  private:
+    struct Verdict {
+        std::string path;  // empty: gone
+        Scope::Place place = Scope::Place::outside;
+    };
+    const Verdict& verdict(const VolumeId& volume, const ObjectHandle& directory,
+                           const Resolver& resolver);
+    void absorb_move(const VolumeId& volume, const WatchBatch::DirectoryMove& move,
+                     const Resolver& resolver, WatchBatch& mine, Timestamp now);
+
+    BackupSet set_;
+    Scope scope_;
+    ChangeQueue queue_;
+    Base base_;
+    bool is_base_changed_ = false;
+    std::string scan_reason_;
+    Timestamp scan_since_{};
+    std::uint64_t losses_ = 0;
+    std::map<std::string, HeldState> held_;
+    // Where directories were when last asked; forgotten when any directory moves.
+    std::unordered_map<std::string, Verdict> verdicts_;
+};
+
+std::optional<HeldState> held_state(const std::string& path);
+
+}  // namespace backup

@@ -1,0 +1,353 @@
+#include "daemon/tracking/tracker_impl.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/failpoint.h"
+#include "common/log.h"
+
+namespace backup {
+
+namespace {
+
+constexpr Duration kCanaryPatience = std::chrono::seconds(5);
+constexpr Duration kLongSleep = std::chrono::hours(1);
+
+}  // namespace
+
+std::unique_ptr<Tracker> Tracker::make(TrackerHost& host, StateStore& store, const Clock& clock,
+                                       TrackerOptions options) {
+    return std::make_unique<TrackerImpl>(host, store, clock, std::move(options));
+}
+
+TrackerImpl::TrackerImpl(TrackerHost& host, StateStore& store, const Clock& clock,
+                         TrackerOptions options)
+    : host_(host), store_(store), clock_(clock), options_(std::move(options)) {
+    thread_ = std::jthread([this](std::stop_token stop) { run(std::move(stop)); });
+}
+
+TrackerImpl::~TrackerImpl() {
+    scanner_.request_stop();
+    thread_.request_stop();
+    {
+        std::lock_guard lock(tasks_mutex_);
+        is_stopping_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+    if (scanner_.joinable()) scanner_.join();
+}
+
+void TrackerImpl::post(std::function<void()> task) {
+    {
+        std::lock_guard lock(tasks_mutex_);
+        if (is_stopping_) return;
+        tasks_.push_back(std::move(task));
+    }
+    wake_.notify_all();
+}
+
+bool TrackerImpl::ask(const std::function<void()>& task) {
+    struct State {
+        std::mutex mutex;
+        std::condition_variable changed;
+        bool done = false;
+    };
+    auto state = std::make_shared<State>();
+    {
+        std::lock_guard lock(tasks_mutex_);
+        if (is_stopping_) return false;
+        tasks_.push_back([&task, state] {
+            task();
+            std::lock_guard done_lock(state->mutex);
+            state->done = true;
+            state->changed.notify_all();
+        });
+    }
+    wake_.notify_all();
+    std::unique_lock lock(state->mutex);
+    state->changed.wait(lock, [&] { return state->done; });
+    return true;
+}
+
+void TrackerImpl::run(std::stop_token stop) {
+    std::vector<std::function<void()>> now;
+    for (;;) {
+        {
+            std::unique_lock lock(tasks_mutex_);
+            MonotonicTime deadline = next_deadline();
+            wake_.wait_until(lock, deadline,
+                             [&] { return nudged_ || !tasks_.empty() || is_stopping_; });
+            now.assign(std::make_move_iterator(tasks_.begin()),
+                       std::make_move_iterator(tasks_.end()));
+            tasks_.clear();
+            if (now.empty() && stop.stop_requested()) break;
+            if (!std::exchange(nudged_, false) && now.empty() && clock_.monotonic() < deadline)
+                continue;
+        }
+        for (auto& task : now) task();
+        now.clear();
+        drain();
+        if (std::exchange(mounts_changed_, false)) plan();
+        if (clock_.monotonic() >= next_census_) take_census();
+        if (clock_.monotonic() >= next_canary_) touch_canaries();
+        check_canaries();
+        check_suspects();
+        start_scan();
+        if (clock_.monotonic() >= next_persist_) persist();
+        publish();
+    }
+    drain();
+    persist();
+}
+
+MonotonicTime TrackerImpl::next_deadline() const {
+    MonotonicTime now = clock_.monotonic();
+    MonotonicTime deadline = now + kLongSleep;
+    if (!sets_.empty()) {
+        deadline = std::min({deadline, next_census_, next_canary_});
+        if (canary_deadline_ != MonotonicTime{}) deadline = std::min(deadline, canary_deadline_);
+    }
+    bool has_records = !unwritten_.empty();
+    for (const auto& [id, state] : sets_) {
+        has_records = has_records || state->tracked.has_records();
+        if (scanning_set_.empty()) {
+            if (state->tracked.needs_scan() && state->next_scan > now)
+                deadline = std::min(deadline, state->next_scan);
+            if (!state->tracked.needs_scan() && state->has_base &&
+                options_.scrub_period.count() > 0)
+                deadline = std::min(deadline, std::max(state->next_scrub, now));
+        }
+    }
+    if (has_records) deadline = std::min(deadline, next_persist_);
+    if (!suspects_.empty()) deadline = std::min(deadline, suspects_.front().check_at);
+    return deadline;
+}
+
+TrackerImpl::SetState* TrackerImpl::find(const std::string& set) {
+    auto found = sets_.find(set);
+    return found == sets_.end() ? nullptr : found->second.get();
+}
+
+void TrackerImpl::drain() {
+    for (auto& [id, volume] : volumes_) drain(volume, false);
+}
+
+void TrackerImpl::drain(TrackedVolume& volume, bool waiting) {
+    if (!volume.watcher) return;
+    if (!waiting) return deliver(volume, volume.watcher->take());
+    auto batch = volume.watcher->barrier();
+    if (batch.ok()) return deliver(volume, *batch);
+    WatchBatch lost;
+    lost.lost = "the events of " + printable(volume.mount.place) +
+                " could not be read: " + batch.error().message();
+    deliver(volume, lost);
+}
+
+void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch) {
+    if (batch.empty()) return;
+    if (!volume.canary_directory.empty()) {
+        for (const WatchBatch::Name& name : batch.names)
+            if (name.directory == volume.canary_directory) volume.has_canary_echo = true;
+    }
+    Timestamp now = clock_.now();
+    std::shared_ptr<Watcher> watcher = volume.watcher;
+    TrackedSet::Resolver resolver{
+        [watcher](const ObjectHandle& handle) { return watcher->path_of(handle); },
+        [watcher](const ObjectHandle& handle) { return watcher->facts_of(handle).has_value(); }};
+    for (const std::string& id : volume.sets) {
+        SetState* state = find(id);
+        if (state == nullptr) continue;
+        Generation before = state->tracked.queue().generation();
+        std::uint64_t losses = state->tracked.losses();
+        state->tracked.absorb(volume.id, batch, resolver, now);
+        if (state->tracked.queue().generation() != before) state->last_change = now;
+        if (state->tracked.losses() != losses) {
+            state->next_scan = MonotonicTime{};
+            host_.tracking_message(LogLevel::warning, "set '" + id +
+                                                          "' is compared with its last revision: " +
+                                                          state->tracked.scan_reason());
+        }
+    }
+    if (!batch.lost.empty()) ++overflows_;
+    if (batch.gone) {
+        host_.tracking_message(LogLevel::notice,
+                               "the file system at " + printable(volume.mount.place) +
+                                   " is gone: what is known of it stays as it is");
+        volume.watcher.reset();
+        mounts_changed_ = true;
+    }
+}
+
+void TrackerImpl::persist() {
+    next_persist_ = clock_.monotonic() + options_.persist_period;
+    for (auto& [id, state] : sets_) {
+        if (!state->tracked.has_records()) continue;
+        std::vector<QueueRecord> records = state->tracked.take_records();
+        auto& waiting = unwritten_[id];
+        waiting.insert(waiting.end(), std::make_move_iterator(records.begin()),
+                       std::make_move_iterator(records.end()));
+    }
+    for (auto next = unwritten_.begin(); next != unwritten_.end();) {
+        auto written = store_.write_queue(next->first, next->second);
+        if (!written.ok()) {
+            // Nothing is lost: they stay in memory, and after a restart everything is compared.
+            log_warning("cannot keep the queue of set '" + next->first +
+                        "': " + written.error().message());
+            next_persist_ = clock_.monotonic() + std::chrono::seconds(30);
+            return;
+        }
+        (void)failpoint("queue.written");
+        next = unwritten_.erase(next);
+    }
+}
+
+// ---- policy
+// ---------------------------------------------------------------------------------------
+
+void TrackerImpl::set_policy(std::shared_ptr<const Policy> policy) {
+    post([this, policy = std::move(policy)]() mutable { apply(std::move(policy)); });
+}
+
+void TrackerImpl::apply(std::shared_ptr<const Policy> policy) {
+    policy_ = std::move(policy);
+    std::map<std::string, std::unique_ptr<SetState>> before = std::exchange(sets_, {});
+    auto scopes = std::make_shared<std::vector<Scope>>();
+    for (const auto& [id, set] : policy_->sets) {
+        if (!set.enabled) continue;
+        auto scope = Scope::make(set, options_.never_enter);
+        if (!scope.ok()) {
+            host_.tracking_message(
+                LogLevel::error, "set '" + id + "' cannot be tracked: " + scope.error().message());
+            continue;
+        }
+        scopes->push_back(*scope);
+        auto old = before.find(id);
+        std::string definition = TrackedSet::definition_of(set, options_.never_enter);
+        if (old != before.end() && TrackedSet::definition_of(old->second->tracked.set(),
+                                                             options_.never_enter) == definition) {
+            sets_[id] = std::move(old->second);
+            continue;
+        }
+        auto state = std::make_unique<SetState>(TrackedSet(set, std::move(*scope)));
+        load(*state);
+        state->tracked.need_scan(
+            old != before.end() ? "the definition of the set changed" : "tracking begins",
+            clock_.now());
+        sets_[id] = std::move(state);
+    }
+    for (const auto& [id, state] : before) {
+        if (policy_->sets.contains(id)) continue;
+        if (auto dropped = store_.drop_queue(id); !dropped.ok())
+            log_warning("cannot forget the queue of set '" + id + "'");
+        std::lock_guard lock(status_mutex_);
+        published_.erase(id);
+    }
+    scopes_ = std::move(scopes);
+    if (next_census_ == MonotonicTime{}) next_census_ = clock_.monotonic();
+    if (next_canary_ == MonotonicTime{})
+        next_canary_ = clock_.monotonic() +
+                       (options_.canary_period.count() > 0 ? options_.canary_period : kLongSleep);
+    plan();
+}
+
+void TrackerImpl::load(SetState& state) {
+    const std::string& id = state.tracked.set().id;
+    auto records = store_.load_queue(id);
+    Result<> loaded = records.ok() ? state.tracked.load(*records) : std::move(records).error();
+    if (loaded.ok()) return;
+    host_.tracking_message(LogLevel::warning,
+                           "what waited for set '" + id + "' is not known any more (" +
+                               loaded.error().message() +
+                               "): everything is compared with the last revision");
+    if (auto dropped = store_.drop_queue(id); !dropped.ok())
+        log_warning("cannot forget the queue of set '" + id + "'");
+}
+
+// ---- census
+// ---------------------------------------------------------------------------------------
+
+std::optional<std::pair<VolumeId, ObjectHandle>> TrackerImpl::place_of(
+    const std::string& directory) {
+    TrackedVolume* volume = volume_at(directory);
+    if (volume == nullptr) return std::nullopt;
+    auto handle = handle_of(AT_FDCWD, directory.c_str());
+    if (!handle.ok()) return std::nullopt;
+    return std::make_pair(volume->id, std::move(*handle));
+}
+
+void TrackerImpl::take_census() {
+    Duration period =
+        options_.census_period.count() > 0 ? options_.census_period : Duration(kLongSleep);
+    next_census_ = clock_.monotonic() + period;
+    if (sets_.empty()) return;
+    CensusOptions options;
+    options.own_pid = ::getpid();
+    options.wanted = [this](const std::string& path) {
+        return std::ranges::any_of(*scopes_, [&](const Scope& scope) {
+            return scope.of_file(path) == Scope::Place::inside;
+        });
+    };
+    auto census = backup::take_census(options);
+    if (!census.ok()) {
+        log_warning("cannot see who writes to files: " + census.error().message());
+        return;
+    }
+    Timestamp now = clock_.now();
+    for (auto& [id, state] : sets_) {
+        Generation before = state->tracked.queue().generation();
+        state->tracked.note_held(
+            census->files, [this](const std::string& directory) { return place_of(directory); },
+            now);
+        if (state->tracked.queue().generation() != before) state->last_change = now;
+    }
+}
+
+// ---- canary
+// ---------------------------------------------------------------------------------------
+
+// A file of our own is touched on the volume that holds our state; if no event tells of it, the
+// watch is dead whatever it says.
+void TrackerImpl::touch_canaries() {
+    next_canary_ = clock_.monotonic() + (options_.canary_period.count() > 0 ? options_.canary_period
+                                                                            : Duration(kLongSleep));
+    if (options_.canary_period.count() == 0 || options_.state_dir.empty()) return;
+    std::string directory = options_.state_dir + "/canary";
+    ::mkdir(directory.c_str(), 0700);
+    TrackedVolume* volume = volume_at(directory);
+    if (volume == nullptr || !volume->watcher ||
+        volume->watcher->status().kind != WatchKind::fanotify)
+        return;
+    auto handle = handle_of(AT_FDCWD, directory.c_str());
+    if (!handle.ok()) return;
+    volume->canary_directory = std::move(*handle);
+    volume->has_canary_echo = false;
+    std::string file = directory + "/file";
+    int fd = ::open(file.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0) return;
+    (void)::futimens(fd, nullptr);
+    ::close(fd);
+    canary_deadline_ = clock_.monotonic() + kCanaryPatience;
+}
+
+void TrackerImpl::check_canaries() {
+    if (canary_deadline_ == MonotonicTime{}) return;
+    bool is_late = clock_.monotonic() >= canary_deadline_;
+    bool is_waiting = false;
+    for (auto& [id, volume] : volumes_) {
+        if (volume.canary_directory.empty() || volume.has_canary_echo) continue;
+        if (!is_late) {
+            is_waiting = true;
+            continue;
+        }
+        arm(volume, "a change of our own was not seen at " + printable(volume.mount.place));
+        volume.has_canary_echo = true;
+    }
+    if (!is_waiting) canary_deadline_ = MonotonicTime{};
+}
+
+}  // namespace backup

@@ -1,0 +1,139 @@
+// The tracker's thread and what it owns. tracker.h is the contract.
+//
+//   tracker_impl.cc   the thread: tasks, timers, taking from the watchers, keeping
+//   volumes.cc        which file systems are watched, and by what
+//   scans.cc          comparing with the last revision: after a start or a loss, and the scrubber
+//   runs.cc           what a backup run must look at, and what is cleared after it
+//   answers.cc        status, queue, pending
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "daemon/tracking/look_at_changes.h"
+#include "daemon/tracking/tracked_set.h"
+#include "daemon/tracking/tracker.h"
+#include "daemon/tracking/volume.h"
+
+namespace backup {
+
+class TrackerImpl final : public Tracker {
+  public:
+    TrackerImpl(TrackerHost& host, StateStore& store, const Clock& clock, TrackerOptions options);
+    ~TrackerImpl() override;
+
+    void set_policy(std::shared_ptr<const Policy> policy) override;
+    TrackingStatus status(const std::string& set) const override;
+    Result<std::vector<QueueEntry>> queue(const std::string& set, std::size_t limit) override;
+    Result<std::optional<QueueEntry>> pending(const std::string& set,
+                                              const std::string& path) override;
+    Result<std::unique_ptr<TrackedRun>> begin_run(const std::string& set,
+                                                  const std::optional<RevisionId>& parent,
+                                                  bool full) override;
+
+  private:
+    friend class TrackedRunImpl;
+
+    struct SetState {
+        explicit SetState(TrackedSet set) : tracked(std::move(set)) {}
+        TrackedSet tracked;
+        std::map<std::string, VolumeId> places;  // where file systems of the set are mounted
+        std::vector<Path> absent;                // where one is missing
+        // Marks up to here were there when the last successful run began, or only wait for another
+        // try.
+        Generation tried = 0;
+        std::optional<Timestamp> last_change;
+        // Comparing failed: not again before this.
+        MonotonicTime next_scan{};
+        std::string scan_problem;
+        bool has_base = false;  // a revision to compare with
+        MonotonicTime next_scrub{};
+    };
+    using Watchers = std::map<VolumeId, std::shared_ptr<Watcher>>;
+
+    // ---- the thread (tracker_impl.cc)
+    void run(std::stop_token stop);
+    // Runs `task` on the thread and waits for it. False: the tracker is stopping.
+    bool ask(const std::function<void()>& task);
+    void post(std::function<void()> task);
+    void drain();
+    // `waiting`: until the kernel's queues were read empty.
+    void drain(TrackedVolume& volume, bool waiting);
+    void deliver(TrackedVolume& volume, const WatchBatch& batch);
+    void persist();
+    void take_census();
+    void apply(std::shared_ptr<const Policy> policy);
+    void load(SetState& state);
+    MonotonicTime next_deadline() const;
+    void touch_canaries();
+    void check_canaries();
+    SetState* find(const std::string& set);
+    std::optional<std::pair<VolumeId, ObjectHandle>> place_of(const std::string& directory);
+    Watchers watchers_of(const SetState& state) const;
+    static HandleResolver resolver_of(Watchers watchers);
+
+    // ---- volumes.cc
+    void plan();
+    void arm(TrackedVolume& volume, const std::string& why);
+    void note_places(SetState& state);
+    TrackedVolume* volume_at(const std::string& path);
+
+    // ---- scans.cc
+    void start_scan();
+    void scan(std::string set, BackupSet definition, std::uint64_t losses, bool is_scrub,
+              std::stop_token stop);
+    void take_findings(const std::string& set, const std::vector<struct ScanFinding>& findings);
+    void scan_ended(const std::string& set, std::uint64_t losses, bool is_scrub, bool has_base,
+                    const std::string& revision, const Result<>& done);
+    void check_suspects();
+
+    // ---- answers.cc
+    void publish();
+    TrackingStatus describe(const SetState& state) const;
+
+    TrackerHost& host_;
+    StateStore& store_;
+    const Clock& clock_;
+    const TrackerOptions options_;
+
+    std::mutex tasks_mutex_;  // guards tasks_, nudged_, is_stopping_
+    std::condition_variable_any wake_;
+    std::deque<std::function<void()>> tasks_;
+    bool nudged_ = false, is_stopping_ = false;
+
+    mutable std::mutex status_mutex_;  // guards published_
+    std::map<std::string, TrackingStatus> published_;
+
+    // What follows belongs to the thread.
+    std::shared_ptr<const Policy> policy_;
+    std::map<std::string, std::unique_ptr<SetState>> sets_;
+    std::map<VolumeId, TrackedVolume> volumes_;
+    std::shared_ptr<std::vector<Scope>> scopes_ = std::make_shared<std::vector<Scope>>();
+    std::unique_ptr<MountTable> mounts_;
+    std::unique_ptr<class MountWatch> mount_watch_;
+    bool mounts_changed_ = false;
+    MonotonicTime next_persist_{}, next_census_{}, next_canary_{}, canary_deadline_{};
+    std::map<std::string, std::vector<QueueRecord>> unwritten_;
+    std::uint64_t overflows_ = 0;
+    std::string scanning_set_;  // empty: no scan runs
+    struct Suspect {
+        std::string set, path;
+        HeldState seen;
+        bool is_there = false;
+        MonotonicTime check_at{};
+    };
+    std::deque<Suspect> suspects_;
+    std::jthread scanner_;
+    std::jthread thread_;
+};
+
+}  // namespace backup

@@ -1,0 +1,46 @@
+// TrackedVolume is one file system as the tracker watches it: which paths on it belong to sets, by
+// what it is watched and how that goes. Tracker thread only, but for `watcher`, which is
+// thread-safe and shared with runs.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/path.h"
+#include "daemon/queue/change_queue.h"
+#include "daemon/watch/mount_table.h"
+#include "daemon/watch/watcher.h"
+
+namespace backup {
+
+struct TrackedVolume {
+    VolumeId id;
+    Mount mount;
+    std::vector<Path> roots;           // at or below the mount's place, of all sets
+    std::set<std::string> sets;        // that have something on it
+    std::shared_ptr<Watcher> watcher;  // nothing: scan only
+    std::string problem;            // why it is not watched as well as it could be, with the remedy
+    ObjectHandle canary_directory;  // empty: none on this volume
+    bool has_canary_echo = false;
+};
+
+// Which file systems hold what the paths of the sets protect.
+struct VolumePlan {
+    VolumeId id;
+    Mount mount;
+    std::vector<Path> roots;
+    std::set<std::string> sets;
+};
+
+struct SetPaths {
+    std::string set;
+    std::vector<Path> paths;
+    bool other_filesystems_too = true;
+};
+std::vector<VolumePlan> plan_volumes(const MountTable& table, const std::vector<SetPaths>& sets,
+                                     const std::function<std::string(const Mount&)>& id_of);
+
+}  // namespace backup

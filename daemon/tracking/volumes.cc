@@ -1,0 +1,149 @@
+// Which file systems are watched, and by what.
+#include <algorithm>
+
+#include "common/log.h"
+#include "daemon/tracking/tracker_impl.h"
+
+namespace backup {
+
+namespace {
+
+std::string id_of(const Mount& mount) {
+    auto id = volume_id(mount);
+    if (id.ok()) return std::move(*id);
+    return mount.type + ":" + mount.source + ":" + mount.root;
+}
+
+}  // namespace
+
+TrackedVolume* TrackerImpl::volume_at(const std::string& path) {
+    if (!mounts_) return nullptr;
+    const Mount* mount = mounts_->find(path);
+    if (mount == nullptr) return nullptr;
+    for (auto& [id, volume] : volumes_)
+        if (volume.mount.id == mount->id) return &volume;
+    auto found = volumes_.find(id_of(*mount));
+    return found == volumes_.end() ? nullptr : &found->second;
+}
+
+void TrackerImpl::plan() {
+    auto table = MountTable::read();
+    if (!table.ok()) {
+        host_.tracking_message(LogLevel::error,
+                               "cannot read the mount table: " + table.error().message());
+        return;
+    }
+    mounts_ = std::make_unique<MountTable>(std::move(*table));
+    std::vector<SetPaths> paths;
+    for (const auto& [id, state] : sets_)
+        paths.push_back(
+            {id, state->tracked.set().paths, !state->tracked.set().exclude.other_filesystems});
+    std::map<VolumeId, TrackedVolume> before = std::exchange(volumes_, {});
+    for (VolumePlan& plan : plan_volumes(*mounts_, paths, id_of)) {
+        TrackedVolume& volume = volumes_[plan.id];
+        if (auto old = before.find(plan.id); old != before.end()) {
+            volume = std::move(old->second);
+            before.erase(old);
+        }
+        bool is_same = volume.watcher != nullptr && volume.roots == plan.roots &&
+                       volume.mount.device == plan.mount.device;
+        std::set<std::string> joined;
+        std::ranges::set_difference(plan.sets, volume.sets, std::inserter(joined, joined.end()));
+        volume.id = plan.id;
+        volume.mount = plan.mount;
+        volume.roots = std::move(plan.roots);
+        volume.sets = std::move(plan.sets);
+        if (is_same) {
+            for (const std::string& id : joined)
+                if (SetState* state = find(id))
+                    state->tracked.need_scan("tracking begins", clock_.now());
+            continue;
+        }
+        bool is_first = volume.watcher == nullptr;
+        arm(volume, is_first ? "the watch of " + printable(volume.mount.place) + " begins"
+                             : "the paths on " + printable(volume.mount.place) + " changed");
+    }
+    for (auto& [id, volume] : before)
+        if (volume.watcher) drain(volume, false);
+    for (auto& [id, state] : sets_) note_places(*state);
+}
+
+// The new watch stands before the old one goes: between the two nothing is missed. What was not
+// watched up to now must be compared.
+void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
+    WatchOptions options;
+    options.nudge = [this] {
+        {
+            std::lock_guard lock(tasks_mutex_);
+            nudged_ = true;
+        }
+        wake_.notify_all();
+    };
+    options.skip = [scopes = scopes_](const std::string& directory, const std::string& name) {
+        std::string path = join_path(directory, name);
+        return std::ranges::none_of(*scopes, [&](const Scope& scope) {
+            return scope.of_directory(path) != Scope::Place::outside;
+        });
+    };
+    options.most_watches = options_.most_watches;
+    VolumeClass kind = volume_class(volume.mount.type);
+    std::shared_ptr<Watcher> armed;
+    std::string problem;
+    for (const std::string& way : options_.watching) {
+        if (way == "scan") break;
+        if (kind == VolumeClass::remote) {
+            problem = volume.mount.type + " does not tell of changes made elsewhere";
+            break;
+        }
+        if (way == "fanotify" && kind != VolumeClass::local) continue;
+        auto made = way == "fanotify" ? watch_with_fanotify(volume.roots, options)
+                                      : watch_with_inotify(volume.roots, options);
+        if (made.ok()) {
+            armed = std::move(*made);
+            break;
+        }
+        if (!problem.empty()) problem += "; ";
+        problem += way + ": " + made.error().message();
+    }
+    std::shared_ptr<Watcher> old = std::exchange(volume.watcher, std::move(armed));
+    if (old) deliver(volume, old->take());
+    if (volume.problem != problem && !problem.empty())
+        host_.tracking_message(volume.watcher ? LogLevel::info : LogLevel::warning,
+                               printable(volume.mount.place) + ": " + problem);
+    volume.problem = std::move(problem);
+    volume.canary_directory.clear();
+    for (const std::string& id : volume.sets)
+        if (SetState* state = find(id)) {
+            state->tracked.need_scan(why, clock_.now());
+            state->next_scan = MonotonicTime{};
+        }
+}
+
+// A file system that was there when the last revision was made and is not there now is missing, not
+// deleted.
+void TrackerImpl::note_places(SetState& state) {
+    std::map<std::string, VolumeId> present;
+    std::vector<Path> absent;
+    for (const auto& [id, volume] : volumes_) {
+        if (!volume.sets.contains(state.tracked.set().id)) continue;
+        for (const Mount& mount : mounts_->mounts())
+            if (mount.place == volume.mount.place) present[mount.place] = id;
+    }
+    for (const auto& [place, id] : state.tracked.base().places) {
+        if (present.contains(place)) continue;
+        bool is_of_set = std::ranges::any_of(state.tracked.set().paths, [&](const Path& path) {
+            return is_at_or_below(place, path.text()) || is_at_or_below(path.text(), place);
+        });
+        if (!is_of_set) continue;
+        // Paths of the set on it, or its place below one.
+        std::size_t known = absent.size();
+        for (const Path& path : state.tracked.set().paths)
+            if (is_at_or_below(path.text(), place)) absent.push_back(path);
+        if (auto parsed = Path::parse(place); parsed.ok() && absent.size() == known)
+            absent.push_back(std::move(*parsed));
+    }
+    state.places = std::move(present);
+    state.absent = std::move(absent);
+}
+
+}  // namespace backup
