@@ -75,6 +75,9 @@ struct BackupRequest {
     // would read although nothing will show it: it changed while it was read, or somebody may be
     // writing to it. From several threads.
     std::function<void(const std::string& path)> unsettled;
+    // Where a file system is missing that the parent revision has: these paths are kept as they are
+    // there, whatever lies there now.
+    std::vector<Path> absent;
     // True: the revision was made from changes while some were known to be missing.
     bool has_gap = false;
 };

@@ -53,6 +53,8 @@ Service::Service(Loop& loop, StateStore& store, const Clock& clock, EventLog& ev
               });
           },
           &open_backend, options_.state_dir + "/index"),
+      tracking_host_(loop, pool_, events,
+                     [this](const std::string& set) { tracking_changed(set); }),
       journal_(loop, "journal", 1),
       config_(loop, "config", 1),
       io_(loop, "io", kIoThreads),
@@ -120,8 +122,59 @@ void Service::read_records() {
 
 void Service::begin() {
     begun_ = true;
+    track();
     for (const auto& [name, repository] : policy_->repositories) probe(name);
     tick_.start(std::chrono::seconds(1));
+}
+
+// Watching begins with the first policy; how it is done is settled then, sets come and go.
+void Service::track() {
+    tracking_host_.set_policy(policy_);
+    if (tracker_ == nullptr) {
+        const TrackingPolicy& wanted = policy_->tracking;
+        TrackerOptions options;
+        options.state_dir = options_.state_dir;
+        options.watching = wanted.watching;
+        options.census_period = wanted.census_period;
+        options.scrub_period = wanted.scrub_period;
+        options.canary_period = wanted.canary_period;
+        options.degraded_scan_period = wanted.degraded_scan_period;
+        options.most_watches = wanted.most_watches;
+        tracker_ = Tracker::make(tracking_host_, store_, clock_, std::move(options));
+    }
+    std::vector<std::string> places;
+    for (const Path& place : own_places(*policy_, options_.state_dir))
+        places.push_back(place.text());
+    tracker_->set_policy(policy_, std::move(places));
+}
+
+void Service::tracking_changed(const std::string& set) {
+    if (!policy_->sets.contains(set)) return;
+    if (listener_ != nullptr) listener_->set_changed(set);
+    if (begun_ && !tick_soon_) {
+        tick_soon_ = true;
+        tick_.start(std::chrono::milliseconds(20));
+    }
+}
+
+// When a revision must be made because something changed: what changed has been quiet for the
+// settle time, or has waited for a minute, and the last run began long enough ago.
+std::optional<Timestamp> Service::change_due(const BackupSet& set, const SetRecord& record,
+                                             Timestamp now) const {
+    constexpr Duration kLongestSettle = std::chrono::seconds(60);
+    if (!set.enabled || !set.automatic || tracker_ == nullptr) return std::nullopt;
+    TrackingStatus tracking = tracker_->status(set.id);
+    bool is_live =
+        tracking.state == TrackingState::live || tracking.state == TrackingState::degraded;
+    if (!is_live || tracking.pending == 0 || !tracking.last_change) return std::nullopt;
+    Duration settle = std::chrono::milliseconds(set.settle_ms);
+    Timestamp due =
+        std::min(*tracking.last_change + settle, tracking.oldest.value_or(*tracking.last_change) +
+                                                     std::max(settle, kLongestSettle));
+    // A begin in the future is a clock that was set back.
+    if (record.last_attempt <= now)
+        due = std::max(due, record.last_attempt + std::chrono::seconds(set.min_interval_seconds));
+    return due;
 }
 
 // Opening early shows a missing password before the first backup is due, and removes locks of a
@@ -260,7 +313,12 @@ std::vector<std::string> Service::notices() const {
 }
 
 std::optional<Timestamp> Service::next_run_of(const BackupSet& set) const {
-    return next_run(set, set_status(set.id).record, clock_.now());
+    Timestamp now = clock_.now();
+    SetRecord record = set_status(set.id).record;
+    auto by_interval = next_run(set, record, now);
+    auto by_change = change_due(set, record, now);
+    if (!by_interval || (by_change && *by_change < *by_interval)) return by_change;
+    return by_interval;
 }
 
 void Service::start_backup(const std::string& id, bool full, const std::string& trigger,
@@ -284,7 +342,8 @@ void Service::start_backup(const std::string& id, bool full, const std::string& 
                                 .full = full,
                                 .trigger = trigger,
                                 .last_number = known.record.last_number,
-                                .state_dir = options_.state_dir});
+                                .state_dir = options_.state_dir,
+                                .tracker = tracker_.get()});
     request.remember = remember_backup;
     runner_.start(std::move(request), std::move(started));
 }
@@ -363,6 +422,7 @@ void Service::apply(LoadedPolicy loaded) {
                          if (listener_ != nullptr) listener_->set_changed(id);
                      });
     }
+    if (begun_) track();
     for (const std::string& name : touched) {
         change_repository_record(name, nullptr, [](Result<>) {});
         probe(name);
@@ -452,6 +512,7 @@ void Service::job_removed(const Job& job) {
 
 // Starts what is due and sleeps until the next deadline, of a run or of a promise.
 void Service::tick() {
+    tick_soon_ = false;
     Timestamp now = clock_.now();
     Timestamp wake = now + kLongestSleep;
     bool any = false;
@@ -462,6 +523,11 @@ void Service::tick() {
         Timestamp late = record.last_success + promised_age(set);
         if (late > now) wake = std::min(wake, late + std::chrono::seconds(1));
         auto due = next_run(set, record, now);
+        const char* trigger = "schedule";
+        if (auto change = change_due(set, record, now); change && (!due || *change < *due)) {
+            due = change;
+            trigger = "change";
+        }
         if (!due || runner_.active_backup(id) != nullptr) continue;
         if (*due > now) {
             wake = std::min(wake, *due);
@@ -469,7 +535,7 @@ void Service::tick() {
         }
         // A run that cannot be begun is asked for again an interval later, not at once.
         sets_[id].record.last_attempt = now;
-        start_backup(id, false, "schedule", 0, [this, id = id](Result<const Job*> job) {
+        start_backup(id, false, trigger, 0, [this, id = id](Result<const Job*> job) {
             if (!job.ok())
                 events_.add(LogLevel::error, "cannot start the backup of set '" + id +
                                                  "': " + job.error().message());
@@ -478,7 +544,7 @@ void Service::tick() {
     // A disk that was unplugged may be back.
     for (const auto& [name, repository] : policy_->repositories)
         if (pool_.status(name).state == RepositoryState::unavailable) refresh_repository(name);
-    if (any) tick_.start(std::max<Duration>(wake - now, std::chrono::seconds(1)));
+    if (any) tick_.start(std::max<Duration>(wake - now, std::chrono::milliseconds(20)));
     if (listener_ != nullptr) listener_->any_changed();
 }
 

@@ -16,6 +16,7 @@
 #include "daemon/jobs/health.h"
 #include "daemon/jobs/job_runner.h"
 #include "daemon/jobs/repository_pool.h"
+#include "daemon/jobs/tracking_host.h"
 #include "daemon/runtime/executor.h"
 #include "daemon/runtime/loop.h"
 
@@ -72,6 +73,9 @@ class Service final : private JobListener {
     RepositoryPool& pool() { return pool_; }
     const Configuration& configuration() const { return configuration_; }
     EventLog& events() { return events_; }
+    // nullptr before begin().
+    Tracker* tracker() { return tracker_.get(); }
+    const Tracker* tracker() const { return tracker_.get(); }
     StateStore& store() { return store_; }
     const Clock& clock() const { return clock_; }
     Loop& loop() { return loop_; }
@@ -103,6 +107,10 @@ class Service final : private JobListener {
     void apply(LoadedPolicy loaded);
     void read_records();
     void probe(const std::string& name);
+    void track();
+    void tracking_changed(const std::string& set);
+    std::optional<Timestamp> change_due(const BackupSet& set, const SetRecord& record,
+                                        Timestamp now) const;
     void tick();
     void rest();
 
@@ -119,8 +127,11 @@ class Service final : private JobListener {
     RepositoryStatuses repositories_;
     Timer tick_, rest_;
     bool begun_ = false;
+    bool tick_soon_ = false;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
     RepositoryPool pool_;
+    TrackingHost tracking_host_;
+    std::unique_ptr<Tracker> tracker_;  // after the jobs that use it
     // Destroyed in this order, the last first: jobs, then the threads that serve them.
     Executor journal_, config_, io_;
     JobRunner runner_;

@@ -14,17 +14,6 @@ JobOutcome failed(Error error) {
     return outcome;
 }
 
-std::vector<Path> never_enter(const Policy& policy, const std::string& state_dir) {
-    std::vector<Path> places;
-    auto add = [&](const std::string& text) {
-        if (auto path = Path::parse(text); path.ok()) places.push_back(std::move(*path));
-    };
-    add(state_dir);
-    for (const auto& [name, repository] : policy.repositories)
-        if (auto directory = local_directory(repository.url)) add(*directory);
-    return places;
-}
-
 using Counts = std::vector<std::pair<std::string, std::uint64_t>>;
 
 Counts counts_of(const BackupCounts& counts) {
@@ -115,10 +104,31 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     request.tree_rules = task.policy->tree_rules;
     request.write.pack_bytes = task.policy->pack_bytes;
     request.write.compression_level = task.policy->compression_level;
-    request.never_enter = never_enter(*task.policy, task.state_dir);
+    request.never_enter = own_places(*task.policy, task.state_dir);
     request.clock = &clock;
+    std::unique_ptr<TrackedRun> tracked;
+    if (task.tracker != nullptr) {
+        std::optional<RevisionId> continued;
+        if (parent) continued = parent->id();
+        tracked = TRY(task.tracker->begin_run(set.id, continued, task.full));
+        request.look_at = tracked->look_at();
+        request.has_gap = tracked->has_gap();
+        request.absent = tracked->absent();
+        request.unsettled = [&tracked](const std::string& path) { tracked->unsettled(path); };
+        if (parent && request.look_at == nullptr)
+            job.message(LogLevel::info, "everything is compared: " + tracked->reason());
+        if (!request.absent.empty())
+            job.message(LogLevel::warning,
+                        "a file system is missing: what the last revision has of it is kept");
+    }
     BackupResult result =
         TRY(run_backup(request, repository, job.progress, job.exceptions, job.stop));
+    if (tracked) {
+        std::vector<std::string> failed_paths;
+        for (const Exception& exception : job.exceptions.list())
+            failed_paths.push_back(exception.path);
+        tracked->committed(result.revision, failed_paths);
+    }
     outcome.revision = result.revision.hex();
     outcome.counts = counts_of(result.counts);
     pool.add_used_bytes(set.repository, result.counts.bytes_stored);
@@ -134,6 +144,17 @@ JobLine line_of(const CheckFinding& finding, Timestamp now) {
 }
 
 }  // namespace
+
+std::vector<Path> own_places(const Policy& policy, const std::string& state_dir) {
+    std::vector<Path> places;
+    auto add = [&](const std::string& text) {
+        if (auto path = Path::parse(text); path.ok()) places.push_back(std::move(*path));
+    };
+    add(state_dir);
+    for (const auto& [name, repository] : policy.repositories)
+        if (auto directory = local_directory(repository.url)) add(*directory);
+    return places;
+}
 
 void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t number) {
     auto set = store.set_record(record.set);

@@ -15,6 +15,7 @@
 #include "daemon/policy/policy.h"
 #include "daemon/repository/checker.h"
 #include "daemon/restore/restore.h"
+#include "daemon/tracking/tracker.h"
 
 namespace backup {
 
@@ -25,7 +26,10 @@ struct BackupTask {
     std::string trigger;
     std::uint64_t last_number = 0;  // remembered, should the repository know none
     std::string state_dir;          // never entered, nor any local repository
+    Tracker* tracker = nullptr;     // none: everything is compared
 };
+// Folders of our own, which no backup enters: the state, local repositories.
+std::vector<Path> own_places(const Policy& policy, const std::string& state_dir);
 JobBody backup_body(RepositoryPool& pool, const Clock& clock, BackupTask task);
 
 struct RestoreTask {

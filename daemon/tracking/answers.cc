@@ -56,7 +56,12 @@ void look(QueueEntry& entry, const Mark& mark) {
 TrackingStatus TrackerImpl::status(const std::string& set) const {
     std::lock_guard lock(status_mutex_);
     auto found = published_.find(set);
-    return found == published_.end() ? TrackingStatus{} : found->second;
+    if (found == published_.end()) return {};
+    TrackingStatus status = found->second;
+    // Watched without a gap, and nothing waits.
+    if (status.state == TrackingState::live && status.pending == 0 && status.protected_until)
+        status.protected_until = clock_.now();
+    return status;
 }
 
 TrackingStatus TrackerImpl::describe(const SetState& state) const {

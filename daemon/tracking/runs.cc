@@ -37,7 +37,7 @@ class TrackedRunImpl final : public TrackedRun {
         TrackedSet& tracked = state->tracked;
         for (auto& [id, volume] : tracker_.volumes_)
             if (volume.sets.contains(set_)) tracker_.drain(volume, false);
-        if (TrackedSet::definition_of(tracked.set(), tracker_.options_.never_enter) != definition_)
+        if (TrackedSet::definition_of(tracked.set(), tracker_.never_enter_) != definition_)
             return;  // another set by now: it is compared anyway
         bool is_fresh = tracked.queue().generation() > frozen_.generation;
         tracked.queue().clear(frozen_);
@@ -164,7 +164,7 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         }
         run->set_ = set;
         run->paths_ = tracked.set().paths;
-        run->definition_ = TrackedSet::definition_of(tracked.set(), options_.never_enter);
+        run->definition_ = TrackedSet::definition_of(tracked.set(), never_enter_);
         run->frozen_ = tracked.queue().freeze();
         run->losses_ = tracked.losses();
         run->absent_ = state->absent;

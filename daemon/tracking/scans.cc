@@ -80,7 +80,7 @@ void TrackerImpl::scan(std::string set, BackupSet definition, std::uint64_t loss
         SurveyRequest request;
         request.set = &definition;
         request.revision = (**base).revision;
-        for (const std::string& place : options_.never_enter)
+        for (const std::string& place : never_enter_)
             if (auto path = Path::parse(place); path.ok())
                 request.never_enter.push_back(std::move(*path));
         request.threads = is_scrub ? 1 : 2;
@@ -175,7 +175,7 @@ void TrackerImpl::scan_ended(const std::string& set, std::uint64_t losses, bool 
     // What is kept is relative to another revision: the marks are those of this comparison now, and
     // the older ones only make more to look at.
     TrackedSet::Base& base = state->tracked.base();
-    std::string definition = TrackedSet::definition_of(state->tracked.set(), options_.never_enter);
+    std::string definition = TrackedSet::definition_of(state->tracked.set(), never_enter_);
     bool is_same_set = base.definition.empty() || base.definition == definition;
     // Marks that were cleared for a newer revision than this one: not enough.
     base.revision = revision;

@@ -78,7 +78,9 @@ std::string TrackedSet::definition_of(const BackupSet& set,
     std::string text = "1";
     for (const Path& path : set.paths) put(text += 'p', path.text());
     for (const std::string& pattern : set.exclude.patterns) put(text += 'e', pattern);
-    for (const std::string& place : never_enter) put(text += 'n', place);
+    for (const std::string& place : never_enter)
+        for (const Path& path : set.paths)
+            if (is_at_or_below(place, path.text())) put(text += 'n', place);
     put(text += 'r', set.repository);
     text += set.exclude.cachedir_tag ? 'c' : '-';
     text += set.exclude.nodump ? 'd' : '-';

@@ -81,7 +81,6 @@ class TrackedRun {
 
 struct TrackerOptions {
     std::string state_dir;
-    std::vector<std::string> never_enter;  // our own places: state, local repositories
     std::vector<std::string> watching = {"fanotify", "inotify", "scan"};  // in order of preference
     Duration census_period = std::chrono::seconds(60);
     Duration scrub_period = std::chrono::hours(24);
@@ -113,8 +112,10 @@ class Tracker {
                                          TrackerOptions options);
     virtual ~Tracker() = default;  // stops and joins
 
-    // The sets in force. Those that are new or changed are armed and scanned.
-    virtual void set_policy(std::shared_ptr<const Policy> policy) = 0;
+    // The sets in force. Those that are new or changed are armed and scanned. `own_places` (the
+    // state, local repositories) are never entered, and what happens in them is no change.
+    virtual void set_policy(std::shared_ptr<const Policy> policy,
+                            std::vector<std::string> own_places) = 0;
 
     virtual TrackingStatus status(const std::string& set) const = 0;
     // What waits, oldest first. Blocking: resolves names.

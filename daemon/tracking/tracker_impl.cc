@@ -209,17 +209,21 @@ void TrackerImpl::persist() {
 // ---- policy
 // ---------------------------------------------------------------------------------------
 
-void TrackerImpl::set_policy(std::shared_ptr<const Policy> policy) {
-    post([this, policy = std::move(policy)]() mutable { apply(std::move(policy)); });
+void TrackerImpl::set_policy(std::shared_ptr<const Policy> policy,
+                             std::vector<std::string> own_places) {
+    post([this, policy = std::move(policy), own_places = std::move(own_places)]() mutable {
+        apply(std::move(policy), std::move(own_places));
+    });
 }
 
-void TrackerImpl::apply(std::shared_ptr<const Policy> policy) {
+void TrackerImpl::apply(std::shared_ptr<const Policy> policy, std::vector<std::string> own_places) {
+    std::vector<std::string> places_before = std::exchange(never_enter_, std::move(own_places));
     policy_ = std::move(policy);
     std::map<std::string, std::unique_ptr<SetState>> before = std::exchange(sets_, {});
     auto scopes = std::make_shared<std::vector<Scope>>();
     for (const auto& [id, set] : policy_->sets) {
         if (!set.enabled) continue;
-        auto scope = Scope::make(set, options_.never_enter);
+        auto scope = Scope::make(set, never_enter_);
         if (!scope.ok()) {
             host_.tracking_message(
                 LogLevel::error, "set '" + id + "' cannot be tracked: " + scope.error().message());
@@ -227,9 +231,9 @@ void TrackerImpl::apply(std::shared_ptr<const Policy> policy) {
         }
         scopes->push_back(*scope);
         auto old = before.find(id);
-        std::string definition = TrackedSet::definition_of(set, options_.never_enter);
-        if (old != before.end() && TrackedSet::definition_of(old->second->tracked.set(),
-                                                             options_.never_enter) == definition) {
+        std::string definition = TrackedSet::definition_of(set, never_enter_);
+        if (old != before.end() &&
+            TrackedSet::definition_of(old->second->tracked.set(), never_enter_) == definition) {
             sets_[id] = std::move(old->second);
             continue;
         }

@@ -31,7 +31,8 @@ class TrackerImpl final : public Tracker {
     TrackerImpl(TrackerHost& host, StateStore& store, const Clock& clock, TrackerOptions options);
     ~TrackerImpl() override;
 
-    void set_policy(std::shared_ptr<const Policy> policy) override;
+    void set_policy(std::shared_ptr<const Policy> policy,
+                    std::vector<std::string> own_places) override;
     TrackingStatus status(const std::string& set) const override;
     Result<std::vector<QueueEntry>> queue(const std::string& set, std::size_t limit) override;
     Result<std::optional<QueueEntry>> pending(const std::string& set,
@@ -71,7 +72,7 @@ class TrackerImpl final : public Tracker {
     void deliver(TrackedVolume& volume, const WatchBatch& batch);
     void persist();
     void take_census();
-    void apply(std::shared_ptr<const Policy> policy);
+    void apply(std::shared_ptr<const Policy> policy, std::vector<std::string> own_places);
     void load(SetState& state);
     MonotonicTime next_deadline() const;
     void touch_canaries();
@@ -115,6 +116,7 @@ class TrackerImpl final : public Tracker {
 
     // What follows belongs to the thread.
     std::shared_ptr<const Policy> policy_;
+    std::vector<std::string> never_enter_;
     std::map<std::string, std::unique_ptr<SetState>> sets_;
     std::map<VolumeId, TrackedVolume> volumes_;
     std::shared_ptr<std::vector<Scope>> scopes_ = std::make_shared<std::vector<Scope>>();
