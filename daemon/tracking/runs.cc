@@ -63,6 +63,7 @@ class TrackedRunImpl final : public TrackedRun {
         tracked.base_changed();
         tracked.protected_until = began_;
         state->has_base = true;
+        ++state->commits;
     }
 
   private:

@@ -14,6 +14,7 @@ namespace backup {
 
 namespace {
 
+constexpr Duration kScrubPause = std::chrono::seconds(60);
 constexpr Duration kScanAgainAfter = std::chrono::minutes(1);
 // A call that writes moves ctime when it begins and raises its event when it ends: what looks
 // missed is looked at again after this time.
@@ -35,33 +36,30 @@ struct ScanFinding {
 void TrackerImpl::start_scan() {
     if (!scanning_set_.empty()) return;
     MonotonicTime now = clock_.monotonic();
-    for (auto& [id, state] : sets_) {
-        if (!state->tracked.needs_scan() || state->next_scan > now) continue;
-        scanning_set_ = id;
-        scanner_ = std::jthread([this, id = id, definition = state->tracked.set(),
-                                 losses = state->tracked.losses()](std::stop_token stop) {
-            scan(id, definition, losses, false, std::move(stop));
-        });
-        return;
-    }
+    for (auto& [id, state] : sets_)
+        if (state->tracked.needs_scan() && state->next_scan <= now)
+            return begin_scan(*state, false);
     if (options_.scrub_period.count() == 0) return;
     for (auto& [id, state] : sets_) {
         if (state->tracked.needs_scan() || !state->has_base) continue;
         if (state->next_scrub == MonotonicTime{})
             state->next_scrub = now + options_.scrub_period / 24;
-        if (state->next_scrub > now) continue;
-        scanning_set_ = id;
-        scanner_ = std::jthread([this, id = id, definition = state->tracked.set(),
-                                 losses = state->tracked.losses()](std::stop_token stop) {
-            scan(id, definition, losses, true, std::move(stop));
-        });
-        return;
+        if (state->next_scrub <= now) return begin_scan(*state, true);
     }
 }
 
+void TrackerImpl::begin_scan(const SetState& state, bool is_scrub) {
+    ScanOf what{state.tracked.set().id, state.tracked.set(), state.tracked.losses(), state.commits,
+                is_scrub};
+    scanning_set_ = what.set;
+    scanner_ = std::jthread(
+        [this, what = std::move(what)](std::stop_token stop) { scan(what, std::move(stop)); });
+}
+
 // On the scanner's thread.
-void TrackerImpl::scan(std::string set, BackupSet definition, std::uint64_t losses, bool is_scrub,
-                       std::stop_token stop) {
+void TrackerImpl::scan(const ScanOf& what, std::stop_token stop) {
+    const std::string& set = what.set;
+    const bool is_scrub = what.is_scrub;
     auto base = host_.base_of(set);
     Result<> done = {};
     std::string revision;
@@ -78,7 +76,7 @@ void TrackerImpl::scan(std::string set, BackupSet definition, std::uint64_t loss
             post([this, set, some = std::move(some)] { take_findings(set, some); });
         };
         SurveyRequest request;
-        request.set = &definition;
+        request.set = &what.definition;
         request.revision = (**base).revision;
         for (const std::string& place : never_enter_)
             if (auto path = Path::parse(place); path.ok())
@@ -127,8 +125,8 @@ void TrackerImpl::scan(std::string set, BackupSet definition, std::uint64_t loss
         flush(std::move(findings));
         if (!surveyed.ok()) done = std::move(surveyed).error();
     }
-    post([this, set, losses, is_scrub, has_base, revision, done = std::move(done)] {
-        scan_ended(set, losses, is_scrub, has_base, revision, done);
+    post([this, what, has_base, revision, done = std::move(done)] {
+        scan_ended(what, has_base, revision, done);
     });
 }
 
@@ -152,38 +150,41 @@ void TrackerImpl::take_findings(const std::string& set, const std::vector<ScanFi
     if (!findings.empty()) state->last_change = now;
 }
 
-void TrackerImpl::scan_ended(const std::string& set, std::uint64_t losses, bool is_scrub,
-                             bool has_base, const std::string& revision, const Result<>& done) {
+void TrackerImpl::scan_ended(const ScanOf& what, bool has_base, const std::string& revision,
+                             const Result<>& done) {
     scanning_set_.clear();
     if (scanner_.joinable()) scanner_.join();
-    SetState* state = find(set);
+    SetState* state = find(what.set);
     if (state == nullptr) return;
     MonotonicTime now = clock_.monotonic();
-    if (is_scrub) {
-        state->next_scrub = now + std::chrono::seconds(60);
+    if (what.is_scrub) {
+        state->next_scrub = now + kScrubPause;
         return;
     }
-    state->has_base = has_base;
+    if (!state->tracked.needs_scan()) return;  // a run has compared everything meanwhile
     state->next_scan = now + kScanAgainAfter;
     if (!done.ok()) {
-        if (done.error().kind() == ErrorKind::cancelled) return;
-        state->scan_problem = done.error().message();
+        if (done.error().kind() != ErrorKind::cancelled)
+            state->scan_problem = done.error().message();
         return;
     }
     state->scan_problem.clear();
-    if (!has_base) return;  // the first run compares by itself
-    // What is kept is relative to another revision: the marks are those of this comparison now, and
-    // the older ones only make more to look at.
+    state->has_base = has_base;
+    if (!has_base) {
+        state->next_scan = now + std::chrono::hours(1);  // the first run compares by itself
+        return;
+    }
+    if (what.commits != state->commits) {
+        state->next_scan = MonotonicTime{};  // compared with what is not the last revision any more
+        return;
+    }
     TrackedSet::Base& base = state->tracked.base();
-    std::string definition = TrackedSet::definition_of(state->tracked.set(), never_enter_);
-    bool is_same_set = base.definition.empty() || base.definition == definition;
-    // Marks that were cleared for a newer revision than this one: not enough.
+    // From now on the marks are relative to this revision.
     base.revision = revision;
-    if (is_same_set) base.definition = definition;
+    base.definition = TrackedSet::definition_of(state->tracked.set(), never_enter_);
     state->tracked.base_changed();
-    if (!is_same_set) return;
     ++state->tracked.rescans;
-    state->tracked.compared(losses);
+    state->tracked.compared(what.losses);
     if (state->tracked.needs_scan()) state->next_scan = MonotonicTime{};
 }
 

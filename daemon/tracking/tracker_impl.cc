@@ -38,6 +38,7 @@ TrackerImpl::~TrackerImpl() {
         is_stopping_ = true;
     }
     wake_.notify_all();
+    mount_watch_.reset();
     thread_.join();
     if (scanner_.joinable()) scanner_.join();
 }
@@ -252,6 +253,14 @@ void TrackerImpl::apply(std::shared_ptr<const Policy> policy, std::vector<std::s
         published_.erase(id);
     }
     scopes_ = std::move(scopes);
+    if (mount_watch_ == nullptr) {
+        auto watch = MountWatch::start([this] { post([this] { mounts_changed_ = true; }); });
+        if (watch.ok())
+            mount_watch_ = std::move(*watch);
+        else
+            host_.tracking_message(LogLevel::warning, "mounts and unmounts are not noticed: " +
+                                                          watch.error().message());
+    }
     if (next_census_ == MonotonicTime{}) next_census_ = clock_.monotonic();
     if (next_canary_ == MonotonicTime{})
         next_canary_ = clock_.monotonic() +

@@ -23,6 +23,7 @@
 #include "daemon/tracking/tracked_set.h"
 #include "daemon/tracking/tracker.h"
 #include "daemon/tracking/volume.h"
+#include "daemon/watch/mount_watch.h"
 
 namespace backup {
 
@@ -56,7 +57,8 @@ class TrackerImpl final : public Tracker {
         // Comparing failed: not again before this.
         MonotonicTime next_scan{};
         std::string scan_problem;
-        bool has_base = false;  // a revision to compare with
+        bool has_base = false;      // a revision to compare with
+        std::uint64_t commits = 0;  // revisions made since the start
         MonotonicTime next_scrub{};
     };
     using Watchers = std::map<VolumeId, std::shared_ptr<Watcher>>;
@@ -90,11 +92,17 @@ class TrackerImpl final : public Tracker {
 
     // ---- scans.cc
     void start_scan();
-    void scan(std::string set, BackupSet definition, std::uint64_t losses, bool is_scrub,
-              std::stop_token stop);
+    struct ScanOf {
+        std::string set;
+        BackupSet definition;
+        std::uint64_t losses = 0, commits = 0;
+        bool is_scrub = false;
+    };
+    void begin_scan(const SetState& state, bool is_scrub);
+    void scan(const ScanOf& what, std::stop_token stop);
     void take_findings(const std::string& set, const std::vector<struct ScanFinding>& findings);
-    void scan_ended(const std::string& set, std::uint64_t losses, bool is_scrub, bool has_base,
-                    const std::string& revision, const Result<>& done);
+    void scan_ended(const ScanOf& what, bool has_base, const std::string& revision,
+                    const Result<>& done);
     void check_suspects();
 
     // ---- answers.cc
@@ -121,7 +129,7 @@ class TrackerImpl final : public Tracker {
     std::map<VolumeId, TrackedVolume> volumes_;
     std::shared_ptr<std::vector<Scope>> scopes_ = std::make_shared<std::vector<Scope>>();
     std::unique_ptr<MountTable> mounts_;
-    std::unique_ptr<class MountWatch> mount_watch_;
+    std::unique_ptr<MountWatch> mount_watch_;
     bool mounts_changed_ = false;
     MonotonicTime next_persist_{}, next_census_{}, next_canary_{}, canary_deadline_{};
     std::map<std::string, std::vector<QueueRecord>> unwritten_;
