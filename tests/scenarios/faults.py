@@ -1,0 +1,107 @@
+"""Limits and faults: overflow, watch limits, unreadable directories, failing uploads, a damaged state."""
+import os
+import shutil
+
+from promises import check, contains, equal, skip, wait_for
+from scenarios import fill, scenario
+
+
+@scenario(54, "written while the run reads: the mark stays, the next revision has it", own=True, fs=("ext4", "tmpfs"))
+def _(t):
+    fill(t)
+    t.protect()
+    gate = t.m.path("gate")
+    t.m.env["BACKUPD_FAILPOINTS"] = f"pack.stored=gate:{gate}@1+"
+    t.m.restart()
+    t.live()
+    for _ in range(3):
+        t.write("plain/f", os.urandom(1000))
+        t.write("plain/big", os.urandom(20 << 20))
+        t.waits("plain/big")
+        t.m.write("gate", "")
+        client = t.m.ctl_spawn("--json", "run", "home", "--wait")
+        wait_for("the run to store", lambda: os.path.exists(gate + ".reached"))
+        t.write("plain/f", os.urandom(1000))
+        t.write("plain/big", os.urandom(20 << 20))
+        for name in (gate, gate + ".reached"):
+            os.unlink(name)
+        client.communicate(timeout=60)
+        t.waits("plain/f", "plain/big")
+        t.run()
+        t.only_changes()
+        t.same()
+
+
+@scenario(59, "a run that fails leaves every mark", own=True, fs=("ext4",))
+def _(t):
+    fill(t)
+    t.protect()
+    t.write("plain/f", b"must not be lost")
+    t.waits("plain/f")
+    t.m.env["BACKUPD_FAILPOINTS"] = "pack.stored=fail@1"
+    os.rename(t.m.path("repo/locks"), t.m.path("repo/elsewhere"))
+    t.m.write("repo/locks", "in the way")
+    t.m.ctl("run", "home", "--wait")
+    check(t.path("plain/f") in t.queue(), t.queue())
+    os.unlink(t.m.path("repo/locks"))
+    os.rename(t.m.path("repo/elsewhere"), t.m.path("repo/locks"))
+    t.backed_up("plain/f")
+
+
+@scenario(64, "fewer watches than directories: degraded, said so, and nothing is missed", own=True, fs=("ext4",),
+          watch=("inotify",), watches=200)
+def _(t):
+    for i in range(600):
+        t.write(f"wide/{i}/f", b"%d" % i)
+    t.protect()
+    status = t.status()
+    equal(status["tracking"], "degraded")
+    contains(str(t.m.json("status")), "max_user_watches")
+    for i in range(0, 600, 50):
+        t.write(f"wide/{i}/f", b"changed")
+        t.write(f"wide/{i}/new", b"new")
+    t.run()
+    t.same()
+
+
+
+@scenario(68, "what is used to watch is shown", watch=("fanotify", "inotify", "scan"))
+def _(t):
+    wanted = "inotify" if t.kind == "overlay" else t.watch
+    contains(str(t.m.json("status")), wanted)
+
+
+@scenario(781, "the state is lost: everything is compared, loudly, and nothing is missed", own=True, fs=("ext4", "tmpfs"))
+def _(t):
+    fill(t)
+    t.protect()
+    t.m.stop()
+    shutil.rmtree(t.m.path("state/db"))
+    t.write("plain/f", b"changed without a witness")
+    t.m.start()
+    t.live()
+    t.waits("plain/f")
+    t.run()
+    t.same()
+
+
+@scenario(782, "the state is damaged: everything is compared, and nothing is missed", own=True, fs=("tmpfs",), watch=("fanotify",))
+def _(t):
+    fill(t)
+    t.protect()
+    t.write("plain/g", b"waiting")
+    t.waits("plain/g")
+    t.m.stop()
+    for name in os.listdir(t.m.path("state/db")):
+        if name.endswith((".ldb", ".log")):
+            path = t.m.path("state/db", name)
+            size = os.path.getsize(path)
+            with open(path, "r+b") as f:
+                f.seek(size // 2)
+                f.write(b"\xa5" * 64)
+    t.write("plain/f", b"changed without a witness")
+    t.m.start()
+    t.live()
+    t.waits("plain/f", "plain/g")
+    t.run()
+    t.same()
