@@ -169,12 +169,12 @@ Result<std::vector<QueueEntry>> TrackerImpl::queue(const std::string& set, std::
         for (const auto& [handle, directory] : volume.directories) {
             for (const auto& [name, mark] : directory.names)
                 waiting.push_back({&id, &handle, &name, &mark, nullptr});
-            if (directory.itself)
-                waiting.push_back({&id, &handle, nullptr, &*directory.itself, "metadata"});
-            if (directory.listing)
-                waiting.push_back({&id, &handle, nullptr, &*directory.listing, "directory"});
-            if (directory.subtree)
-                waiting.push_back({&id, &handle, nullptr, &*directory.subtree, "subtree"});
+            if (directory.itself() != nullptr)
+                waiting.push_back({&id, &handle, nullptr, directory.itself(), "metadata"});
+            if (directory.listing() != nullptr)
+                waiting.push_back({&id, &handle, nullptr, directory.listing(), "directory"});
+            if (directory.subtree() != nullptr)
+                waiting.push_back({&id, &handle, nullptr, directory.subtree(), "subtree"});
         }
     }
     auto older = [](const Waiting& a, const Waiting& b) {
@@ -230,9 +230,9 @@ Result<std::optional<QueueEntry>> TrackerImpl::pending(const std::string& set,
             if (!found || entry.since < found->since) found = std::move(entry);
         };
         if (const DirectoryMarks* own = marks_of(path)) {
-            if (own->itself) answer(*own->itself, "metadata");
-            if (own->listing) answer(*own->listing, "directory");
-            if (own->subtree) answer(*own->subtree, "subtree");
+            if (own->itself() != nullptr) answer(*own->itself(), "metadata");
+            if (own->listing() != nullptr) answer(*own->listing(), "directory");
+            if (own->subtree() != nullptr) answer(*own->subtree(), "subtree");
         }
         std::string below = path;
         bool is_parent = true;
@@ -241,11 +241,10 @@ Result<std::optional<QueueEntry>> TrackerImpl::pending(const std::string& set,
             std::string name = below.substr(slash + 1);
             std::string directory = slash == 0 ? "/" : below.substr(0, slash);
             if (const DirectoryMarks* marks = marks_of(directory)) {
-                auto mark = marks->names.find(name);
                 // A marked directory that is new brings everything below it along.
-                if (mark != marks->names.end()) answer(mark->second, nullptr);
-                if (marks->listing && is_parent) answer(*marks->listing, nullptr);
-                if (marks->subtree) answer(*marks->subtree, nullptr);
+                if (const Mark* mark = marks->names.find(name)) answer(*mark, nullptr);
+                if (marks->listing() != nullptr && is_parent) answer(*marks->listing(), nullptr);
+                if (marks->subtree() != nullptr) answer(*marks->subtree(), nullptr);
             }
             is_parent = false;
             below = directory;

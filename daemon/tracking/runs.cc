@@ -6,7 +6,7 @@
 
 #include "common/failpoint.h"
 #include "common/log.h"
-#include "daemon/tracking/names_of_inodes.h"
+#include "daemon/tracking/inode_names.h"
 #include "daemon/tracking/tracker_impl.h"
 
 namespace backup {

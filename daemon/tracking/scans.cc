@@ -209,7 +209,8 @@ void TrackerImpl::check_suspects() {
         if (auto volume = marks.find(place->first); volume != marks.end()) {
             auto at = volume->second.directories.find(place->second);
             if (at != volume->second.directories.end() &&
-                (at->second.names.contains(name) || at->second.listing || at->second.subtree))
+                (at->second.names.find(name) != nullptr || at->second.listing() != nullptr ||
+                 at->second.subtree() != nullptr))
                 continue;
         }
         auto base = host_.base_of(suspect.set);
