@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "common/clock.h"
@@ -38,6 +40,7 @@ struct ArchiveInput {
     const LookAt* look_at = nullptr;
     // The walk only compares with `parent_tree` and tells what differs; nothing is read or stored.
     const SurveyRequest* survey = nullptr;
+    std::function<void(const std::string& path)> unsettled;  // see BackupRequest
     std::vector<FileIdentity> never_enter;
     std::optional<BlobId> parent_tree;
     bool full = false;

@@ -53,6 +53,7 @@ Snapshot describe(const BackupRequest& request, GoRules rules, Timestamp begin,
     tags.trigger = request.trigger;
     tags.mode = request.full || !request.parent ? "full" : "incremental";
     tags.exceptions = exceptions;
+    tags.has_gap = request.has_gap;
     snapshot.tags = make_tags(tags);
     snapshot.program_version = own_version(rules);
     return snapshot;
@@ -142,6 +143,7 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
                        .exclude = set.exclude,
                        .matcher = matcher,
                        .look_at = request.full ? nullptr : request.look_at,
+                       .unsettled = request.unsettled,
                        .never_enter = identities(fs, request.never_enter),
                        .full = request.full,
                        .polynomial = repository.config().chunker_polynomial,

@@ -73,7 +73,8 @@ struct BackupRequest {
     Fs* fs = nullptr;              // nullptr: the real one
     // Told the absolute path of each file whose stored copy may be older than what the next run
     // would read although nothing will show it: it changed while it was read, or somebody may be
-    // writing to it. From several threads.
+    // writing to it. Its node can have the very stat that the file has then, so the next run's
+    // LookAt must name it and answer must_read(). From several threads.
     std::function<void(const std::string& path)> unsettled;
     // Where a file system is missing that the parent revision has: these paths are kept as they are
     // there, whatever lies there now.

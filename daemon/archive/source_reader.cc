@@ -5,14 +5,16 @@
 #include <thread>
 
 #include <fcntl.h>
+#include <linux/magic.h>
 
 namespace backup {
 
 using namespace std::chrono_literals;
 
 namespace {
-constexpr Duration kTick = 20ms;      // two ticks of the slowest kernels (100 Hz)
-constexpr Duration kCoarse = 1100ms;  // file systems whose times are whole seconds
+constexpr Duration kTick = 20ms;        // two ticks of the slowest kernels (100 Hz)
+constexpr Duration kCoarse = 1100ms;    // file systems whose times are whole seconds
+constexpr Duration kMostInFlight = 5s;  // an asynchronous write from submission to its end
 }  // namespace
 
 void SourceReader::sleep_unless_stopped(Duration time) const {
@@ -42,15 +44,44 @@ int SourceReader::open(Place place, int flags, UniqueFd& out) const {
     }
 }
 
-int SourceReader::settle(int fd, struct statx& status) const {
+int SourceReader::prepare(int fd, bool may_be_written, struct statx& status, bool& is_settled) {
+    is_settled = true;
+    bool is_coarse = status.stx_ctime.tv_nsec == 0;
+    bool waits = !is_coarse || !reads_unsettled_;
+    Duration age = age_of_change(status);
+    Duration needed = is_coarse ? kCoarse : kTick;
+    // In the future: the clock was set back, waiting would not help.
+    if (waits && age >= -kTick && age < needed) {
+        sleep_unless_stopped(needed - age);
+        if (int error = fs_.status(fd, "", AT_EMPTY_PATH, status); error < 0) return error;
+    }
+    if (is_coarse && !waits && age >= -kCoarse && age < kCoarse) is_settled = false;
+    if (!may_be_written || !S_ISREG(status.stx_mode)) return 0;
+
+    struct statx first = status;
+    bool is_clean = cleans_pages(fd) && sync_.sync(fd, stop_);
+    if (int error = fs_.status(fd, "", AT_EMPTY_PATH, status); error < 0) return error;
+    is_settled = is_settled && is_clean && same_state(first, status) &&
+                 age_of_change(status) >= kMostInFlight;
+    return 0;
+}
+
+Duration SourceReader::age_of_change(const struct statx& status) const {
     Timestamp changed{std::chrono::seconds(status.stx_ctime.tv_sec) +
                       std::chrono::nanoseconds(status.stx_ctime.tv_nsec)};
-    Duration age = clock_.now() - changed;
-    Duration needed = status.stx_ctime.tv_nsec == 0 ? kCoarse : kTick;
-    // In the future: the clock was set back, waiting would not help.
-    if (age < -kTick || age >= needed) return 0;
-    sleep_unless_stopped(needed - age);
-    return fs_.status(fd, "", AT_EMPTY_PATH, status);
+    return clock_.now() - changed;
+}
+
+// Only where it was seen: after a page was written back, the next store into it moves ctime. Not so
+// on tmpfs (nothing is written back), FUSE and overlay; who knows of others.
+bool SourceReader::cleans_pages(int fd) const {
+    switch (fs_.file_system_type(fd)) {
+        case EXT4_SUPER_MAGIC:
+        case XFS_SUPER_MAGIC:
+        case BTRFS_SUPER_MAGIC:
+            return true;
+    }
+    return false;
 }
 
 void SourceReader::pause(int reading) const {

@@ -34,7 +34,7 @@ struct Walk {
           stop(std::move(stop_token)),
           queue(most_buffers),
           fds(archive_input.fs, most_open_directories),
-          source(archive_input.fs, archive_input.clock, stop),
+          source(archive_input.fs, archive_input.clock, archive_input.unsettled != nullptr, stop),
           parent_trees(archive_input.source, archive_input.parent_tree) {}
 
     const ArchiveInput& input;
@@ -156,6 +156,9 @@ class WalkWorker {
     void except_large(const LargeFile& file, Error error);
     ChunkBuffer* wait_for_buffer();
 
+    // Somebody may write to the file and nothing would tell.
+    bool may_be_written(const Directory& directory, std::string_view name);
+    void note_unsettled(const Directory& directory, std::string_view name);
     void except(const Entry& entry, int error, const char* action);
     void except(std::string path, Error error);
     // False: it was fatal, and the walk has ended.

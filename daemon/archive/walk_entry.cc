@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
+#include "common/failpoint.h"
 #include "daemon/archive/walk.h"
 
 namespace backup {
@@ -231,7 +232,9 @@ bool WalkWorker::keep_unchanged_file(Entry& entry, const struct statx& status) {
                         same_time(before->ctime(), status.stx_ctime)))
         return false;
     if (input_.look_at != nullptr) {
-        if (input_.look_at->must_read(path_of_entry(entry))) return false;
+        // A file that somebody may write to can have other content with the same stat.
+        const std::string& path = path_of_entry(entry);
+        if (input_.look_at->must_read(path) || input_.look_at->may_be_written(path)) return false;
     }
     for (std::size_t i = 0; i < before->content_count(); ++i)
         if (!input_.sink.contains({BlobType::data, before->content_id(i)})) return false;
@@ -253,7 +256,8 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
     UniqueFd fd;
     struct statx status, after;
     std::uint64_t size = 0;
-    bool stable = false;
+    bool stable = false, is_settled = true;
+    bool is_held = may_be_written(entry.directory, entry.name);
     for (int reading = 1; reading <= SourceReader::kMostReadings && !stable; ++reading) {
         if (reading > 1) walk_.source.pause(reading);
         if (ended() || walk_.stop.stop_requested()) return Saved::done;
@@ -269,8 +273,9 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
         if (listed == nullptr && is_left_out(entry, status)) return Saved::done;
         if (reading == 1) count_replaced(entry, NodeType::file);
         if (status.stx_size > kSmallFile) return wait_for_large(entry), Saved::done;
-        if (error = walk_.source.settle(fd.get(), status); error < 0)
-            return except(entry, -error, "stat"), Saved::done;
+        error = walk_.source.prepare(fd.get(), is_held, status, is_settled);
+        if (error < 0) return except(entry, -error, "stat"), Saved::done;
+        if (failpoint("read.begin")) return except(entry, EIO, "read"), Saved::done;
         // Settling takes time, and looks again: the file may have outgrown the buffer.
         if (status.stx_size > kSmallFile) return wait_for_large(entry), Saved::done;
         // One byte more than there should be shows a file that grows. A read that comes back
@@ -284,6 +289,7 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
             at_end = got == 0 || (size == status.stx_size && size > 0);
         }
         if (size > kSmallFile) return wait_for_large(entry), Saved::done;
+        if (failpoint("read.end")) return except(entry, EIO, "read"), Saved::done;
         if (error = fs_.status(fd.get(), "", AT_EMPTY_PATH, after); error < 0)
             return except(entry, -error, "stat"), Saved::done;
         // Files of /proc have no size and yet content.
@@ -298,6 +304,7 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
     bytes_noted_ += size;
     if (!stable)
         except(path_of_entry(entry), Error(ErrorKind::transient, "changed while being read"));
+    if (!stable || !is_settled) note_unsettled(entry.directory, entry.name);
     NodeFields node = fields(entry.name, status);
     node.size = size;
     node.content = std::span(&id, size > 0 ? 1 : 0);
@@ -467,6 +474,20 @@ Error WalkWorker::xattr_error(const XattrReader::Failure& failure) {
             "extended attribute " + name + ": the name is not UTF-8 and cannot be kept as it is");
     return Error::from_errno(failure.error, name.empty() ? "list extended attributes"
                                                          : "read extended attribute " + name);
+}
+
+bool WalkWorker::may_be_written(const Directory& directory, std::string_view name) {
+    if (input_.look_at == nullptr) return false;
+    entry_path_ = directory_path(directory);
+    append_path(entry_path_, name);
+    return input_.look_at->may_be_written(entry_path_);
+}
+
+void WalkWorker::note_unsettled(const Directory& directory, std::string_view name) {
+    if (!input_.unsettled) return;
+    entry_path_ = directory_path(directory);
+    append_path(entry_path_, name);
+    input_.unsettled(entry_path_);
 }
 
 void WalkWorker::except(const Entry& entry, int error, const char* action) {

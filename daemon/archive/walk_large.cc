@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include "common/failpoint.h"
 #include "daemon/archive/walk.h"
 
 namespace backup {
@@ -58,6 +59,7 @@ void WalkWorker::read_large(LargeFile& file) {
 
 // The reading to keep, or nullptr if the file is left out or the walk has ended.
 std::shared_ptr<ReadPass> WalkWorker::read_large_at(LargeFile& file, Place place) {
+    bool is_held = may_be_written(*file.directory, file.name);
     for (int reading = 1;; ++reading) {
         UniqueFd fd;
         struct statx status, after;
@@ -70,11 +72,15 @@ std::shared_ptr<ReadPass> WalkWorker::read_large_at(LargeFile& file, Place place
             except_large(file, Error(ErrorKind::transient, "replaced while being read"));
             return nullptr;
         }
-        if (error == 0) error = walk_.source.settle(fd.get(), status);
+        bool is_settled = true;
+        if (error == 0) error = walk_.source.prepare(fd.get(), is_held, status, is_settled);
+        if (error == 0 && failpoint("read.begin")) error = -EIO;
         if (error < 0) return except_large(file, Error::from_errno(-error, "open")), nullptr;
 
         std::shared_ptr<ReadPass> pass = read_once(file, fd.get(), status);
         if (pass == nullptr) return nullptr;
+        if (failpoint("read.end"))
+            return except_large(file, Error::from_errno(EIO, "read")), nullptr;
         error = fs_.status(fd.get(), "", AT_EMPTY_PATH, after);
         if (error < 0) return except_large(file, Error::from_errno(-error, "stat")), nullptr;
         bool whole = pass->bytes == status.stx_size || status.stx_size == 0;
@@ -83,6 +89,7 @@ std::shared_ptr<ReadPass> WalkWorker::read_large_at(LargeFile& file, Place place
         if (stable || reading >= most) {
             if (!stable)
                 except_large(file, Error(ErrorKind::transient, "changed while being read"));
+            if (!stable || !is_settled) note_unsettled(*file.directory, file.name);
             ++counts_.files_read;
             pass->is_final = true;
             return pass;

@@ -191,6 +191,7 @@ Result<Snapshot> decode_snapshot(ByteView text) {
 namespace {
 
 constexpr std::string_view kTagPrefix = "backupd:";
+constexpr std::string_view kGapTag = "gap";
 
 bool parse_count(std::string_view text, std::uint64_t& out) {
     std::uint64_t value = 0;
@@ -205,6 +206,7 @@ bool parse_count(std::string_view text, std::uint64_t& out) {
 bool take_tag(std::string_view tag, RevisionTags& tags) {
     if (!tag.starts_with(kTagPrefix)) return false;
     tag.remove_prefix(kTagPrefix.size());
+    if (tag == kGapTag) return tags.has_gap = true;
     std::size_t equals = tag.find('=');
     if (equals == std::string_view::npos) return false;
     std::string_view name = tag.substr(0, equals), value = tag.substr(equals + 1);
@@ -242,6 +244,7 @@ std::vector<std::string> make_tags(const RevisionTags& tags) {
         if (!tags.trigger.empty()) put("trigger", tags.trigger);
         if (!tags.mode.empty()) put("mode", tags.mode);
         if (tags.exceptions != 0) put("exceptions", std::to_string(tags.exceptions));
+        if (tags.has_gap) result.push_back(std::string(kTagPrefix) + std::string(kGapTag));
     }
     result.insert(result.end(), tags.others.begin(), tags.others.end());
     return result;

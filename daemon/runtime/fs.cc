@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -59,6 +60,16 @@ ssize_t RealFs::read(int fd, MutableByteView buffer) {
 
 std::int64_t RealFs::seek(int fd, std::int64_t offset, int whence) {
     return retried([&] { return static_cast<std::int64_t>(::lseek(fd, offset, whence)); });
+}
+
+int RealFs::sync_data(int fd) {
+    return retried([&] { return ::fdatasync(fd); });
+}
+
+std::int64_t RealFs::file_system_type(int fd) {
+    struct statfs status;
+    int error = retried([&] { return ::fstatfs(fd, &status); });
+    return error < 0 ? error : static_cast<std::int64_t>(status.f_type);
 }
 
 void RealFs::advise(int fd, std::int64_t offset, std::int64_t length, int advice) {

@@ -31,6 +31,10 @@ class Fs {
     virtual ssize_t read(int fd, MutableByteView buffer) = 0;
     // lseek(2): SEEK_SET, SEEK_DATA, SEEK_HOLE.
     virtual std::int64_t seek(int fd, std::int64_t offset, int whence) = 0;
+    // fdatasync(2); a descriptor for reading will do. May not come back on a frozen file system.
+    virtual int sync_data(int fd) = 0;
+    // f_type of fstatfs(2), one of <linux/magic.h>; or -errno.
+    virtual std::int64_t file_system_type(int fd) = 0;
     // posix_fadvise(2); only ever a hint.
     virtual void advise(int fd, std::int64_t offset, std::int64_t length, int advice) = 0;
     virtual ssize_t read_link(int directory, const char* name, MutableByteView buffer) = 0;
@@ -55,6 +59,8 @@ class RealFs : public Fs {
     int status(int directory, const char* name, int flags, struct statx& out) override;
     ssize_t read(int fd, MutableByteView buffer) override;
     std::int64_t seek(int fd, std::int64_t offset, int whence) override;
+    int sync_data(int fd) override;
+    std::int64_t file_system_type(int fd) override;
     void advise(int fd, std::int64_t offset, std::int64_t length, int advice) override;
     ssize_t read_link(int directory, const char* name, MutableByteView buffer) override;
     ssize_t list_xattrs(int fd, MutableByteView buffer) override;

@@ -39,17 +39,29 @@ int ScriptedFs::status(int directory, const char* name, int flags, struct statx&
         touch(last);
         if (on_status)
             if (int error = on_status(last); error != 0) return error;
-    } else if (on_fstat) {
-        std::string open_name;
-        int number = 0;
-        {
-            std::lock_guard lock(mutex_);
-            open_name = files_[directory].name;
-            number = files_[directory].stats++;
-        }
-        if (int error = on_fstat(open_name, number); error != 0) return error;
+        return RealFs::status(directory, name, flags, out);
     }
-    return RealFs::status(directory, name, flags, out);
+    std::string open_name;
+    int number = 0;
+    {
+        std::lock_guard lock(mutex_);
+        open_name = files_[directory].name;
+        number = files_[directory].stats++;
+    }
+    if (on_fstat)
+        if (int error = on_fstat(open_name, number); error != 0) return error;
+    int error = RealFs::status(directory, name, flags, out);
+    if (error == 0 && change_status) change_status(open_name, out);
+    return error;
+}
+
+int ScriptedFs::sync_data(int fd) {
+    // Of a duplicate, so its name is looked up.
+    std::string link = "/proc/self/fd/" + std::to_string(fd);
+    std::string path = std::filesystem::read_symlink(link).string();
+    if (on_sync)
+        if (int error = on_sync(last_component(path)); error != 0) return error;
+    return RealFs::sync_data(fd);
 }
 
 ssize_t ScriptedFs::list(int directory, MutableByteView buffer) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 
 #include "daemon/archive/backup.h"
 #include "daemon/backend/memory_backend.h"
@@ -30,11 +31,17 @@ class ScriptedFs final : public RealFs {
     std::function<int(std::string_view name, int number)> on_read;
     // The same before each stat of an open file.
     std::function<int(std::string_view name, int number)> on_fstat;
+    std::function<int(std::string_view name)> on_sync;
+    // Alters what a stat of an open file tells.
+    std::function<void(std::string_view name, struct statx& status)> change_status;
+    std::int64_t file_system = EXT4_SUPER_MAGIC;  // what every file is on
 
     int open(int directory, const char* name, int flags) override;
     int status(int directory, const char* name, int flags, struct statx& out) override;
     ssize_t list(int directory, MutableByteView buffer) override;
     ssize_t read(int fd, MutableByteView buffer) override;
+    int sync_data(int fd) override;
+    std::int64_t file_system_type(int) override { return file_system; }
 
     // Names that were opened, looked at or listed so far, sorted, each once.
     std::vector<std::string> touched() const;

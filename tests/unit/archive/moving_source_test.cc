@@ -212,8 +212,10 @@ TEST_F(MovingSourceTest, FreshChangesAreReadOnlyOnceTheClockHasMovedOn) {
     UniqueFd fd(real.open(AT_FDCWD, at("file").c_str(), O_RDONLY));
     struct statx status;
     ASSERT_EQ(real.status(fd.get(), "", AT_EMPTY_PATH, status), 0);
-    SourceReader reader(real, clock_, {});
-    ASSERT_EQ(reader.settle(fd.get(), status), 0);
+    SourceReader reader(real, clock_, false, {});
+    bool is_settled = false;
+    ASSERT_EQ(reader.prepare(fd.get(), false, status, is_settled), 0);
+    EXPECT_TRUE(is_settled);
     Timestamp changed{std::chrono::seconds(status.stx_ctime.tv_sec) +
                       std::chrono::nanoseconds(status.stx_ctime.tv_nsec)};
     EXPECT_GE(clock_.now() - changed, std::chrono::milliseconds(20));
