@@ -193,6 +193,8 @@ void ChangeQueue::Impl::clear_volume(Volume& volume, const FrozenMarks& frozen_m
     if (marks.has_everything() && marks.everything.generation <= until)
         state.erase_everything(volume);
     if (marks.left_scope != 0 && marks.left_scope <= until) state.set_left_scope(volume, 0);
+    // Marks that must be read once more stay as they are: they still stand for the old change.
+    if (!carried_away) state.raise_first_seen(volume, frozen_marks.newest);
 }
 
 // The fullest directories first: a listing costs one look per entry, and most of a full directory's

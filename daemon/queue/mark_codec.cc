@@ -21,6 +21,10 @@ void put_le64(std::string& out, std::uint64_t value) {
     for (int i = 0; i < 8; ++i) out += static_cast<char>(value >> (8 * i));
 }
 
+void put_time(std::string& out, Timestamp time) {
+    put_le64(out, static_cast<std::uint64_t>(time.time_since_epoch().count()));
+}
+
 // Takes from the front; after a failure everything else fails, too.
 class Taker {
   public:
@@ -49,6 +53,7 @@ class Taker {
             value |= std::uint64_t{static_cast<std::uint8_t>(taken[i])} << (8 * i);
         return value;
     }
+    Timestamp time() { return Timestamp(Duration(static_cast<std::int64_t>(le64()))); }
     std::string_view bytes(std::size_t count) {
         if (!good_ || rest_.size() < count) {
             good_ = false;
@@ -101,7 +106,7 @@ bool is_kind(char byte) {
 Mark take_mark(Taker& taker, bool& good) {
     Mark mark;
     mark.generation = taker.generation();
-    mark.first_seen = Timestamp(Duration(static_cast<std::int64_t>(taker.le64())));
+    mark.first_seen = taker.time();
     std::uint8_t flags = taker.byte();
     mark.content = (flags & kContent) != 0;
     mark.must_read = (flags & kMustRead) != 0;
@@ -172,6 +177,7 @@ std::string encode_header(const QueueHeader& header) {
     put_varint(value, header.generation);
     put_varint(value, header.records);
     put_le64(value, header.sum);
+    put_time(value, header.newest);
     return value;
 }
 
@@ -182,6 +188,7 @@ Result<QueueHeader> decode_header(std::string_view value) {
     header.generation = taker.varint();
     header.records = taker.varint();
     header.sum = taker.le64();
+    header.newest = taker.time();
     if (!taker.at_end() || header.generation > kMostGeneration) return damaged("header");
     return header;
 }
@@ -189,7 +196,7 @@ Result<QueueHeader> decode_header(std::string_view value) {
 std::string encode_mark(const Mark& mark) {
     std::string value;
     put_varint(value, mark.generation);
-    put_le64(value, static_cast<std::uint64_t>(mark.first_seen.time_since_epoch().count()));
+    put_time(value, mark.first_seen);
     unsigned flags =
         (mark.content ? kContent : 0) | (mark.must_read ? kMustRead : 0) | (mark.deep ? kDeep : 0);
     value += static_cast<char>(flags);

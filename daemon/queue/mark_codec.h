@@ -1,8 +1,9 @@
 // Keys and values of the persistent form of a ChangeQueue. Pure functions; any thread.
 //
 //     key                             value
-//     h                               version (1 byte), generation, marks and origins stored (both
-//                                     varint), sum of their keys' checksums (8 bytes)
+//     h                               version (1 byte), generation, records stored (both varint),
+//                                     sum of their keys' checksums (8 bytes), when the last mark
+//                                     was made or renewed (8 bytes, ns since the epoch)
 //     v <volume>                      id of the volume, bytes
 //     n <volume> <length> <directory> <name>    mark      a marked name
 //     i <volume> <directory>          mark                itself
@@ -61,6 +62,7 @@ struct QueueHeader {
     Generation generation = 0;
     std::uint64_t records = 0;
     std::uint64_t sum = 0;
+    Timestamp newest{};
 };
 
 // What a handle and a name must be to be marked and stored.

@@ -60,7 +60,8 @@ std::vector<QueueRecord> QueueState::take_records(Generation generation) {
     removed_ = {};
     for (auto& [id, volume] : books_) put_volume(out, id, volume);
     out.push_back(
-        {encode_key(RecordKind::header, 0), encode_header({generation, stored_, stored_sum_})});
+        {encode_key(RecordKind::header, 0),
+         encode_header({generation, stored_, stored_sum_, newest_.value_or(Timestamp{})})});
     is_header_fresh_ = false;
     return out;
 }
@@ -175,6 +176,7 @@ Result<std::optional<Generation>> QueueState::load(const std::vector<QueueRecord
     Generation newest = 0;
     for (const auto& [key, value] : decoded) TRY(load_record(key, value, by_number, newest));
     if (newest > header->generation) return missing("a mark is newer than the header");
+    newest_ = header->newest;
     is_header_fresh_ = false;
     return std::optional<Generation>(header->generation);
 }
@@ -188,7 +190,6 @@ Result<> QueueState::load_record(const RecordKey& key, std::string_view value,
     auto take = [&](Mark& place, Mark mark) -> Result<> {
         if (place.generation != 0) return missing("a mark twice");
         newest = std::max<Generation>(newest, mark.generation);
-        newest_ = newest_ ? std::max(*newest_, mark.first_seen) : mark.first_seen;
         place = mark;
         place.is_stored = 1;
         ++count_;

@@ -111,10 +111,25 @@ void QueueState::set_left_scope(Volume& volume, Generation generation) {
     volume.marks.left_scope = generation;
 }
 
-void QueueState::note_fresh_name(Volume& volume, const ObjectHandle& directory, Mark& mark) {
-    mark.is_fresh = 1;
-    volume.fresh_directories.insert(directory);
-    is_header_fresh_ = true;
+void QueueState::raise_first_seen(Volume& volume, Timestamp time) {
+    auto raise = [&](Mark& mark) {
+        if (mark.generation == 0 || mark.first_seen >= time) return false;
+        mark.first_seen = time;
+        mark.is_fresh = 1;
+        is_header_fresh_ = true;
+        return true;
+    };
+    for (auto& [handle, directory] : volume.marks.directories) {
+        bool raised = false;
+        for (auto& [name, mark] : directory.names) raised |= raise(mark);
+        for (Whole which : DirectoryMarks::kWholes)
+            if (Mark* mark = directory.whole(which)) raised |= raise(*mark);
+        if (raised) volume.fresh_directories.insert(handle);
+    }
+    for (auto& [handle, mark] : volume.marks.objects)
+        if (raise(mark)) volume.fresh_objects.insert(handle);
+    raise(volume.marks.everything);
+    is_oldest_known_ = false;
 }
 
 void QueueState::forget_mark(const Mark& mark, RecordKind kind, const Volume& volume,

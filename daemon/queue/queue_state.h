@@ -71,8 +71,8 @@ class QueueState {
     void erase_origin(Volume& volume, const ObjectHandle& directory);
     void forget_volume(const VolumeId& id);
 
-    // A mark was changed in place.
-    void note_fresh_name(Volume& volume, const ObjectHandle& directory, Mark& mark);
+    // What is left of the volume was renewed after `time`, and only that is still waiting.
+    void raise_first_seen(Volume& volume, Timestamp time);
 
     std::uint64_t count() const { return count_; }
     std::uint64_t origins() const { return origins_; }

@@ -2,12 +2,16 @@
 // names to all of them.
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "common/log.h"
+#include "common/unique_fd.h"
+#include "daemon/archive/listing.h"
 #include "daemon/runtime/fs.h"
 #include "daemon/tracking/look_plan.h"
 #include "daemon/tracking/past_paths.h"
@@ -46,6 +50,7 @@ class Planner {
     }
 
     void look_below(const std::string& path, bool read_all) {
+        see_all(path, true);
         LookPlan::Directory& directory = plan_.add_directory(path);
         directory.subtree = true;
         plan_.has_subtrees = true;
@@ -80,8 +85,19 @@ class Planner {
         }
         for (const auto& [handle, marks] : volume.directories) {
             const std::optional<std::string>& path = past_.path_of(id, handle);
-            if (path) take_directory(*path, marks);
+            if (path)
+                take_directory(*path, marks);
+            else if (!marks.names.empty() && is_there(id, handle))
+                give_up("a directory went where it cannot be found after changes in it");
         }
+    }
+
+    // A directory without a path is gone as a rule. If not, it is out of reach, with names in it
+    // that other names in the set may belong to.
+    bool is_there(const VolumeId& id, const ObjectHandle& handle) const {
+        if (!input_.resolver.facts_of) return false;
+        auto facts = input_.resolver.facts_of(id, handle);
+        return facts && facts->links > 0;
     }
 
     void take_directory(const std::string& path, const DirectoryMarks& marks) {
@@ -89,6 +105,7 @@ class Planner {
         bool is_in = is_in_set(path);
         if (const Mark* mark = marks.listing(); mark != nullptr && is_in) {
             list(path, mark->must_read);
+            see_all(path, false);
             item(path, "listing", *mark);
         }
         if (const Mark* mark = marks.itself(); mark != nullptr && is_in) {
@@ -96,13 +113,11 @@ class Planner {
             item(path, "name", *mark);
         }
         if (marks.names.empty()) return;
+        see_names(path, marks.names);
         if (is_in) {
             LookPlan::Directory& directory = plan_.add_directory(path);
             directory.names.reserve(directory.names.size() + marks.names.size());
-            for (const auto& [name, mark] : marks.names) {
-                directory.names.push_back(name);
-                if (!plan_.everything) see(child_of(path, name));
-            }
+            for (const auto& [name, mark] : marks.names) directory.names.push_back(name);
         }
         for (const auto& [name, mark] : marks.names) {
             if (is_in) item(child_of(path, name), "name", mark);
@@ -112,17 +127,53 @@ class Planner {
         }
     }
 
-    // A look at what has the name now: if it has other names, they changed with it.
-    void see(const std::string& path) {
+    // What has the names now: if it has other names, those changed with it. Also for a directory
+    // that is not in the set (any more).
+    void see_names(const std::string& path, const NameMarks& names) {
+        UniqueFd directory = open(path, O_PATH);
+        if (!directory) return;
+        for (const auto& [name, mark] : names) see(directory.get(), name.c_str());
+    }
+
+    // Not open: it is not there any more, and marked anew because of that, or nothing needs it.
+    UniqueFd open(const std::string& path, int how) {
+        if (plan_.everything) return {};
+        int fd = fs_.open(AT_FDCWD, path.c_str(), how | O_DIRECTORY | O_NOFOLLOW);
+        if (fd >= 0) return UniqueFd(fd);
+        bool is_gone = fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP || fd == -ESTALE;
+        bool is_closed_to_us = fd == -EACCES || fd == -EPERM;  // to the run as well
+        if (!is_gone && !is_closed_to_us)
+            give_up(Error::from_errno(-fd, "open " + printable(path)).message());
+        return {};
+    }
+
+    // True: it is a directory.
+    bool see(int directory, const char* name) {
         struct statx status;
-        int error =
-            fs_.status(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, status);
-        if (error == -ENAMETOOLONG) has_unseen_ = true;
-        if (error < 0 || S_ISDIR(status.stx_mode)) return;
+        int error = fs_.status(directory, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, status);
+        if (error < 0) return false;
+        if (S_ISDIR(status.stx_mode)) return true;
         if (status.stx_nlink > 1)
             linked_.insert(status.stx_ino);
         else
-            seen_.insert(status.stx_ino);
+            seen_.insert({makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino});
+        return false;
+    }
+
+    // The same where no names are known. Not recursive: the depth is others'.
+    void see_all(const std::string& top, bool below) {
+        std::vector<std::string> left{top};
+        Listing listing;
+        while (!left.empty()) {
+            std::string path = std::move(left.back());
+            left.pop_back();
+            UniqueFd directory = open(path, O_RDONLY | O_NOATIME);
+            if (!directory || listing.read(fs_, directory.get()) < 0) continue;
+            for (const ListedName& listed : listing.names()) {
+                bool is_directory = listed.type == DT_DIR || see(directory.get(), listed.text);
+                if (is_directory && below) left.push_back(child_of(path, listed.name()));
+            }
+        }
     }
 
     void take_origin(const VolumeId& id, const ObjectHandle& handle,
@@ -160,12 +211,11 @@ class Planner {
             return item(*path, "name", mark);
         }
         if (facts->links == 0) return;
-        if (facts->links == 1 && seen_.count(facts->inode) != 0) return;
+        if (facts->links == 1 && seen_.count({facts->device, facts->inode}) != 0) return;
         linked_.insert(facts->inode);
     }
 
     void look_for_other_names() {
-        if (has_unseen_) return give_up("a path is too long to be looked at by itself");
         if (linked_.empty() || plan_.everything) return;
         if (!input_.names_of_inodes) return give_up("no way to find all names of a file");
         auto found = input_.names_of_inodes({linked_.begin(), linked_.end()});
@@ -177,6 +227,7 @@ class Planner {
     }
 
     void give_up(const std::string& reason) {
+        if (plan_.everything) return;
         log_warning("changes are looked for everywhere: " + reason);
         plan_.everything = true;
     }
@@ -196,9 +247,9 @@ class Planner {
     Fs& fs_;
     PastPaths past_;
     LookPlan plan_;
-    // Inodes of marked names: with one name; with several, or with none that is known.
-    std::unordered_set<std::uint64_t> seen_, linked_;
-    bool has_unseen_ = false;
+    std::set<std::pair<std::uint64_t, std::uint64_t>> seen_;  // device and inode of marked files
+    // Inodes of files with several names, or with none that is known.
+    std::unordered_set<std::uint64_t> linked_;
 };
 
 }  // namespace
