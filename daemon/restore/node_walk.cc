@@ -79,14 +79,14 @@ Result<std::vector<Selected>> select_paths(Repository& repository, const BlobId&
                 selected.parent_path = at.path;
             }
             // Step by step, so that the directories above come along.
-            const std::string_view from = at.path == "/" ? "" : at.path;
+            const std::string from = at.path == "/" ? std::string() : at.path;
             if (at.node.type != NodeType::dir || !at.node.subtree) return no_such_path(path);
             Result<FoundNode> next =
                 find_node(repository, *at.node.subtree, "/" + std::string(name));
             if (!next.ok() && next.error().code() == ErrorCode::no_such_path)
                 return no_such_path(path);
             if (!next.ok()) return std::move(next).error();
-            next->path = std::string(from) + "/" + std::string(name);
+            next->path = from + "/" + std::string(name);
             at = std::move(*next);
         }
         selected.node = std::move(at.node);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/unique_fd.h"
+#include "daemon/restore/node_walk.h"
 #include "daemon/restore/temp_name.h"
 #include "tests/support/temp_directory.h"
 #include "tests/unit/restore/revision_maker.h"
@@ -246,6 +247,20 @@ TEST_F(RestoreTest, SelectedPathsLandByTheirNamesOrByTheirFullPaths) {
     EXPECT_FALSE(fs::exists(target_ / "home/b"));
     EXPECT_EQ(status_of(target_ / "home").st_mtim.tv_sec, kThen.seconds);
     EXPECT_EQ(status_of(target_ / "home/a").st_mtim.tv_nsec, kThen.nanoseconds);
+}
+
+TEST_F(RestoreTest, SelectedPathsKnowWhereTheyLie) {
+    const std::string above(100, 'a'), below(100, 'b');
+    const RevisionId revision = maker_.commit(
+        {maker_.dir(above, {maker_.dir(below, {maker_.dir("c", {maker_.file("x", "1")})})})});
+    const BlobId root = maker_.repository().load_revision(revision)->tree;
+    const std::string parent = "/" + above + "/" + below + "/c";
+    auto selected = select_paths(maker_.repository(), root, {parent + "/x"}, false);
+    ASSERT_TRUE(selected.ok());
+    ASSERT_EQ(selected->size(), 1u);
+    EXPECT_EQ(selected->front().parent_path, parent);
+    ASSERT_EQ(selected->front().passages.size(), 3u);
+    EXPECT_EQ(selected->front().passages[1].name, below);
 }
 
 TEST_F(RestoreTest, ParentsThatExistKeepTheirMetadata) {
