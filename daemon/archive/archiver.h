@@ -42,6 +42,7 @@ struct ArchiveInput {
     const SurveyRequest* survey = nullptr;
     std::function<void(const std::string& path)> unsettled;  // see BackupRequest
     std::vector<FileIdentity> never_enter;
+    std::vector<std::string> absent;  // see BackupRequest
     std::optional<BlobId> parent_tree;
     bool full = false;
 

@@ -123,7 +123,8 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
 
     // Everything that can be refused is refused before the repository is touched.
     Matcher matcher = TRY(Matcher::compile(set.exclude.patterns));
-    SourcePaths paths = TRY(existing_paths(fs, set));
+    SourcePaths paths =
+        TRY(existing_paths(fs, set, request.parent ? request.absent : std::vector<Path>()));
     for (Exception& one : paths.missing) exceptions.add(std::move(one.path), std::move(one.error));
     auto targets = build_targets(paths.found);
     GoRules rules = chosen_rules(request);
@@ -150,7 +151,10 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
                        .rules = rules,
                        .zone = Zone::local(),
                        .threads = request.threads};
-    if (request.parent) input.parent_tree = request.parent->snapshot.tree;
+    if (request.parent) {
+        input.parent_tree = request.parent->snapshot.tree;
+        for (const Path& path : request.absent) input.absent.push_back(path.text());
+    }
     auto walked = archive_tree(input, stop);
     if (!walked.ok()) {
         Error error = std::move(walked).error();

@@ -1,5 +1,6 @@
 #include "daemon/archive/source_paths.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -9,7 +10,7 @@
 
 namespace backup {
 
-Result<SourcePaths> existing_paths(Fs& fs, const BackupSet& set) {
+Result<SourcePaths> existing_paths(Fs& fs, const BackupSet& set, const std::vector<Path>& absent) {
     if (set.paths.empty())
         return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                      "set " + set.id + " has no paths");
@@ -17,7 +18,7 @@ Result<SourcePaths> existing_paths(Fs& fs, const BackupSet& set) {
     for (const Path& path : set.paths) {
         struct statx status;
         int error = fs.status(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status);
-        if (error == 0)
+        if (error == 0 || std::ranges::find(absent, path) != absent.end())
             paths.found.push_back(path);
         else
             paths.missing.push_back(

@@ -24,7 +24,9 @@ struct SourcePaths {
     std::vector<Exception> missing;  // no_such_path each
 };
 // The error: none of them is there (`not_found`/no_such_path), or the set has none.
-Result<SourcePaths> existing_paths(Fs& fs, const BackupSet& set);
+// `absent`: those whose file system is missing count as found: the parent revision has them.
+Result<SourcePaths> existing_paths(Fs& fs, const BackupSet& set,
+                                   const std::vector<Path>& absent = {});
 
 // Of those that are there.
 std::vector<FileIdentity> identities(Fs& fs, const std::vector<Path>& paths);

@@ -29,7 +29,7 @@ Result<SurveyCounts> run_survey(const SurveyRequest& request, Repository& reposi
     Fs& fs = request.fs != nullptr ? *request.fs : RealFs::instance();
     const BackupSet& set = *request.set;
     Matcher matcher = TRY(Matcher::compile(set.exclude.patterns));
-    SourcePaths paths = TRY(existing_paths(fs, set));
+    SourcePaths paths = TRY(existing_paths(fs, set, request.absent));
     auto targets = build_targets(paths.found);
 
     progress.phase = Phase::loading;
@@ -68,6 +68,7 @@ Result<SurveyCounts> run_survey(const SurveyRequest& request, Repository& reposi
                        .rules = go_rules_for(request.revision.snapshot.program_version),
                        .zone = Zone::local(),
                        .threads = request.threads};
+    for (const Path& path : request.absent) input.absent.push_back(path.text());
     ArchiveOutcome walked = TRY(archive_tree(input, stop));
     return SurveyCounts{.directories = walked.counts.dirs_read,
                         .objects = walked.compared,

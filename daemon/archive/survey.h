@@ -34,6 +34,7 @@ struct SurveyRequest {
     const BackupSet* set = nullptr;
     RevisionEntry revision;
     std::vector<Path> never_enter;
+    std::vector<Path> absent;  // see BackupRequest
     unsigned threads = 2;
     // Called before each directory with the number of its entries in the revision; may wait (the
     // scrubber's pace). From several threads.

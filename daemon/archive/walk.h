@@ -125,6 +125,7 @@ class WalkWorker {
     bool keep_unlisted_node(Directory& directory, Fragment& fragment, const RawNode& node);
     void count_replaced(const Entry& entry, NodeType now);
     bool is_excluded(const Entry& entry, bool is_directory);
+    bool is_absent(const Entry& entry);
     bool is_left_out(const Entry& entry, const struct statx& status) const;
     NodeFields fields(std::string_view name, const struct statx& status);
     bool add_node(Entry& entry, const NodeFields& node);

@@ -99,6 +99,11 @@ void WalkWorker::save_name(Directory& directory, Fragment& fragment, int fd,
             entry.place = {AT_FDCWD, explicit_path_.c_str()};
         }
     }
+    if (!input_.absent.empty() && before != nullptr && is_absent(entry)) {
+        has_counterpart_ = true;
+        add_raw(fragment.out, before->bytes);
+        return;
+    }
     if (input_.survey != nullptr) {
         has_counterpart_ = false;
         save_entry(entry, listed.type);
@@ -154,6 +159,12 @@ void WalkWorker::save_entry(Entry& entry, std::uint8_t listed_type) {
 
 bool WalkWorker::is_excluded(const Entry& entry, bool is_directory) {
     return input_.matcher.excludes(path_of_entry(entry), entry.name, is_directory);
+}
+
+// Its file system is missing: what lies there now is not what the parent revision has.
+bool WalkWorker::is_absent(const Entry& entry) {
+    return std::find(input_.absent.begin(), input_.absent.end(), path_of_entry(entry)) !=
+           input_.absent.end();
 }
 
 bool WalkWorker::is_left_out(const Entry& entry, const struct statx& status) const {

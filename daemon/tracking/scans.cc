@@ -49,8 +49,8 @@ void TrackerImpl::start_scan() {
 }
 
 void TrackerImpl::begin_scan(const SetState& state, bool is_scrub) {
-    ScanOf what{state.tracked.set().id, state.tracked.set(), state.tracked.losses(), state.commits,
-                is_scrub};
+    ScanOf what{state.tracked.set().id, state.tracked.set(), state.absent,
+                state.tracked.losses(), state.commits,       is_scrub};
     scanning_set_ = what.set;
     scanner_ = std::jthread(
         [this, what = std::move(what)](std::stop_token stop) { scan(what, std::move(stop)); });
@@ -81,6 +81,7 @@ void TrackerImpl::scan(const ScanOf& what, std::stop_token stop) {
         for (const std::string& place : never_enter_)
             if (auto path = Path::parse(place); path.ok())
                 request.never_enter.push_back(std::move(*path));
+        request.absent = what.absent;
         request.threads = is_scrub ? 1 : 2;
         request.clock = &clock_;
         if (is_scrub) {

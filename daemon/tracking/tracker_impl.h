@@ -95,6 +95,7 @@ class TrackerImpl final : public Tracker {
     struct ScanOf {
         std::string set;
         BackupSet definition;
+        std::vector<Path> absent;
         std::uint64_t losses = 0, commits = 0;
         bool is_scrub = false;
     };

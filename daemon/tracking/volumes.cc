@@ -127,7 +127,9 @@ void TrackerImpl::note_places(SetState& state) {
     for (const auto& [id, volume] : volumes_) {
         if (!volume.sets.contains(state.tracked.set().id)) continue;
         for (const Mount& mount : mounts_->mounts())
-            if (mount.place == volume.mount.place) present[mount.place] = id;
+            // What is in memory is gone with its mount.
+            if (mount.place == volume.mount.place && mount.type != "tmpfs")
+                present[mount.place] = id;
     }
     for (const auto& [place, id] : state.tracked.base().places) {
         if (present.contains(place)) continue;

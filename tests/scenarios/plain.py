@@ -30,15 +30,15 @@ def exchange(a, b):
 def _(t):
     t.write("a/new", b"abc")
     counts = t.backed_up("a/new")
-    equal(counts["files-new"], 1)
-    equal(counts["files-read"], 1)
+    equal(counts["files_new"], 1)
+    equal(counts["files_read"], 1)
 
 
 @scenario(2, "an appended file is taken")
 def _(t):
     with open(t.path("plain/f"), "ab") as f:
         f.write(b"more")
-    equal(t.backed_up("plain/f")["files-read"], 1)
+    equal(t.backed_up("plain/f")["files_read"], 1)
 
 
 @scenario(3, "one byte overwritten in place, same size")
@@ -46,7 +46,7 @@ def _(t):
     with open(t.path("plain/big"), "r+b") as f:
         f.seek(70_000)
         f.write(b"\xff")
-    equal(t.backed_up("plain/big")["files-changed"], 1)
+    equal(t.backed_up("plain/big")["files_changed"], 1)
 
 
 @scenario(4, "an overwrite whose mtime is set back is taken, with the old mtime")
@@ -63,7 +63,7 @@ def _(t):
 def _(t):
     os.close(os.open(t.path("plain/f"), os.O_WRONLY))
     t.run()
-    equal(t.counts["data-blobs-new"], 0)
+    equal(t.counts["data_blobs_new"], 0)
     t.clean()
     t.same()
 
@@ -118,9 +118,9 @@ def _(t):
 def _(t):
     p = t.path("plain/f")
     os.chmod(p, 0o640)
-    equal(t.backed_up("plain/f")["data-blobs-new"], 0)
+    equal(t.backed_up("plain/f")["data_blobs_new"], 0)
     os.chown(p, 12, 34)
-    equal(t.backed_up("plain/f")["data-blobs-new"], 0)
+    equal(t.backed_up("plain/f")["data_blobs_new"], 0)
     try:
         os.setxattr(p, "user.color", b"blue")
         t.backed_up("plain/f")
@@ -135,7 +135,7 @@ def _(t):
 @scenario(10, "a deleted file is gone")
 def _(t):
     os.unlink(t.path("plain/g"))
-    equal(t.backed_up("plain/g")["files-removed"], 1)
+    equal(t.backed_up("plain/g")["files_removed"], 1)
 
 
 @scenario(11, "directories made and filled as fast as can be: all of it is taken")
@@ -150,7 +150,7 @@ def _(t):
 
     storm(t.path("storm"))
     counts = t.backed_up("storm")
-    equal(counts["files-new"], 900)
+    equal(counts["files_new"], 900)
 
 
 @scenario(12, "a directory removed and made again under the same name loses its old children")
@@ -190,7 +190,7 @@ def _(t):
     tmp = t.write("plain/.f.tmp", b"saved anew\n")
     os.rename(tmp, t.path("plain/f"))
     counts = t.backed_up("plain/f")
-    equal(counts["files-read"], 1)
+    equal(counts["files_read"], 1)
 
 
 @scenario(16, "a file without a name that gets one")
@@ -239,7 +239,7 @@ def _(t):
 @scenario(20, "a file renamed in its directory: nothing is stored again")
 def _(t):
     os.rename(t.path("plain/big"), t.path("plain/large"))
-    equal(t.backed_up("plain/large")["data-blobs-new"], 0)
+    equal(t.backed_up("plain/large")["data_blobs_new"], 0)
     os.rename(t.path("plain/large"), t.path("plain/big"))
     t.backed_up("plain/big")
 
@@ -253,14 +253,14 @@ def _(t):
     os.rename(t.path("many"), t.path("shelf/many"))
     counts = t.backed_up("shelf/many")
     if t.watch == "fanotify":
-        equal(counts["files-read"], 0)
+        equal(counts["files_read"], 0)
     t.write("shelf/many/d3/f3", b"changed after the rename")
-    equal(t.backed_up("shelf/many/d3/f3")["files-read"], 1)
+    equal(t.backed_up("shelf/many/d3/f3")["files_read"], 1)
     os.rename(t.path("shelf/many"), t.path("many"))
     t.write("many/d4/f4", b"changed with the rename")
     counts = t.backed_up("many")
     if t.watch == "fanotify":
-        equal(counts["files-read"], 1)
+        equal(counts["files_read"], 1)
 
 
 @scenario(22, "a directory renamed out of the set is gone, and nobody listens to it any more")
@@ -271,7 +271,7 @@ def _(t):
     t.backed_up("leaving")
     t.write(os.path.join(t.outside, "left/x/f"), b"2")
     t.run()
-    equal(t.counts["files-read"], 0)
+    equal(t.counts["files_read"], 0)
     t.same()
 
 
@@ -280,7 +280,7 @@ def _(t):
     for i in range(500):
         t.write(os.path.join(t.outside, f"coming/d{i % 7}/f{i}"), b"%d" % i)
     os.rename(os.path.join(t.outside, "coming"), t.path("came"))
-    equal(t.backed_up("came")["files-new"], 500)
+    equal(t.backed_up("came")["files_new"], 500)
 
 
 @scenario(231, "a directory that left, was changed out there and came back under its old name")
@@ -332,7 +332,7 @@ def _(t):
     t.write("turn/p/3", b"was in q")
     counts = t.backed_up("turn/p", "turn/q")
     if t.watch == "fanotify":
-        equal(counts["files-read"], 1)
+        equal(counts["files_read"], 1)
 
 
 @scenario(26, "three names in a circle")
@@ -360,7 +360,7 @@ def _(t):
     os.rename(t.path("deep"), t.path("deeper"))
     counts = t.backed_up("deeper")
     if t.watch == "fanotify":
-        equal(counts["files-read"], 0)
+        equal(counts["files_read"], 0)
     t.write(deep.replace("deep/", "deeper/", 1) + "/bottom", b"changed")
     t.backed_up("deeper")
 
@@ -442,4 +442,4 @@ def _(t):
             continue
     t.backed_up("times")
     t.run()
-    equal(t.counts["files-read"], 0)
+    equal(t.counts["files_read"], 0)

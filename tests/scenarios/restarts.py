@@ -24,7 +24,7 @@ def _(t):
     t.live()
     t.waits("plain/g")
     t.run()
-    equal(t.counts["files-changed"], 1)
+    equal(t.counts["files_changed"], 1)
     t.same()
 
 
@@ -77,5 +77,5 @@ def _(t):
     t.live()
     t.clean()
     t.run()
-    equal(t.counts["files-read"], 0)
+    equal(t.counts["files_read"], 0)
     t.only_changes()
