@@ -150,7 +150,7 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         run->began_ = clock_.now();
         for (auto& [id, volume] : volumes_)
             if (volume.sets.contains(set)) drain(volume, true);
-        if (std::exchange(mounts_changed_, false)) plan();
+        if (std::exchange(mounts_changed_, false) || mounts_differ()) plan();
         if (options_.census_period.count() > 0) take_census();
         bool is_scan_only = false;
         for (auto& [id, volume] : volumes_) {

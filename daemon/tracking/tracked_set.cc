@@ -117,7 +117,12 @@ void TrackedSet::absorb(const VolumeId& volume, const WatchBatch& batch, const R
             at = &verdict(volume, name.directory, resolver);
             last = &name.directory;
         }
-        if (at->path.empty() || at->place == Place::outside) continue;
+        if (at->path.empty() || at->place == Place::outside) {
+            // A name out there may be another name of a file of the set.
+            if (!name.object.empty() && resolver.has_other_names(name.object))
+                mine.objects.push_back(name.object);
+            continue;
+        }
         std::string path = join_path(at->path, name.name);
         bool leads_to_target = scope_.of_directory(path) != Place::outside;
         if (scope_.of_file(path) == Place::inside || leads_to_target) mine.names.push_back(name);

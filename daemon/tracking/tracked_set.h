@@ -42,6 +42,7 @@ class TrackedSet {
     struct Resolver {
         std::function<std::optional<std::string>(const ObjectHandle&)> path_of;
         std::function<bool(const ObjectHandle&)> exists;
+        std::function<bool(const ObjectHandle&)> has_other_names;
     };
     void absorb(const VolumeId& volume, const WatchBatch& batch, const Resolver& resolver,
                 Timestamp now);

@@ -159,7 +159,11 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch) {
     std::shared_ptr<Watcher> watcher = volume.watcher;
     TrackedSet::Resolver resolver{
         [watcher](const ObjectHandle& handle) { return watcher->path_of(handle); },
-        [watcher](const ObjectHandle& handle) { return watcher->facts_of(handle).has_value(); }};
+        [watcher](const ObjectHandle& handle) { return watcher->facts_of(handle).has_value(); },
+        [watcher](const ObjectHandle& handle) {
+            auto facts = watcher->facts_of(handle);
+            return facts && facts->links > 1;
+        }};
     for (const std::string& id : volume.sets) {
         SetState* state = find(id);
         if (state == nullptr) continue;

@@ -86,6 +86,8 @@ class TrackerImpl final : public Tracker {
 
     // ---- volumes.cc
     void plan();
+    // Mounts may have changed this very moment, before anybody is told.
+    bool mounts_differ() const;
     void arm(TrackedVolume& volume, const std::string& why);
     void note_places(SetState& state);
     TrackedVolume* volume_at(const std::string& path);
@@ -130,6 +132,7 @@ class TrackerImpl final : public Tracker {
     std::map<VolumeId, TrackedVolume> volumes_;
     std::shared_ptr<std::vector<Scope>> scopes_ = std::make_shared<std::vector<Scope>>();
     std::unique_ptr<MountTable> mounts_;
+    std::string mounts_text_;  // that mounts_ was read from
     std::unique_ptr<MountWatch> mount_watch_;
     bool mounts_changed_ = false;
     MonotonicTime next_persist_{}, next_census_{}, next_canary_{}, canary_deadline_{};

@@ -1,5 +1,7 @@
 // Which file systems are watched, and by what.
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 
 #include "common/log.h"
 #include "daemon/tracking/tracker_impl.h"
@@ -14,7 +16,16 @@ std::string id_of(const Mount& mount) {
     return mount.type + ":" + mount.source + ":" + mount.root;
 }
 
+std::string mount_info() {
+    std::ifstream file("/proc/self/mountinfo", std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
 }  // namespace
+
+bool TrackerImpl::mounts_differ() const {
+    return mount_info() != mounts_text_;
+}
 
 TrackedVolume* TrackerImpl::volume_at(const std::string& path) {
     if (!mounts_) return nullptr;
@@ -27,13 +38,15 @@ TrackedVolume* TrackerImpl::volume_at(const std::string& path) {
 }
 
 void TrackerImpl::plan() {
-    auto table = MountTable::read();
+    std::string text = mount_info();
+    auto table = MountTable::parse(text);
     if (!table.ok()) {
         host_.tracking_message(LogLevel::error,
                                "cannot read the mount table: " + table.error().message());
         return;
     }
     mounts_ = std::make_unique<MountTable>(std::move(*table));
+    mounts_text_ = std::move(text);
     std::vector<SetPaths> paths;
     for (const auto& [id, state] : sets_)
         paths.push_back(

@@ -18,21 +18,28 @@ Collector::Directory& Collector::directory_of(std::string_view handle) {
     return *last_;
 }
 
-void Collector::name(std::string_view directory, std::string_view name, Seen seen) {
+void Collector::name(std::string_view directory, std::string_view name, const Seen& seen) {
     Directory& entry = directory_of(directory);
-    if (entry.relist) return;
+    if (entry.relist) {
+        if (!seen.object.empty()) insert(objects_, seen.object);
+        return;
+    }
     const auto found = entry.names.find(name);
     if (found != entry.names.end()) {
         // Something was done to its bytes after the close: not closed any more.
         if (seen.content) found->second.closed = seen.closed;
         found->second.closed |= seen.closed;
         found->second.content |= seen.content;
+        if (found->second.object != seen.object && !seen.object.empty()) {
+            // Another file has the name now; the one before may have others.
+            if (!found->second.object.empty()) insert(objects_, found->second.object);
+            found->second.object = seen.object;
+        }
         return;
     }
     if (entry.names.size() >= most_names_) {
-        entries_ -= entry.names.size();
-        entry.names = {};
-        entry.relist = true;
+        forget_names(entry);
+        if (!seen.object.empty()) insert(objects_, seen.object);
         return;
     }
     entry.names.emplace(name, seen);
@@ -45,10 +52,17 @@ void Collector::move(WatchBatch::DirectoryMove move) {
 }
 
 void Collector::relist(std::string_view directory) {
-    Directory& entry = directory_of(directory);
+    forget_names(directory_of(directory));
+}
+
+// Listing the directory shows its own names; the other names of files that changed are not among
+// them.
+void Collector::forget_names(Directory& entry) {
     entries_ -= entry.names.size();
-    entry.names = {};
+    TextMap<Seen> names = std::exchange(entry.names, {});
     entry.relist = true;
+    for (const auto& [name, seen] : names)
+        if (!seen.object.empty()) insert(objects_, seen.object);
 }
 
 void Collector::insert(Handles& set, std::string_view handle) {
@@ -91,8 +105,8 @@ WatchBatch Collector::take() {
         if (entry.relist) batch.relist.push_back(handle);
         while (!entry.names.empty()) {
             auto node = entry.names.extract(entry.names.begin());
-            batch.names.push_back(
-                {handle, std::move(node.key()), node.mapped().content, node.mapped().closed});
+            batch.names.push_back({handle, std::move(node.key()), node.mapped().content,
+                                   node.mapped().closed, std::move(node.mapped().object)});
         }
     }
     names_.clear();

@@ -28,11 +28,12 @@ class Collector {
     struct Seen {
         bool content = false;
         bool closed = false;
+        std::string object;  // see WatchBatch::Name
     };
     explicit Collector(std::size_t most_names, std::size_t most_entries = 2'000'000)
         : most_names_(most_names), most_entries_(most_entries) {}
 
-    void name(std::string_view directory, std::string_view name, Seen seen);
+    void name(std::string_view directory, std::string_view name, const Seen& seen);
     void move(WatchBatch::DirectoryMove move);
     void directory(std::string_view handle) { insert(directories_, handle); }
     void object(std::string_view handle) { insert(objects_, handle); }
@@ -57,6 +58,7 @@ class Collector {
 
     Directory& directory_of(std::string_view handle);
     void insert(Handles& set, std::string_view handle);
+    void forget_names(Directory& entry);
     void grow();
 
     std::size_t most_names_, most_entries_, entries_ = 0;

@@ -181,7 +181,11 @@ void FanotifyWatcher::collect(const FanotifyRecord& record, Collector& collector
         return;
     }
     constexpr std::uint64_t kContent = FAN_MODIFY | FAN_CLOSE_WRITE | FAN_CREATE | FAN_MOVED_TO;
-    collector.name(scratch_, record.name, {.content = (mask & kContent) != 0, .closed = is_closed});
+    Collector::Seen seen{.content = (mask & kContent) != 0, .closed = is_closed};
+    constexpr std::uint64_t kOfFile = FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB;
+    if (!is_directory && (mask & kOfFile) != 0 && !record.object.empty())
+        record.object.assign_to(seen.object);
+    collector.name(scratch_, record.name, seen);
     if (!is_directory) return;
     if ((mask & FAN_ATTRIB) != 0 && !record.object.empty()) {
         record.object.assign_to(scratch_object_);

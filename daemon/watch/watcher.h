@@ -35,6 +35,9 @@ struct WatchBatch {
         bool content = false;  // data may have changed, else names and metadata only
         // Somebody who had it open for writing closed it, and nothing followed.
         bool closed = false;
+        // What the name led to when its data or metadata changed, where the kernel tells: the same
+        // file may have other names. Empty: a directory, or not told.
+        ObjectHandle object;
     };
     // A directory came to be or got another name; in the order of the kernel's records.
     struct DirectoryMove {

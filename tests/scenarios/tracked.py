@@ -68,6 +68,17 @@ class Tracked:
             f.write(content if isinstance(content, bytes) else content.encode())
         return path
 
+    def fresh(self):
+        """What earlier scenarios left goes, so that each begins with the same few files."""
+        for name in os.listdir(self.src):
+            if name not in ("plain", "a"):
+                path = self.path(name)
+                shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+        self.write("plain/f", b"first\n")
+        self.write("plain/g", b"second\n")
+        self.write("plain/big", bytes(range(256)) * 800)
+        self.run()
+
     # ---- the daemon ----
     def status(self):
         return next(s for s in self.m.json("status")["sets"] if s["id"] == "home")
