@@ -14,6 +14,6 @@ struct QueueRecord {
 };
 
 // What else is kept with a queue, and dropped and written with it, has keys that begin so.
-inline constexpr char kForeignRecord = '@';
+inline constexpr char kForeignRecord = '!';
 
 }  // namespace backup

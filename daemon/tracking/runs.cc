@@ -84,6 +84,7 @@ class TrackedRunImpl final : public TrackedRun {
     std::uint64_t losses_ = 0;
     Timestamp began_{};
     std::vector<Path> paths_, absent_;
+    ExcludeRules exclude_;
     std::vector<std::string> held_;
     TrackerImpl::Watchers watchers_;
     std::unique_ptr<LookAtChanges> look_at_;
@@ -165,6 +166,7 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         }
         run->set_ = set;
         run->paths_ = tracked.set().paths;
+        run->exclude_ = tracked.set().exclude;
         run->definition_ = TrackedSet::definition_of(tracked.set(), never_enter_);
         run->frozen_ = tracked.queue().freeze();
         run->losses_ = tracked.losses();
@@ -199,6 +201,7 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         return names_of_inodes(base->repository->blobs(), base->revision.snapshot.tree, inodes);
     };
     input.paths = run->paths_;
+    input.exclude = &run->exclude_;
     input.held_files = run->held_;
     input.fs = &RealFs::instance();
     auto built = LookAtChanges::build(input);

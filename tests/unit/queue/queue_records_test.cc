@@ -186,7 +186,7 @@ TEST(QueueRecords, NothingStoredIsAnEmptyQueue) {
 TEST(QueueRecords, WhatOthersKeepBesideTheQueueIsPassedOver) {
     auto records = records_of(some_queue());
     auto before = queue_text(*ChangeQueue::load(records));
-    records.insert(records.begin(), {"@base", "anything"});
+    records.insert(records.begin(), {"!base", "anything"});
     auto loaded = ChangeQueue::load(records);
     ASSERT_TRUE(loaded.ok());
     EXPECT_EQ(queue_text(*loaded), before);

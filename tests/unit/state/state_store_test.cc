@@ -301,6 +301,50 @@ TEST_F(StateStoreTest, DamageFoundWhileReadingIsRecoveredFrom) {
     EXPECT_GT(begin(*store), 200u);
 }
 
+TEST_F(StateStoreTest, AQueueIsKeptBesideOthersAndInTheOrderOfItsRecords) {
+    const std::string bytes("\x00\xff/", 3);
+    {
+        auto store = open();
+        ASSERT_TRUE(store->write_queue("home", {{"a", "1"}, {bytes, bytes}, {"b", "2"}}).ok());
+        ASSERT_TRUE(store->write_queue("home2", {{"a", "another set"}}).ok());
+        ASSERT_TRUE(store->write_queue("hom", {{"e", "its keys must not look like home's"}}).ok());
+        // In one batch a later record of a key counts.
+        ASSERT_TRUE(store->write_queue("home", {{"b", std::nullopt}, {"a", "3"}, {"b", "4"}}).ok());
+        ASSERT_TRUE(store->write_queue("home", {}).ok());
+    }
+    auto store = open();
+    auto records = store->load_queue("home");
+    ASSERT_TRUE(records.ok());
+    EXPECT_EQ(*records, (std::vector<QueueRecord>{{bytes, bytes}, {"a", "3"}, {"b", "4"}}));
+    ASSERT_TRUE(store->drop_queue("home").ok());
+    EXPECT_TRUE(store->load_queue("home")->empty());
+    EXPECT_EQ(store->load_queue("home2")->size(), 1u);
+    EXPECT_EQ(store->load_queue("hom")->size(), 1u);
+    EXPECT_TRUE(store->load_queue("unheard of")->empty());
+    EXPECT_TRUE(store->drop_queue("unheard of").ok());
+}
+
+TEST_F(StateStoreTest, AQueueInADamagedStoreIsForgottenRatherThanHalfRemembered) {
+    {
+        auto store = open();
+        std::vector<QueueRecord> records;
+        for (int i = 0; i < 20000; ++i) records.push_back({std::to_string(i), "a mark"});
+        ASSERT_TRUE(store->write_queue("home", records).ok());
+        begin(*store);
+    }
+    open().reset();  // the log becomes a table
+    damage(".ldb");
+    auto store = open();
+    ASSERT_NE(store, nullptr);
+    auto loaded = store->load_queue("home");
+    ASSERT_FALSE(loaded.ok());
+    EXPECT_EQ(loaded.error().kind(), ErrorKind::corrupt);
+    EXPECT_EQ(remains(), 1u);
+    auto again = store->load_queue("home");
+    ASSERT_TRUE(again.ok());
+    EXPECT_TRUE(again->empty());
+}
+
 TEST_F(StateStoreTest, OnlyThreeRemainsAreKept) {
     for (int i = 0; i < 5; ++i) {
         {

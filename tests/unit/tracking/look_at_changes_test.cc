@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/unit/tracking/tracked_set.h"
+#include "tests/unit/tracking/tracked_source.h"
 
 namespace backup {
 
@@ -55,7 +55,7 @@ class LookAtChangesTest : public testing::Test {
     }
     const LookAtChanges& look() const { return *set_.look; }
 
-    TrackedSet set_;
+    TrackedSource set_;
 };
 
 }  // namespace
@@ -286,9 +286,9 @@ TEST_F(LookAtChangesTest, EverythingStillReadsWhatMustBeRead) {
     fill(in("a"));
     run();
     SystemClock clock;
-    set_.queue.mark_name(TrackedSet::kVolume, RecordedSource::handle(in("a")), "two", true, true,
+    set_.queue.mark_name(TrackedSource::kVolume, RecordedSource::handle(in("a")), "two", true, true,
                          clock.now());
-    set_.queue.mark_everything(TrackedSet::kVolume, "for a reason", clock.now());
+    set_.queue.mark_everything(TrackedSource::kVolume, "for a reason", clock.now());
     BackupResult result = run();
     EXPECT_EQ(result.counts.files_read, 1u);
     EXPECT_TRUE(look().is_everything());
@@ -300,7 +300,7 @@ TEST_F(LookAtChangesTest, WhatMustBeReadIsReadAlthoughItLooksTheSame) {
     fill(in("a"));
     run();
     SystemClock clock;
-    set_.queue.mark_name(TrackedSet::kVolume, RecordedSource::handle(in("a")), "two", true, true,
+    set_.queue.mark_name(TrackedSource::kVolume, RecordedSource::handle(in("a")), "two", true, true,
                          clock.now());
     expect_run(1, 0);
 }

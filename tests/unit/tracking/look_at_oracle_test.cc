@@ -5,7 +5,7 @@
 #include <mutex>
 #include <random>
 
-#include "tests/unit/tracking/tracked_set.h"
+#include "tests/unit/tracking/tracked_source.h"
 
 namespace backup {
 
@@ -111,7 +111,7 @@ class Oracle {
         return false;
     }
 
-    TrackedSet set_;
+    TrackedSource set_;
     std::mt19937_64 random_;
     std::uint64_t seed_;
 };

@@ -1,4 +1,4 @@
-#include "tests/unit/tracking/tracked_set.h"
+#include "tests/unit/tracking/tracked_source.h"
 
 #include <algorithm>
 #include <mutex>
@@ -7,7 +7,7 @@
 
 namespace backup {
 
-TrackedSet::TrackedSet() {
+TrackedSource::TrackedSource() {
     auto made = Repository::init(backend_, as_bytes("secret"), {.clock = &clock_},
                                  KeyCost{.n = 16, .r = 1, .p = 1});
     EXPECT_TRUE(made.ok());
@@ -16,14 +16,14 @@ TrackedSet::TrackedSet() {
     set.paths = {*Path::parse(source.inside())};
 }
 
-void TrackedSet::absorb() {
+void TrackedSource::absorb() {
     WatchBatch batch = source.take();
     bool left = source.keep_inside(batch);
     queue.absorb(kVolume, batch, clock_.now());
     if (left) queue.mark_left_scope(kVolume);
 }
 
-std::optional<BackupResult> TrackedSet::run(const std::function<void()>& between) {
+std::optional<BackupResult> TrackedSource::run(const std::function<void()>& between) {
     auto step = [&] {
         if (between) between();
     };
@@ -64,11 +64,11 @@ std::optional<BackupResult> TrackedSet::run(const std::function<void()>& between
     return result;
 }
 
-std::optional<BackupResult> TrackedSet::scan() {
+std::optional<BackupResult> TrackedSource::scan() {
     return backup(nullptr, true, nullptr);
 }
 
-std::optional<BackupResult> TrackedSet::backup(const LookAt* look_at, bool from_nothing,
+std::optional<BackupResult> TrackedSource::backup(const LookAt* look_at, bool from_nothing,
                                                std::vector<std::string>* unsettled) {
     std::mutex mutex;
     BackupRequest request;
@@ -101,7 +101,7 @@ std::optional<BackupResult> TrackedSet::backup(const LookAt* look_at, bool from_
     return std::move(*result);
 }
 
-void TrackedSet::restart_queue() {
+void TrackedSource::restart_queue() {
     for (const QueueRecord& record : queue.take_records()) {
         if (record.value)
             stored_[record.key] = *record.value;
@@ -115,7 +115,7 @@ void TrackedSet::restart_queue() {
     queue = std::move(*loaded);
 }
 
-std::optional<Node> TrackedSet::node_of_set(const BackupResult& result) {
+std::optional<Node> TrackedSource::node_of_set(const BackupResult& result) {
     BlobId tree = result.tree;
     std::optional<Node> found;
     for (std::string_view component : set.paths[0].components()) {
@@ -131,12 +131,12 @@ std::optional<Node> TrackedSet::node_of_set(const BackupResult& result) {
     return found;
 }
 
-BlobId TrackedSet::tree_of_set(const BackupResult& result) {
+BlobId TrackedSource::tree_of_set(const BackupResult& result) {
     auto node = node_of_set(result);
     return node ? *node->subtree : BlobId{};
 }
 
-std::string TrackedSet::describe(const BackupResult& result) {
+std::string TrackedSource::describe(const BackupResult& result) {
     auto node = node_of_set(result);
     if (!node) return "the set is not there";
     std::string out = "mode " + std::to_string(node->mode) + "\n";
@@ -144,7 +144,7 @@ std::string TrackedSet::describe(const BackupResult& result) {
     return out;
 }
 
-void TrackedSet::describe(const BlobId& tree, const std::string& path, std::string& out) {
+void TrackedSource::describe(const BlobId& tree, const std::string& path, std::string& out) {
     auto json = repository_->blobs().load({BlobType::tree, tree});
     if (!json.ok()) {
         out += path + ": " + json.error().message() + "\n";

@@ -1,4 +1,4 @@
-// TrackedSet is a RecordedSource, a queue and a repository in memory, put together as the tracker
+// TrackedSource is a RecordedSource, a queue and a repository in memory, put together as the tracker
 // does: a run looks at what the queue says, and clears it when its revision is there. For tests
 // only.
 #pragma once
@@ -43,11 +43,11 @@ class InterruptedFs final : public RealFs {
     }
 };
 
-class TrackedSet {
+class TrackedSource {
   public:
     static constexpr const char* kVolume = "volume";
 
-    TrackedSet();
+    TrackedSource();
 
     // Takes what was recorded, as the tracker does.
     void absorb();
