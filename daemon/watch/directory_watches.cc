@@ -80,6 +80,7 @@ Result<> DirectoryWatches::walk_all(bool is_again) {
     Walk walk;
     std::mutex lock;
     walk.is_full = true;
+    walk.is_reported = walk.is_top = false;
     walk.lock = &lock;
     {
         const std::lock_guard guard(mutex_);
@@ -169,6 +170,27 @@ DirectoryWatches::Look DirectoryWatches::look(Node directory, std::string_view n
     return std::move(walk.look);
 }
 
+DirectoryWatches::Look DirectoryWatches::look_at_all() {
+    Walk walk;
+    walk.is_full = true;
+    walk.is_top = false;
+    std::vector<Node> adrift;
+    {
+        const std::lock_guard guard(mutex_);
+        walk.number = ++walk_number_;
+        adrift.assign(tree_.adrift().begin(), tree_.adrift().end());
+    }
+    for (const Path& root : roots_) walk.tasks.push_back({nullptr, WatchTree::kNone, root.text()});
+    work(walk);
+    for (const Node node : adrift) {
+        const bool is_there =
+            with_tree([&](WatchTree& tree) { return tree.adrift().contains(node); });
+        if (is_there) remove(node);
+    }
+    walk.look.is_too_early = false;
+    return std::move(walk.look);
+}
+
 DirectoryWatches::Look DirectoryWatches::look_at_unwatched() {
     is_limit_reached_ = false;
     unreadable_ = 0;
@@ -222,8 +244,8 @@ DirectoryWatches::Look DirectoryWatches::look_at_unwatched() {
 
 DirectoryWatches::Look::Found DirectoryWatches::visit(Task& task, Walk& walk, Node* node) {
     const bool is_root = task.directory == nullptr;
-    // Full walks have two threads, and no top.
-    const bool is_top = !walk.is_full && walk.is_top;
+    // Walks with two threads have no top.
+    const bool is_top = walk.is_top;
     if (is_top) walk.is_top = false;
     const int flags = O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_NOATIME | (is_root ? 0 : O_NOFOLLOW);
     const int opened =
@@ -246,7 +268,7 @@ DirectoryWatches::Look::Found DirectoryWatches::visit(Task& task, Walk& walk, No
     if (placed.node == WatchTree::kNone) return Look::Found::nothing;
     if (placed.is_list_needed) {
         const bool has_entries = list(fd, placed.node, walk);
-        if (has_entries && !walk.is_full)
+        if (has_entries && walk.is_reported && (placed.is_fresh || !walk.is_full))
             walk.look.relist.push_back(
                 with_tree([&](WatchTree& tree) { return tree.at(placed.node).handle; }));
     }
@@ -288,6 +310,8 @@ DirectoryWatches::Placed DirectoryWatches::place(const Task& task, Walk& walk, b
         if (placed.is_fresh) {
             node = is_root ? tree_.add_root(task.name, watch, std::move(handle))
                            : tree_.add(task.parent, task.name, watch, std::move(handle));
+            if (walk.is_full && walk.is_reported && !is_root)
+                arrival = Arrival{tree_.at(node).handle, tree_.at(task.parent).handle, task.name};
         } else {
             WatchTree::Directory& directory = tree_.at(node);
             // Seen before in this walk: a bind mount, or a root below another one.
@@ -302,10 +326,10 @@ DirectoryWatches::Placed DirectoryWatches::place(const Task& task, Walk& walk, b
                 placed.has_moved = directory.parent != task.parent || directory.name != task.name;
                 if (placed.has_moved && !tree_.place(node, task.parent, task.name)) {
                     // It lies above the place where it was found: records of that are to come.
-                    if (!walk.is_full) walk.look.is_too_early = true;
+                    if (walk.is_reported) walk.look.is_too_early = true;
                     return {};
                 }
-                if (placed.has_moved && !walk.is_full && !is_top)
+                if (placed.has_moved && walk.is_reported && !is_top)
                     arrival = Arrival{directory.handle, tree_.at(task.parent).handle, task.name};
             }
         }

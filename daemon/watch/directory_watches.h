@@ -63,6 +63,9 @@ class DirectoryWatches {
     // What is at this name now? A directory is watched with everything below it, or, if it is
     // known, put in this place.
     Look look(Node directory, std::string_view name);
+    // Walks over everything, and reports what is new or was elsewhere as a look does. What is
+    // adrift afterwards is not below the roots, or records of it are to come; it is removed.
+    Look look_at_all();
     // Looks again at the directories without a watch, for new ones in them, and for whether they
     // can be watched now.
     Look look_at_unwatched();
@@ -92,7 +95,8 @@ class DirectoryWatches {
     };
     // A walk: everything, or only what is not known.
     struct Walk {
-        bool is_full = false;
+        bool is_full = false;  // list what is known, too
+        bool is_reported = true;
         bool is_top = true;          // the next directory is the one that was asked for
         bool is_top_listed = false;  // though it is known
         std::uint32_t number = 0;

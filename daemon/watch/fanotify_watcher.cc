@@ -37,15 +37,16 @@ bool is_below(const std::string& path, const Path& root) {
 
 }  // namespace
 
-FanotifyWatcher::FanotifyWatcher(std::vector<Path> roots, std::uint64_t device,
+FanotifyWatcher::FanotifyWatcher(const std::vector<Path>& roots, std::uint64_t device,
                                  WatchOptions options)
-    : roots_(std::move(roots)),
-      device_(device),
+    : device_(device),
       options_(std::move(options)),
       mailbox_(options_.nudge, options_.most_names),
       links_(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC)),
       buffer_(kReadBytes),
-      reader_(*this) {}
+      reader_(*this) {
+    for (const Path& root : roots) roots_.push_back({root});
+}
 
 FanotifyWatcher::~FanotifyWatcher() {
     reader_.stop();
@@ -56,14 +57,20 @@ Result<> FanotifyWatcher::start(UniqueFd inherited) {
         group_.fd = std::move(inherited);
     } else {
         const bool was_inherited = inherited.is_open();
-        group_ = TRY(make_fanotify_group(roots_.front()));
+        group_ = TRY(make_fanotify_group(roots_.front().path));
         if (was_inherited)
             mailbox_.fill([](Collector& collector) {
                 collector.lose("the file system was unmounted while nobody watched");
             });
     }
+    for (Root& root : roots_) {
+        struct stat status {};
+        if (stat(root.path.c_str(), &status) != 0)
+            return Error::from_errno(errno, "look at " + printable(root.path.text()));
+        root.device = status.st_dev;
+    }
     // What cannot be found is of no use.
-    const ObjectHandle handle = TRY(handle_of(AT_FDCWD, roots_.front().c_str(), true));
+    const ObjectHandle handle = TRY(handle_of(AT_FDCWD, roots_.front().path.c_str(), true));
     if (!path_of(handle))
         return Error(ErrorKind::denied,
                      "fanotify: opening by handle is not permitted (CAP_DAC_READ_SEARCH)");
@@ -204,7 +211,7 @@ void FanotifyWatcher::collect(const FanotifyRecord& record, Collector& collector
 // The queue is charged to our memory: give it up and begin anew. The new mark stands before the old
 // one goes, and before anybody hears of the loss: what happens from now on is in the new queue.
 void FanotifyWatcher::start_over(std::uint64_t queued) {
-    Result<FanotifyGroup> next = make_fanotify_group(roots_.front());
+    Result<FanotifyGroup> next = make_fanotify_group(roots_.front().path);
     if (!next.ok()) {
         give_up(next.error().message());
         return;
@@ -218,7 +225,7 @@ void FanotifyWatcher::start_over(std::uint64_t queued) {
     ++overflows_;
     const std::string reason = "the kernel's event queue grew too long (" + std::to_string(queued) +
                                " records) and was given up";
-    log_warning(reason + "; " + roots_.front().text() + " is scanned again");
+    log_warning(reason + "; " + roots_.front().path.text() + " is scanned again");
     mailbox_.fill([&](Collector& collector) { collector.lose(reason); });
 }
 
@@ -248,7 +255,7 @@ void FanotifyWatcher::mounts_changed() {
         give_up(table.error().message());
         return;
     }
-    for (const Path& root : roots_) {
+    for (const auto& [root, ignored] : roots_) {
         const Mount* mount = table->find(root.text());
         if (mount != nullptr && mount->device == device_) continue;
         give_up("another file system is mounted at " + printable(root.text()) + " now, or none");
@@ -257,18 +264,18 @@ void FanotifyWatcher::mounts_changed() {
 }
 
 std::optional<std::string> FanotifyWatcher::path_of(const ObjectHandle& directory) {
-    for (const Path& root : roots_)
+    for (const Root& root : roots_)
         if (auto path = path_through(root, directory)) return path;
     return std::nullopt;
 }
 
-namespace {
-
 // Opens an object by handle, through the mount that `root` lies on. No descriptor on the mount
 // stays open, or it could not be unmounted.
-UniqueFd open_object(const Path& root, KernelHandle& kernel) {
-    const UniqueFd mount(open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK));
-    if (!mount) return {};
+UniqueFd FanotifyWatcher::open_object(const Root& root, KernelHandle& kernel) {
+    const UniqueFd mount(open(root.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK));
+    // Where nothing is mounted any more, the handle would be another file system's.
+    struct stat status {};
+    if (!mount || fstat(mount.get(), &status) != 0 || status.st_dev != root.device) return {};
     int fd = -1;
     // ENOMEM comes and goes; ESTALE is how a deleted object answers.
     for (int tries = 0; tries < 3; ++tries) {
@@ -278,27 +285,31 @@ UniqueFd open_object(const Path& root, KernelHandle& kernel) {
     return UniqueFd(fd);
 }
 
-}  // namespace
-
-std::optional<std::string> FanotifyWatcher::path_through(const Path& root,
+std::optional<std::string> FanotifyWatcher::path_through(const Root& root,
                                                          const ObjectHandle& handle) const {
-    KernelHandle kernel;
+    KernelHandle kernel, found;
     if (!kernel.assign(handle)) return std::nullopt;
     const UniqueFd object = open_object(root, kernel);
     if (!object) return std::nullopt;
     // Relative to the folder of links: half of an absolute look-up is the way through /proc.
     std::array<char, 16> link{};
     std::snprintf(link.data(), link.size(), "%d", object.get());
-    // The kernel's answer ends at PATH_MAX; deeper directories have no path to give.
-    char text[4096];  // not zeroed
-    const ssize_t length = readlinkat(links_.get(), link.data(), text, sizeof(text));
-    if (length <= 0 || static_cast<std::size_t>(length) >= sizeof(text)) return std::nullopt;
-    std::string path(text, static_cast<std::size_t>(length));
-    if (!is_below(path, root)) return std::nullopt;
-    // Deleted, hidden under another mount, or not below this mount: then the path leads elsewhere.
-    if (kernel.look_up(AT_FDCWD, path.c_str(), 0) != 0 || !kernel.equals(handle))
-        return std::nullopt;
-    return path;
+    std::string path;
+    for (int tries = 0; tries < 10; ++tries) {
+        // The kernel's answer ends at PATH_MAX; deeper directories have no path to give.
+        char text[4096];  // not zeroed
+        const ssize_t length = readlinkat(links_.get(), link.data(), text, sizeof(text));
+        if (length <= 0 || static_cast<std::size_t>(length) >= sizeof(text)) return std::nullopt;
+        const std::string_view answer(text, static_cast<std::size_t>(length));
+        // The same again: deleted, hidden under another mount, or not below this mount. Another
+        // one: something on the way was renamed between the two calls.
+        if (tries > 0 && answer == path) return std::nullopt;
+        path = answer;
+        if (is_below(path, root.path) && found.look_up(AT_FDCWD, path.c_str(), 0) == 0 &&
+            found.equals(handle))
+            return path;
+    }
+    return std::nullopt;
 }
 
 std::optional<Watcher::ObjectFacts> FanotifyWatcher::facts_of(const ObjectHandle& handle) {

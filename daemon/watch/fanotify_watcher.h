@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "daemon/watch/event_decoder.h"
+#include "daemon/watch/kernel_handle.h"
 #include "daemon/watch/mailbox.h"
 #include "daemon/watch/reader_thread.h"
 #include "daemon/watch/watcher.h"
@@ -31,7 +32,7 @@ bool is_marked(int group, std::uint64_t device);
 
 class FanotifyWatcher : public Watcher, private EventQueue {
   public:
-    FanotifyWatcher(std::vector<Path> roots, std::uint64_t device, WatchOptions options);
+    FanotifyWatcher(const std::vector<Path>& roots, std::uint64_t device, WatchOptions options);
     ~FanotifyWatcher() override;
     Result<> start(UniqueFd inherited);
 
@@ -55,9 +56,15 @@ class FanotifyWatcher : public Watcher, private EventQueue {
     void collect(const FanotifyRecord& record, Collector& collector);
     void start_over(std::uint64_t queued);
     void give_up(std::string_view reason);
-    std::optional<std::string> path_through(const Path& root, const ObjectHandle& handle) const;
+    // A place to begin, with the device that stat shows for it.
+    struct Root {
+        Path path;
+        std::uint64_t device = 0;
+    };
+    static UniqueFd open_object(const Root& root, KernelHandle& kernel);
+    std::optional<std::string> path_through(const Root& root, const ObjectHandle& handle) const;
 
-    const std::vector<Path> roots_;
+    std::vector<Root> roots_;
     const std::uint64_t device_;
     const WatchOptions options_;
     Mailbox mailbox_;

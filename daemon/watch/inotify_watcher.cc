@@ -335,7 +335,16 @@ void InotifyWatcher::collect(const InotifyRecord& record, Node node) {
 void InotifyWatcher::departed(Node node, const ObjectHandle& directory,
                               const InotifyRecord& record) {
     Departure departure{{}, directory, std::string(record.name)};
+    departure.since = Clock::now();
     watches_.with_tree([&](WatchTree& tree) {
+        // One that was put in its place before this record was read: two directories exchanged
+        // their names, or a look was ahead of the records.
+        const Node displaced = tree.displaced(node, record.name);
+        if (displaced != WatchTree::kNone) {
+            tree.at(displaced).was_displaced = false;
+            departure.is_unclear = true;
+            return;
+        }
         const Node child = tree.child(node, record.name);
         if (child == WatchTree::kNone) return;
         departure.object = tree.at(child).handle;
@@ -411,7 +420,7 @@ void InotifyWatcher::retry_looks() {
     }
     if (Clock::now() < next_look_) return;
     next_look_ = Clock::now() + kLookTime;
-    if (++later_tries_ > kMostTries) return start_over("a directory could not be found");
+    if (++later_tries_ > kMostTries) return look_at_all();
     for (Place& place : std::exchange(later_, {})) {
         const Node node =
             watches_.with_tree([&](WatchTree& tree) { return tree.by_handle(place.directory); });
@@ -431,37 +440,48 @@ void InotifyWatcher::retry_looks() {
 }
 
 // A directory whose rename has no other side has left: its watches would go on reporting. Not
-// before the queue was read once more, after the time that the other side may take.
+// before the queue was read once more, after the time that the other side may take. Where the
+// records leave open who it was that left, the whole tree is looked at: better slow than blind.
 void InotifyWatcher::expire_departures() {
-    struct Gone {
-        Node node;
-        ObjectHandle handle;
-    };
-    std::vector<Gone> gone;
-    bool is_reading_needed = false;
-    const auto now =
-        std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch())
-            .count();
+    const auto now = Clock::now();
+    const auto milliseconds =
+        std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
+    std::unordered_set<ObjectHandle> left;
+    bool is_unclear = false;
+    for (const auto& [cookie, departure] : departures_) {
+        if (departure.is_certain) left.insert(departure.object);
+        is_unclear |= departure.is_unclear && now - departure.since > kRenameTime;
+    }
+    std::vector<Node> gone;
     watches_.with_tree([&](WatchTree& tree) {
         for (const Node node : tree.adrift()) {
             WatchTree::Directory& directory = tree.at(node);
-            if (directory.adrift_since == 0) directory.adrift_since = now;
-            if (now - directory.adrift_since < kRenameTime.count()) continue;
+            if (directory.adrift_since == 0) directory.adrift_since = milliseconds;
+            if (milliseconds - directory.adrift_since < kRenameTime.count()) continue;
             if (directory.adrift_reading == 0) {
                 directory.adrift_reading = readings_.load() + 1;
-                is_reading_needed = true;
+                has_looked_ = true;
             } else if (processed_reading_ >= directory.adrift_reading) {
-                gone.push_back({node, directory.handle});
+                if (left.contains(directory.handle))
+                    gone.push_back(node);
+                else
+                    is_unclear = true;
             }
         }
     });
-    if (is_reading_needed) has_looked_ = true;
-    for (const Gone& one : gone) {
-        const bool is_there = watches_.with_tree([&](WatchTree& tree) {
-            return tree.adrift().contains(one.node) && tree.at(one.node).handle == one.handle;
-        });
-        if (is_there) watches_.remove(one.node);
-    }
+    for (const Node node : gone) watches_.remove(node);
+    if (is_unclear) return look_at_all();
+    std::erase_if(departures_, [&](const auto& departure) {
+        return now - departure.second.since > 10 * kRenameTime;
+    });
+}
+
+void InotifyWatcher::look_at_all() {
+    departures_.clear();
+    later_.clear();
+    later_tries_ = 0;
+    has_looked_ = true;
+    report(watches_.look_at_all());
 }
 
 void InotifyWatcher::watch_ended(int watch) {

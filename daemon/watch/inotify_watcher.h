@@ -20,6 +20,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <unordered_set>
 #include <vector>
 
 #include "daemon/watch/directory_watches.h"
@@ -55,6 +56,8 @@ class InotifyWatcher : public Watcher, private EventQueue {
         ObjectHandle directory;
         std::string name;
         bool is_certain = false;  // the tree was as the records say
+        bool is_unclear = false;  // it could be one of two
+        Clock::time_point since{};
     };
     struct Place {
         ObjectHandle directory;
@@ -76,6 +79,7 @@ class InotifyWatcher : public Watcher, private EventQueue {
     void do_chores();
     void retry_looks();
     void expire_departures();
+    void look_at_all();
     void watch_ended(int watch);
     void start_over(std::string_view reason);
     void give_up(std::string_view reason);

@@ -66,8 +66,12 @@ bool WatchTree::place(Node node, Node parent, std::string_view name) {
 
 void WatchTree::hang(Node node, Node parent, std::string_view name) {
     const Node before = child(parent, name);
-    if (before != kNone) unhang(before);
+    if (before != kNone) {
+        unhang(before);
+        nodes_[before].was_displaced = true;
+    }
     Directory& directory = nodes_[node];
+    directory.was_displaced = false;
     directory.parent = parent;
     directory.name = name;
     directory.previous = kNone;
@@ -86,6 +90,7 @@ void WatchTree::unhang(Node node) {
     else
         nodes_[directory.parent].first_child = directory.next;
     if (directory.next != kNone) nodes_[directory.next].previous = directory.previous;
+    directory.last_parent = directory.parent;
     directory.parent = directory.next = directory.previous = kNone;
     directory.adrift_since = 0;
     directory.adrift_reading = 0;
@@ -158,6 +163,15 @@ WatchTree::Node WatchTree::by_handle(std::string_view handle) const {
 WatchTree::Node WatchTree::child(Node parent, std::string_view name) const {
     const auto found = places_.find(Place{parent, name});
     return found == places_.end() ? kNone : *found;
+}
+
+WatchTree::Node WatchTree::displaced(Node parent, std::string_view name) const {
+    for (const Node node : adrift_) {
+        const Directory& directory = nodes_[node];
+        if (directory.was_displaced && directory.last_parent == parent && directory.name == name)
+            return node;
+    }
+    return kNone;
 }
 
 std::optional<std::string> WatchTree::path(Node node) const {

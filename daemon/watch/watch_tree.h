@@ -31,6 +31,9 @@ class WatchTree {
         Node parent = kNone, first_child = kNone, next = kNone, previous = kNone;
         int watch = kUnwatched;
         bool is_root = false, is_used = false;
+        // Adrift because another one was found in its place, which was `last_parent` and `name`.
+        bool was_displaced = false;
+        Node last_parent = kNone;
         // Where it is was found by looking, and records from before that look may still come: until
         // this many readings of the queue are processed, no record may be trusted about its past.
         std::uint64_t doubtful_until = 0;
@@ -65,6 +68,8 @@ class WatchTree {
     bool is_dead(int watch) const { return dead_.contains(watch); }
     Node by_handle(std::string_view handle) const;
     Node child(Node parent, std::string_view name) const;
+    // Which directory lost this place to another one, and has not been seen since.
+    Node displaced(Node parent, std::string_view name) const;
     bool is_adrift(Node node) const {
         return nodes_[node].parent == kNone && !nodes_[node].is_root;
     }
