@@ -461,9 +461,10 @@ TEST_P(WatcherContract, AStormOfDirectoriesLosesNoFile) {
     arm();
     WatchMirror mirror(*watcher_, root());
     mirror.scan();
-    constexpr int kCount = 3000;
+    // In memory as many as may be; elsewhere the disk would be measured.
+    const int count = GetParam().volume == "tmpfs" ? 3000 : 600;
     std::thread storm([&] {
-        for (int i = 0; i < kCount; ++i) {
+        for (int i = 0; i < count; ++i) {
             std::string path = root();
             for (const char* name : {"x", "y", "z"}) {
                 path += '/';
@@ -548,7 +549,7 @@ TEST_P(WatcherContract, NothingIsLostWhileNobodyTakes) {
     arm();
     WatchMirror mirror(*watcher_, root());
     mirror.scan();
-    for (int i = 0; i < 30; ++i) {
+    for (int i = 0; i < (GetParam().volume == "tmpfs" ? 30 : 3); ++i) {
         const std::string dir = at("d" + std::to_string(i));
         mkdir(dir.c_str(), 0700);
         for (int j = 0; j < 1000; ++j)
@@ -595,13 +596,17 @@ TEST_P(WatcherContract, SomebodyIsNudgedOnceUntilHeTakes) {
 
 TEST_P(WatcherContract, AnOverflowIsToldOnceAndEverythingIsWatchedAfterwards) {
     fs::create_directory(at("kept"));
-    arm({.most_queue_bytes = std::uint64_t{2} << 20});
+    write_file(at("one"));
+    write_file(at("two"));
+    // fanotify gives up by itself, the queue of inotify is full at 16,384.
+    arm({.most_queue_bytes = 100'000});
     barrier();
     watcher_->stall(true);
+    for (int i = 0; is_fanotify() && i < 1000; ++i) write_file(at("kept/f") + std::to_string(i));
+    // Nothing is merged here.
+    for (int i = 0; !is_fanotify() && i < 20'000; ++i)
+        chmod(at(i % 2 == 0 ? "one" : "two").c_str(), 0600);
     // Directories of which the queue holds nothing.
-    for (int i = 0; i < 40'000; ++i)
-        close(
-            open((at("kept/f") + std::to_string(i)).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     fs::create_directories(at("new/sub"));
     fs::rename(at("kept"), at("renamed"));
     watcher_->stall(false);
