@@ -268,7 +268,8 @@ DirectoryWatches::Look::Found DirectoryWatches::visit(Task& task, Walk& walk, No
     if (placed.node == WatchTree::kNone) return Look::Found::nothing;
     if (placed.is_list_needed) {
         const bool has_entries = list(fd, placed.node, walk);
-        if (has_entries && walk.is_reported && (placed.is_fresh || !walk.is_full))
+        // Nobody told what happened in one that had no watch, not even what went.
+        if (walk.is_reported && (placed.is_watched_now || (placed.is_fresh && has_entries)))
             walk.look.relist.push_back(
                 with_tree([&](WatchTree& tree) { return tree.at(placed.node).handle; }));
     }
@@ -319,7 +320,7 @@ DirectoryWatches::Placed DirectoryWatches::place(const Task& task, Walk& walk, b
             if (is_alias) placed.is_list_needed = false;
             if (is_top && walk.is_top_listed) placed.is_list_needed = true;
             if (directory.watch == WatchTree::kUnwatched && watch != WatchTree::kUnwatched) {
-                placed.is_list_needed = true;
+                placed.is_list_needed = placed.is_watched_now = true;
                 tree_.set_watch(node, watch);
             }
             if (!is_alias && !is_root && !directory.is_root) {

@@ -107,6 +107,7 @@ class DirectoryWatches {
     struct Placed {
         Node node = WatchTree::kNone;
         bool is_fresh = false, is_list_needed = false, has_moved = false;
+        bool is_watched_now = false;  // known, and had no watch before
     };
 
     Result<> walk_all(bool is_again);
