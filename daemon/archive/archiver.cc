@@ -29,9 +29,9 @@ unsigned chosen_large_workers() {
     return std::min(cores() + 1, 16u);
 }
 
-// Two are being filled, one per core is being stored, two wait.
+// Two are being filled, one per core is being stored, one waits.
 std::size_t chosen_buffers() {
-    return std::min(4 + cores(), 16u);
+    return std::min(3 + cores(), 16u);
 }
 
 // A share of what the process may open: the repository, the bus and the watchers need theirs.

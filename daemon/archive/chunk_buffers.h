@@ -33,7 +33,7 @@ class ChunkBuffer {
     void trim();
 
   private:
-    static constexpr std::size_t kKept = std::size_t{3} << 20;
+    static constexpr std::size_t kKept = std::size_t{2} << 20;
     std::uint8_t* data_ = nullptr;
     std::size_t touched_ = 0;
 };

@@ -11,7 +11,9 @@ namespace backup {
 namespace {
 
 constexpr std::size_t kMostKept = std::size_t{4} << 20;
-// Above this a blob is verified in pieces: the tree of a huge directory is not held twice.
+// Above this a blob is verified in pieces: neither a long chunk nor the tree of a huge directory is
+// held twice.
+constexpr std::size_t kMostWhole = std::size_t{1} << 20;
 constexpr std::size_t kPiece = std::size_t{128} << 10;
 constexpr std::uint64_t kSumFactor = 0x9e3779b97f4a7c15;
 
@@ -85,12 +87,15 @@ Result<> open_blob(const MasterKey& key, ByteView sealed, std::uint32_t uncompre
 
 Result<> verify_blob(const MasterKey& key, const EncodedBlob& encoded, std::uint64_t sum) {
     PlaintextSum found;
-    if (encoded.uncompressed_length <= kMostKept) {
-        TRY(open_blob(key, encoded.sealed, encoded.uncompressed_length, scratch().plain));
-        found.update(scratch().plain);
+    MutableByteView opened = room(scratch().opened, encoded.sealed.size() - kSealOverhead);
+    TRY(key.unseal_into(opened, encoded.sealed));
+    if (encoded.uncompressed_length == 0) {
+        found.update(opened);
+    } else if (encoded.uncompressed_length <= kMostWhole) {
+        MutableByteView plain = room(scratch().plain, encoded.uncompressed_length);
+        TRY(decompress_to(plain, opened));
+        found.update(plain);
     } else {
-        MutableByteView opened = room(scratch().opened, encoded.sealed.size() - kSealOverhead);
-        TRY(key.unseal_into(opened, encoded.sealed));
         TRY(decompress_pieces(opened, room(scratch().plain, kPiece),
                               [&](ByteView piece) { found.update(piece); }));
     }

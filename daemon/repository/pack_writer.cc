@@ -109,8 +109,10 @@ Result<SavedBlob> PackWriter::save(BlobType type, ByteView plaintext) {
 
 Result<PackWriter::Reserved> PackWriter::reserve(const PackedBlob& blob, std::uint32_t length) {
     Lock lock(mutex_);
-    changed_.wait(lock, stop_,
-                  [&] { return error_ || in_flight_bytes_ < options_.most_upload_bytes; });
+    changed_.wait(lock, stop_, [&] {
+        return error_ || in_flight_bytes_ == 0 ||
+               (in_flight_bytes_ < options_.most_upload_bytes && held_bytes_ < most_held());
+    });
     if (error_) return *error_;
     if (stop_.stop_requested()) return stopped();
 
@@ -129,6 +131,7 @@ Result<PackWriter::Reserved> PackWriter::reserve(const PackedBlob& blob, std::ui
     pack->blobs.back().offset = static_cast<std::uint32_t>(pack->used);
     std::uint8_t* at = pack->buffer.data() + pack->used;
     pack->used += length;
+    held_bytes_ += length;
     ++pack->writers;
     if (pack->used >= options_.pack_bytes || pack->blobs.size() >= kCloseAtBlobs)
         close(std::move(slot));
@@ -147,6 +150,12 @@ void PackWriter::release(OpenPack* pack) {
     changed_.notify_all();
 }
 
+// Open packs count as well: when uploads lag behind, two of them that are nearly full are as much
+// memory as those that wait.
+std::size_t PackWriter::most_held() const {
+    return options_.most_upload_bytes + options_.pack_bytes / 2;
+}
+
 // With the lock held. From now on the pack counts as in flight.
 void PackWriter::close(std::unique_ptr<OpenPack> pack) {
     pack->serial = next_serial_++;
@@ -160,11 +169,8 @@ void PackWriter::close(std::unique_ptr<OpenPack> pack) {
 
 // With the lock held.
 std::unique_ptr<PackWriter::OpenPack> PackWriter::open_pack(BlobType type, std::size_t most_bytes) {
-    if (spare_ && spare_->capacity() >= most_bytes) {
-        auto pack = std::make_unique<OpenPack>(type, *std::move(spare_));
-        spare_.reset();
-        return pack;
-    }
+    // Always new: a buffer that was full once would count as full again from its first byte, and
+    // costs no less than the pages that are touched (2 % of a save).
     Result<PackBuffer> buffer = PackBuffer::make(most_bytes);
     if (!buffer.ok()) return nullptr;
     return std::make_unique<OpenPack>(type, *std::move(buffer));
@@ -211,7 +217,6 @@ Result<> PackWriter::flush() {
     changed_.notify_all();
     changed_.wait(lock, [&] { return error_ || in_flight_.empty() || *in_flight_.begin() >= end; });
     if (error_) return *error_;
-    spare_.reset();
     return {};
 }
 
@@ -226,15 +231,16 @@ void PackWriter::upload(std::stop_token stop) {
             if (error_) continue;
         }
         const std::size_t bytes = pack->used;
+        const std::uint64_t serial = pack->serial;
         Result<> stored = store(*pack);
+        // Its memory goes before others may take as much.
+        pack.reset();
         {
             Lock lock(mutex_);
             if (stored.ok()) {
-                in_flight_.erase(pack->serial);
+                in_flight_.erase(serial);
                 in_flight_bytes_ -= bytes;
-                if (!spare_ && pack->buffer.capacity() >= 2 * options_.pack_bytes &&
-                    pack->buffer.capacity() < 3 * options_.pack_bytes)
-                    spare_ = std::move(pack->buffer);
+                held_bytes_ -= bytes;
             } else if (!error_) {
                 error_ = std::move(stored).error();
                 failed_ = true;

@@ -6,10 +6,9 @@
 // each blob goes into one of them at random, which hides the lengths of the chunks of known files;
 // a blob of pack size gets a pack of its own.
 //
-// Memory: open packs (2 of each type, each up to pack_bytes, in practice half full), plus packs
-// closed and not yet stored, which stop further saves when they reach most_upload_bytes (the pack
-// that reaches it included: one pack more at most), plus one spare buffer, plus scratch of at most
-// 3 x 4 MiB per saving thread between calls.
+// Memory: what open packs and those closed and not yet stored hold stops further saves at
+// most_upload_bytes and half a pack, as long as anything is being stored; scratch of at most 2 x 4
+// MiB per saving thread between calls.
 //
 // The first error of any stage is final: every later save() and flush() returns it.
 #pragma once
@@ -89,6 +88,7 @@ class PackWriter {
     void merge_small_packs();
     std::unique_ptr<OpenPack> open_pack(BlobType type, std::size_t most_bytes);
     bool coin();
+    std::size_t most_held() const;
     void upload(std::stop_token stop);
     Result<> store(OpenPack& pack);
 
@@ -103,9 +103,9 @@ class PackWriter {
     std::deque<std::unique_ptr<OpenPack>> queue_;     // closed, waits for an uploader
     std::set<std::uint64_t> in_flight_;  // serial numbers of closed packs not stored yet
     std::size_t in_flight_bytes_ = 0;
+    std::size_t held_bytes_ = 0;  // those in flight and those in open packs
     std::uint64_t next_serial_ = 0;
     std::optional<Error> error_;
-    std::optional<PackBuffer> spare_;
     std::uint64_t coins_ = 0;
     unsigned coins_left_ = 0;
     std::atomic<bool> failed_{false};  // error_ is set; read without the lock
