@@ -1,6 +1,7 @@
 #include "daemon/archive/archiver.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -13,6 +14,8 @@
 namespace backup {
 
 namespace {
+
+constexpr std::chrono::milliseconds kMostAlone{3};
 
 unsigned cores() {
     return std::max(1u, std::thread::hardware_concurrency());
@@ -63,15 +66,20 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
     };
     std::stop_callback on_stop(stop, [&] { walk.queue.fail(cancelled()); });
 
+    // Threads only for those walks that last: a run with ten changes is over before eight have come
+    // up.
     std::vector<std::unique_ptr<WalkWorker>> workers;
-    for (unsigned i = 0; i < chosen_threads(input.threads); ++i)
-        workers.push_back(std::make_unique<WalkWorker>(walk, i < chosen_large_workers()));
-    {
+    auto add_worker = [&] {
+        bool large_too = workers.size() < chosen_large_workers();
+        workers.push_back(std::make_unique<WalkWorker>(walk, large_too));
+    };
+    add_worker();
+    workers[0]->enter_root();
+    workers[0]->run_alone(kMostAlone);
+    if (!walk.queue.ended()) {
+        while (workers.size() < chosen_threads(input.threads)) add_worker();
         WorkerPool pool("archive-", static_cast<unsigned>(workers.size()),
-                        [&](std::stop_token, unsigned worker) {
-                            if (worker == 0) workers[0]->enter_root();
-                            workers[worker]->run();
-                        });
+                        [&](std::stop_token, unsigned worker) { workers[worker]->run(); });
         if (pool.size() == 0) return Error(ErrorKind::io, "no thread could be started");
         pool.join();
     }

@@ -16,7 +16,7 @@ constexpr std::uint64_t kUnbounded = std::numeric_limits<std::uint64_t>::max();
 }
 
 LargeFileReader::LargeFileReader(Fs& fs, std::uint64_t polynomial)
-    : fs_(fs), chunker_(polynomial), rest_(kRead) {}
+    : fs_(fs), chunker_(polynomial) {}
 
 // Holes end at the size that the file had when it was opened; behind it a plain read finds the end.
 Result<LargeFileReader::Region> LargeFileReader::region_at(int fd, std::uint64_t position,
@@ -58,6 +58,7 @@ LargeFileReader::Read LargeFileReader::read(int fd, const struct statx& status,
         return result;
     };
     chunker_.reset();
+    rest_.resize(kRead);
     while (!at_end || filled > 0) {
         if (!at_end && result.bytes == region.end) {
             auto next = region_at(fd, result.bytes, status);

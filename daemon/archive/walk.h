@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -53,6 +54,9 @@ class WalkWorker {
 
     // Until the walk has ended.
     void run();
+    // Before there are others: until the walk has ended, work for others has come up, or it has
+    // taken `most`.
+    void run_alone(std::chrono::nanoseconds most);
     // The first directory of a walk.
     void enter_root();
 
@@ -74,6 +78,8 @@ class WalkWorker {
         bool follows_links() const { return target != nullptr && !target->children.empty(); }
     };
     enum class Saved { done, type_changed };
+
+    void work_on(WalkQueue::Task& task);
 
     // walk_directory.cc: from a name to batches, and from fragments to a tree.
     void enter_child(Directory& parent, Fragment& fragment, ChildDirectory& child);
@@ -176,7 +182,7 @@ class WalkWorker {
     XattrReader xattrs_;
     LargeFileReader large_reader_;
     Listing listing_;
-    Bytes small_;  // content of one small file and a byte more
+    Bytes small_;  // content of one small file and a byte more, when there was one
     Bytes batch_json_;
     std::string xattr_json_, explicit_path_, entry_path_;
     std::vector<ListedName> names_;

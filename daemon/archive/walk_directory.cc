@@ -1,5 +1,6 @@
 // From a name to batches, and from fragments to a tree.
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cerrno>
 #include <cstring>
@@ -59,30 +60,43 @@ WalkWorker::WalkWorker(Walk& walk, bool large_too)
       fs_(walk.input.fs),
       encoder_(walk.input.rules, walk.input.zone),
       xattrs_(walk.input.fs),
-      large_reader_(walk.input.fs, walk.input.polynomial),
-      small_(kSmallFile + 1) {}
+      large_reader_(walk.input.fs, walk.input.polynomial) {}
 
 void WalkWorker::run() {
-    using Kind = WalkQueue::Task::Kind;
     for (;;) {
         WalkQueue::Task task = walk_.queue.take(large_too_);
-        switch (task.kind) {
-            case Kind::end:
-                return;
-            case Kind::chunk:
-                store_chunk(task.chunk);
-                break;
-            case Kind::large_file:
-                read_large(*task.large_file);
-                walk_.queue.reader_done();
-                break;
-            case Kind::batch:
-                save_batch(*task.directory, task.batch);
-                break;
-            case Kind::child:
-                enter_child(*task.directory, *task.fragment, *task.child);
-                break;
-        }
+        if (task.kind == WalkQueue::Task::Kind::end) return;
+        work_on(task);
+    }
+}
+
+void WalkWorker::run_alone(std::chrono::nanoseconds most) {
+    auto end = std::chrono::steady_clock::now() + most;
+    while (std::chrono::steady_clock::now() < end) {
+        std::optional<WalkQueue::Task> task = walk_.queue.take_small();
+        if (!task) return;
+        work_on(*task);
+    }
+}
+
+void WalkWorker::work_on(WalkQueue::Task& task) {
+    using Kind = WalkQueue::Task::Kind;
+    switch (task.kind) {
+        case Kind::end:
+            break;
+        case Kind::chunk:
+            store_chunk(task.chunk);
+            break;
+        case Kind::large_file:
+            read_large(*task.large_file);
+            walk_.queue.reader_done();
+            break;
+        case Kind::batch:
+            save_batch(*task.directory, task.batch);
+            break;
+        case Kind::child:
+            enter_child(*task.directory, *task.fragment, *task.child);
+            break;
     }
 }
 
@@ -205,9 +219,9 @@ bool WalkWorker::is_cache(int fd) {
     if (walk_.source.open({fd, kCacheTag.data()}, SourceReader::kFile, tag) < 0) return false;
     if (fs_.status(tag.get(), "", AT_EMPTY_PATH, status) < 0 || !S_ISREG(status.stx_mode))
         return false;
-    ssize_t got = fs_.read(tag.get(), MutableByteView(small_).first(kCacheSignature.size()));
-    return got == static_cast<ssize_t>(kCacheSignature.size()) &&
-           as_text(ByteView(small_).first(kCacheSignature.size())) == kCacheSignature;
+    std::array<std::uint8_t, kCacheSignature.size()> begin;
+    ssize_t got = fs_.read(tag.get(), begin);
+    return got == static_cast<ssize_t>(begin.size()) && as_text(begin) == kCacheSignature;
 }
 
 int WalkWorker::collect_names(Directory& directory, int fd, ByteView before_json,

@@ -292,6 +292,7 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
         // One byte more than there should be shows a file that grows. A read that comes back
         // short has met the end.
         size = 0;
+        small_.resize(kSmallFile + 1);
         std::size_t wanted = status.stx_size == 0 ? kSmallFile + 1 : status.stx_size + 1;
         for (bool at_end = false; !at_end && size < wanted;) {
             ssize_t got = fs_.read(fd.get(), MutableByteView(small_).subspan(size, wanted - size));

@@ -20,6 +20,13 @@ WalkQueue::Task WalkQueue::take(bool large_too) {
     return task;
 }
 
+std::optional<WalkQueue::Task> WalkQueue::take_small() {
+    std::lock_guard lock(mutex_);
+    Task task;
+    if (ended_.load(std::memory_order_relaxed) || !take_locked(task, false)) return std::nullopt;
+    return task;
+}
+
 bool WalkQueue::take_locked(Task& task, bool large_too) {
     if (large_too && !chunks_.empty()) {
         task.kind = Task::Kind::chunk;

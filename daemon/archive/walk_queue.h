@@ -53,6 +53,8 @@ class WalkQueue {
     // Waits for work; `end` when the walk is complete or has failed. Chunks and large files go only
     // to workers that ask for them: what they need is processors and memory, not more threads.
     Task take(bool large_too);
+    // The same without waiting and without large files: nothing if there is no such work now.
+    std::optional<Task> take_small();
     void reader_done();
 
     void add_batches(Directory& directory);
