@@ -151,6 +151,12 @@ void TrackerImpl::drain(TrackedVolume& volume, bool waiting) {
 
 void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch) {
     if (batch.empty()) return;
+    if (failpoint("events.dropped")) return;  // what no watcher may ever do
+    if (failpoint("events.lost")) {
+        WatchBatch lost;
+        lost.lost = "the kernel's event queue overflowed (failpoint)";
+        return deliver(volume, lost);
+    }
     if (!volume.canary_directory.empty()) {
         for (const WatchBatch::Name& name : batch.names)
             if (name.directory == volume.canary_directory) volume.has_canary_echo = true;

@@ -76,8 +76,17 @@ void TrackerImpl::plan() {
         arm(volume, is_first ? "the watch of " + printable(volume.mount.place) + " begins"
                              : "the paths on " + printable(volume.mount.place) + " changed");
     }
-    for (auto& [id, volume] : before)
+    for (auto& [id, volume] : before) {
         if (volume.watcher) drain(volume, false);
+        // What it covered up to now is to be seen again.
+        for (const std::string& set : volume.sets)
+            if (SetState* state = find(set)) {
+                state->tracked.need_scan("the file system at " + printable(volume.mount.place) +
+                                             " is not there any more",
+                                         clock_.now());
+                state->next_scan = MonotonicTime{};
+            }
+    }
     for (auto& [id, state] : sets_) note_places(*state);
 }
 
@@ -145,7 +154,9 @@ void TrackerImpl::note_places(SetState& state) {
                 present[mount.place] = id;
     }
     for (const auto& [place, id] : state.tracked.base().places) {
-        if (present.contains(place)) continue;
+        bool is_there = std::ranges::any_of(
+            mounts_->mounts(), [&](const Mount& mount) { return mount.place == place; });
+        if (is_there) continue;
         bool is_of_set = std::ranges::any_of(state.tracked.set().paths, [&](const Path& path) {
             return is_at_or_below(place, path.text()) || is_at_or_below(path.text(), place);
         });

@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""The oracle: writers of many kinds change a tree at random while the daemon is killed, restarted, remounted under, and loses
+events. After quiet and one run the restored tree must be the live one, bytes and metadata, every round; missed must be 0.
+
+    oracle.py --seconds 600 --fs ext4,tmpfs --watch fanotify,inotify --seed 7
+"""
+import argparse
+import mmap
+import os
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "support"), HERE]
+import promises  # noqa: E402
+from promises import Skip, check  # noqa: E402
+
+
+class Writer(threading.Thread):
+    """Changes the tree at random; whatever another writer has taken away meanwhile is no matter."""
+
+    def __init__(self, t, seed, operations):
+        super().__init__()
+        self.t, self.random, self.operations, self.open, self.done = t, random.Random(seed), operations, {}, 0
+
+    def run(self):
+        for _ in range(self.operations):
+            try:
+                getattr(self, self.random.choice(self.KINDS))()
+            except OSError:
+                pass
+            self.done += 1
+        for fd in self.open.values():
+            os.close(fd)
+
+    def directory(self, outside=0.1):
+        top = self.t.outside if self.random.random() < outside else self.t.src
+        place = top
+        while self.random.random() < 0.7:
+            below = [e.path for e in os.scandir(place) if e.is_dir(follow_symlinks=False)]
+            if not below:
+                break
+            place = self.random.choice(below)
+        return place
+
+    def file(self, outside=0.1):
+        place = self.directory(outside)
+        files = [e.path for e in os.scandir(place) if e.is_file(follow_symlinks=False)]
+        return self.random.choice(files) if files else os.path.join(place, self.name())
+
+    def name(self):
+        return f"n{self.random.randrange(40)}"
+
+    def data(self):
+        return os.urandom(self.random.choice((0, 1, 10, 1000, 5000, 600_000)))
+
+    def create(self):
+        with open(os.path.join(self.directory(), self.name()), "wb") as f:
+            f.write(self.data())
+
+    def append(self):
+        with open(self.file(), "ab") as f:
+            f.write(self.data())
+
+    def overwrite(self):
+        path = self.file()
+        before = os.stat(path)
+        with open(path, "r+b") as f:
+            f.seek(self.random.randrange(before.st_size + 1))
+            f.write(b"same size?"[: max(0, before.st_size - f.tell())])
+        if self.random.random() < 0.3:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def truncate(self):
+        os.truncate(self.file(), self.random.choice((0, 5, 5000)))
+
+    def hold(self):
+        path = self.file(0)
+        if len(self.open) < 4:
+            self.open[path] = os.open(path, os.O_WRONLY)
+
+    def held_write(self):
+        if self.open:
+            os.pwrite(self.random.choice(list(self.open.values())), self.data(), self.random.randrange(2000))
+
+    def let_go(self):
+        if self.open:
+            os.close(self.open.popitem()[1])
+
+    def mapped(self):
+        with open(self.file(0), "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
+            m[self.random.randrange(len(m))] = self.random.randrange(256)
+
+    def unlink(self):
+        os.unlink(self.file())
+
+    def mkdir(self):
+        os.makedirs(os.path.join(self.directory(), self.name(), self.name()))
+
+    def rmtree(self):
+        place = self.directory()
+        if place not in (self.t.src, self.t.outside) and self.random.random() < 0.4:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def rename_file(self):
+        os.rename(self.file(), os.path.join(self.directory(), self.name()))
+
+    def rename_directory(self):
+        place = self.directory(0.25)
+        if place not in (self.t.src, self.t.outside):
+            os.rename(place, os.path.join(self.directory(0.25), self.name()))
+
+    def link(self):
+        os.link(self.file(), os.path.join(self.directory(), self.name()))
+
+    def symlink(self):
+        os.symlink(self.name(), os.path.join(self.directory(), self.name()))
+
+    def chmod(self):
+        os.chmod(self.random.choice((self.file, self.directory))(), self.random.choice((0o600, 0o644, 0o700, 0o755)) | 0o100)
+
+    def xattr(self):
+        os.setxattr(self.file(), "user.n", str(self.random.random()).encode())
+
+    def save(self):
+        path = self.file()
+        with open(path + ".tmp", "wb") as f:
+            f.write(self.data())
+        os.rename(path + ".tmp", path)
+
+    def again(self):
+        place = os.path.join(self.directory(), self.name())
+        os.mkdir(place)
+        os.rmdir(place)
+        os.mkdir(place)
+
+    KINDS = ("create create append append overwrite overwrite truncate hold held_write held_write let_go mapped unlink mkdir mkdir rmtree "
+             "rename_file rename_file rename_directory rename_directory link symlink chmod xattr save save again").split()
+
+
+def disturb(t, chance, log):
+    """What happens to the daemon and the file system while the writers work."""
+    what = chance.random()
+    if what < 0.15:
+        t.m.kill()
+        time.sleep(chance.random() * 0.2)
+        t.m.start()
+        log.append("kill")
+    elif what < 0.25:
+        t.m.restart()
+        log.append("restart")
+    elif what < 0.45:
+        t.m.ctl("run", "home", "--wait")
+        log.append("run")
+
+
+def rounds(kind, watch, seconds, seed, totals):
+    from tracked import Tracked
+
+    end = time.monotonic() + seconds
+    chance = random.Random(seed)
+    with Tracked(kind, watch, census="1s", environment={"BACKUPD_FAILPOINTS": f"events.lost=fail@{chance.randrange(3, 30)}"}) as t:
+        t.write("plain/f")
+        t.protect()
+        count = 0
+        while time.monotonic() < end:
+            log = []
+            writers = [Writer(t, chance.random(), chance.randrange(20, 300)) for _ in range(chance.randrange(1, 4))]
+            for w in writers:
+                w.start()
+            while any(w.is_alive() for w in writers):
+                disturb(t, chance, log)
+                time.sleep(chance.random() * 0.1)
+            for w in writers:
+                w.join()
+            if chance.random() < 0.1 and kind != "tmpfs":
+                t.volume.unmount()
+                if chance.random() < 0.5:
+                    t.m.ctl("run", "home", "--wait")
+                t.volume.mount()
+                t.write("after-remount", os.urandom(10))
+                log.append("remount")
+            if chance.random() < 0.7:
+                t.live()
+            t.run()
+            t.same()
+            count += 1
+            totals["rounds"] += 1
+            totals["operations"] += sum(w.done for w in writers)
+            for word in log:
+                totals[word] = totals.get(word, 0) + 1
+            if sum(len(f) for _, _, f in os.walk(t.src)) > 2000:
+                for name in os.listdir(t.src):
+                    shutil.rmtree(t.path(name), ignore_errors=True)
+                t.write("plain/f")
+        missed = sum(s.get("missed_changes", 0) for s in t.m.json("status")["sets"])
+        check(missed == 0, f"{missed} changes were missed")
+    return count
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=os.environ.get("BACKUPD_BUILD", "build"))
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--fs", default="tmpfs,ext4,xfs,btrfs")
+    parser.add_argument("--watch", default="fanotify,inotify")
+    parser.add_argument("--seed", type=int, default=None)
+    a = parser.parse_args()
+    vars(promises.options).update(build=os.path.abspath(a.build), keep=False)
+    seed = a.seed if a.seed is not None else random.randrange(1 << 30)
+    pairs = [(k, w) for k in a.fs.split(",") for w in a.watch.split(",")]
+    totals, failed = {"rounds": 0, "operations": 0}, 0
+    for i, (kind, watch) in enumerate(pairs):
+        try:
+            count = rounds(kind, watch, a.seconds / len(pairs), seed + i, totals)
+            print(f"PASS {kind} {watch}: {count} rounds, each equal (seed {seed + i})", flush=True)
+        except Skip as reason:
+            print(f"SKIP {kind} {watch}: {reason}", flush=True)
+        except Exception as problem:
+            failed += 1
+            print(f"FAIL {kind} {watch} (seed {seed + i}): {str(problem)[:2000]}", flush=True)
+            traceback.print_exc(limit=-3)
+    print(", ".join(f"{n} {word}" for word, n in totals.items()))
+    sys.exit(1 if failed else 0 if totals["rounds"] else 77)
+
+
+if __name__ == "__main__":
+    main()
