@@ -32,7 +32,7 @@ class Writer(threading.Thread):
         for _ in range(self.operations):
             try:
                 getattr(self, self.random.choice(self.KINDS))()
-            except OSError:
+            except (OSError, ValueError):
                 pass
             self.done += 1
         for fd in self.open.values():
@@ -51,16 +51,16 @@ class Writer(threading.Thread):
     def file(self, outside=0.1):
         place = self.directory(outside)
         files = [e.path for e in os.scandir(place) if e.is_file(follow_symlinks=False)]
-        return self.random.choice(files) if files else os.path.join(place, self.name())
+        return self.random.choice(files) if files else os.path.join(place, self.some_name())
 
-    def name(self):
+    def some_name(self):
         return f"n{self.random.randrange(40)}"
 
     def data(self):
         return os.urandom(self.random.choice((0, 1, 10, 1000, 5000, 600_000)))
 
     def create(self):
-        with open(os.path.join(self.directory(), self.name()), "wb") as f:
+        with open(os.path.join(self.directory(), self.some_name()), "wb") as f:
             f.write(self.data())
 
     def append(self):
@@ -100,7 +100,7 @@ class Writer(threading.Thread):
         os.unlink(self.file())
 
     def mkdir(self):
-        os.makedirs(os.path.join(self.directory(), self.name(), self.name()))
+        os.makedirs(os.path.join(self.directory(), self.some_name(), self.some_name()))
 
     def rmtree(self):
         place = self.directory()
@@ -108,18 +108,18 @@ class Writer(threading.Thread):
             shutil.rmtree(place, ignore_errors=True)
 
     def rename_file(self):
-        os.rename(self.file(), os.path.join(self.directory(), self.name()))
+        os.rename(self.file(), os.path.join(self.directory(), self.some_name()))
 
     def rename_directory(self):
         place = self.directory(0.25)
         if place not in (self.t.src, self.t.outside):
-            os.rename(place, os.path.join(self.directory(0.25), self.name()))
+            os.rename(place, os.path.join(self.directory(0.25), self.some_name()))
 
     def link(self):
-        os.link(self.file(), os.path.join(self.directory(), self.name()))
+        os.link(self.file(), os.path.join(self.directory(), self.some_name()))
 
     def symlink(self):
-        os.symlink(self.name(), os.path.join(self.directory(), self.name()))
+        os.symlink(self.some_name(), os.path.join(self.directory(), self.some_name()))
 
     def chmod(self):
         os.chmod(self.random.choice((self.file, self.directory))(), self.random.choice((0o600, 0o644, 0o700, 0o755)) | 0o100)
@@ -134,7 +134,7 @@ class Writer(threading.Thread):
         os.rename(path + ".tmp", path)
 
     def again(self):
-        place = os.path.join(self.directory(), self.name())
+        place = os.path.join(self.directory(), self.some_name())
         os.mkdir(place)
         os.rmdir(place)
         os.mkdir(place)
