@@ -44,6 +44,7 @@ struct ArchiveInput {
     std::vector<FileIdentity> never_enter;
     std::vector<std::string> absent;  // see BackupRequest
     std::optional<BlobId> parent_tree;
+    Timestamp parent_time{};  // when the parent revision began to read
     bool full = false;
 
     std::uint64_t polynomial = 0;

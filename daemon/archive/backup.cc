@@ -153,6 +153,7 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
                        .threads = request.threads};
     if (request.parent) {
         input.parent_tree = request.parent->snapshot.tree;
+        input.parent_time = request.parent->snapshot.time;
         for (const Path& path : request.absent) input.absent.push_back(path.text());
     }
     auto walked = archive_tree(input, stop);

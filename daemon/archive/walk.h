@@ -132,6 +132,7 @@ class WalkWorker {
     void count_replaced(const Entry& entry, NodeType now);
     bool is_excluded(const Entry& entry, bool is_directory);
     bool is_absent(const Entry& entry);
+    bool was_settled(const struct statx& status) const;
     bool is_left_out(const Entry& entry, const struct statx& status) const;
     NodeFields fields(std::string_view name, const struct statx& status);
     bool add_node(Entry& entry, const NodeFields& node);

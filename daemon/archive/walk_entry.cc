@@ -250,10 +250,11 @@ bool WalkWorker::keep_unchanged_file(Entry& entry, const struct statx& status) {
     for (std::size_t i = 0; i < before->content_count(); ++i)
         if (!input_.sink.contains({BlobType::data, before->content_id(i)})) return false;
     bool same = true;
-    if (same_head) {
+    bool was_read_in_time = was_settled(status);
+    if (same_head && was_read_in_time) {
         add_raw(entry.fragment.out, before->bytes);
     } else {
-        node.xattr_json = before->xattr_json;
+        node.xattr_json = was_read_in_time ? before->xattr_json : xattrs_of(entry, status, -1);
         node.content_json = before->content_json;
         same = add_node(entry, node);
     }
@@ -454,10 +455,19 @@ WalkWorker::Saved WalkWorker::save_other(Entry& entry, const struct statx& statu
     return Saved::done;
 }
 
+// Whether the last change had been made for long enough when the parent revision was read: else a
+// later one may have the same ctime, which is in whole seconds on some file systems.
+bool WalkWorker::was_settled(const struct statx& status) const {
+    constexpr Duration kCoarsest = std::chrono::milliseconds(2100);
+    Timestamp changed{std::chrono::seconds(status.stx_ctime.tv_sec) +
+                      std::chrono::nanoseconds(status.stx_ctime.tv_nsec)};
+    return changed < input_.parent_time - kCoarsest;
+}
+
 // As JSON. Read anew only if they can have changed.
 std::string_view WalkWorker::xattrs_of(Entry& entry, const struct statx& status, int fd) {
     if (entry.before != nullptr && !input_.full && !entry.before->head.empty() &&
-        same_change(*entry.before, status))
+        same_change(*entry.before, status) && was_settled(status))
         return entry.before->xattr_json;
     bool follow = entry.follows_links();
     auto found = fd >= 0 ? xattrs_.read(fd)

@@ -91,5 +91,5 @@ def _(t):
     with open(os.path.join(t.volume.place, "snapshot/plain/f"), "w") as f:
         f.write("in the snapshot only")
     t.run()
-    equal(t.counts["files_read"], 0)
+    t.read_only(0)
     t.same()

@@ -77,5 +77,5 @@ def _(t):
     t.live()
     t.clean()
     t.run()
-    equal(t.counts["files_read"], 0)
+    t.read_only(0)
     t.only_changes()

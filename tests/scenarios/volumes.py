@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from promises import skip  # noqa: E402
@@ -67,7 +68,16 @@ class Volume:
 
     def unmount(self, place=None, *flags):
         place = place or self.place
-        call("umount", *flags, place)
+        # A scan under way has directories open: only for a moment.
+        end = time.monotonic() + 20
+        while True:
+            try:
+                call("umount", *flags, place)
+                break
+            except RuntimeError as problem:
+                if "busy" not in str(problem) or time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
         self.mounted.remove(place)
 
     def close(self):
