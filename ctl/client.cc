@@ -187,6 +187,35 @@ Result<Client::OpenedFile> Client::open_file(const std::string& set, const std::
     answer.attributes = TRY(read_whole_dict(m));
     return answer;
 }
+Result<UniqueFd> Client::list_queue(const std::string& set, const Dict& options) {
+    Message answer = TRY(impl_->ours(set, "Set", "ListQueue", only(options), kPatient));
+    return read_fd(answer);
+}
+Result<Client::Tracking> Client::tracking(const std::string& set) {
+    Message answer = TRY(impl_->ours(set, "Set", "GetTracking", no_options));
+    Tracking tracking;
+    tracking.status = TRY(read_whole_dict(answer));
+    tracking.volumes = TRY(read_dicts(answer));
+    return tracking;
+}
+Result<Client::Explanation> Client::explain(const std::string& path) {
+    Message m = TRY(impl_->ours(
+        kManager, "Manager", "Explain",
+        [&](auto* message) {
+            return sd_bus_message_append_array(message, 'y', path.c_str(), path.size() + 1) >= 0 &&
+                   append_dict(message, {});
+        },
+        kPatient));
+    Explanation explanation;
+    explanation.path = TRY(read_whole_dict(m));
+    if (sd_bus_message_enter_container(m.get(), 'a', "a{sv}") < 0) return garbled();
+    while (sd_bus_message_at_end(m.get(), 0) == 0) {
+        Explanation::Set set;
+        if (!read_dict(m.get(), set.facts, &set.parts)) return garbled();
+        explanation.sets.push_back(std::move(set));
+    }
+    return explanation;
+}
 Result<std::string> Client::verify(const std::string& set,
                                    const std::vector<std::string>& revisions, const Dict& options) {
     Message answer = TRY(impl_->ours(

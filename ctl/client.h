@@ -37,6 +37,20 @@ struct JobView {
     bool ended() const { return finished || daemon_gone; }
 };
 
+// Something that happened at the daemon, for who watches it all.
+struct DaemonEvent {
+    enum class Kind {
+        set_changed,   // properties of a set: read them again
+        job_new,       // object: the job
+        revision,      // object: the set, text: the id
+        sets_changed,  // sets came or went
+        gone,          // the daemon left the bus
+        back,          // it, or another, is there again
+    };
+    Kind kind;
+    std::string object, text;
+};
+
 enum class WaitEnd { changed, timeout, interrupted };
 
 class Client {
@@ -94,6 +108,21 @@ class Client {
     };
     Result<OpenedFile> open_file(const std::string& set, const std::string& revision,
                                  const std::string& path);
+    Result<UniqueFd> list_queue(const std::string& set, const Dict& options);
+    struct Tracking {
+        Dict status;
+        std::vector<Dict> volumes;
+    };
+    Result<Tracking> tracking(const std::string& set);
+    struct Explanation {
+        Dict path;
+        struct Set {
+            Dict facts;
+            std::map<std::string, Dict> parts;  // "excluded", "pending", "version" ...
+        };
+        std::vector<Set> sets;
+    };
+    Result<Explanation> explain(const std::string& path);
     Result<std::string> verify(const std::string& set, const std::vector<std::string>& revisions,
                                const Dict& options);
 
@@ -119,6 +148,13 @@ class Client {
     // Reads the job's state; from then on wait() keeps it up to date.
     Result<JobView> follow(const std::string& job);
     const JobView& view(const std::string& job) const;
+    void forget(const std::string& job);
+    // Everything else that happens: wait() then also ends with an event, and take_events() gives
+    // those that came since it was called last.
+    Result<> watch_events();
+    std::vector<DaemonEvent> take_events();
+    // False: the bus itself is gone, and nothing will ever come.
+    bool is_connected() const;
     // Until a followed job changed, the time is over, or `interrupt_fd` (a signalfd, or -1) is
     // readable.
     WaitEnd wait(std::chrono::milliseconds most, int interrupt_fd);

@@ -58,7 +58,7 @@ Candidate look_at(bool system) {
     return candidate;
 }
 
-std::string explain(const Candidate& candidate) {
+std::string why_not(const Candidate& candidate) {
     std::string which = candidate.system ? "system" : "session";
     if (candidate.presence == Presence::no_bus)
         return "the " + which + " bus cannot be reached: " + candidate.problem;
@@ -97,7 +97,7 @@ Result<std::unique_ptr<Client>> Client::connect(BusChoice choice) {
             if (best == nullptr && candidate.presence == Presence::startable) best = &candidate;
     if (best == nullptr) {
         std::string message = "backupd is not running";
-        for (const auto& candidate : candidates) message += "\n" + explain(candidate);
+        for (const auto& candidate : candidates) message += "\n" + why_not(candidate);
         message += how_to_start(candidates);
         return Error(ErrorKind::not_found, ErrorCode::daemon_unreachable, message);
     }

@@ -26,6 +26,8 @@ struct Client::Impl {
     std::map<std::string, JobView> jobs;
     bool changed = false;
     bool daemon_gone = false;
+    bool bus_gone = false;
+    std::vector<DaemonEvent> events;
 
     using Fill = std::function<bool(sd_bus_message*)>;
     Result<Message> call(const std::string& object, const std::string& interface,
@@ -60,6 +62,7 @@ struct Client::Impl {
     static int on_properties(sd_bus_message* m, void* self, sd_bus_error*);
     static int on_finished(sd_bus_message* m, void* self, sd_bus_error*);
     static int on_owner(sd_bus_message* m, void* self, sd_bus_error*);
+    static int on_event(sd_bus_message* m, void* self, sd_bus_error*);
 };
 
 }  // namespace backup

@@ -80,7 +80,10 @@ int Client::Impl::on_owner(sd_bus_message* m, void* self, sd_bus_error*) {
     const char *name = nullptr, *before = nullptr, *after = nullptr;
     if (sd_bus_message_read(m, "sss", &name, &before, &after) <= 0) return 0;
     // Restarted under our eyes counts, too: the new one knows nothing of the old one's runs.
-    if (std::string_view(name) == kName && *before != '\0') static_cast<Impl*>(self)->lost();
+    if (std::string_view(name) != kName) return 0;
+    auto& impl = *static_cast<Impl*>(self);
+    if (*before != '\0') impl.lost();
+    if (*after != '\0') impl.daemon_gone = false;
     return 0;
 }
 
@@ -163,6 +166,10 @@ const JobView& Client::view(const std::string& job) const {
     return impl_->jobs.at(job);
 }
 
+void Client::forget(const std::string& job) {
+    impl_->jobs.erase(job);
+}
+
 WaitEnd Client::wait(std::chrono::milliseconds most, int interrupt_fd) {
     auto deadline = std::chrono::steady_clock::now() + most;
     impl_->changed = false;
@@ -170,7 +177,10 @@ WaitEnd Client::wait(std::chrono::milliseconds most, int interrupt_fd) {
         int r = 0;
         while ((r = sd_bus_process(impl_->bus.get(), nullptr)) > 0) {
         }
-        if (r < 0 && !impl_->daemon_gone) impl_->lost();
+        if (r < 0 && !impl_->bus_gone) {
+            impl_->bus_gone = true;
+            impl_->lost();
+        }
         if (impl_->changed) return WaitEnd::changed;
         auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
             deadline - std::chrono::steady_clock::now());

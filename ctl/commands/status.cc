@@ -5,6 +5,7 @@
 #include "ctl/commands/commands.h"
 #include "ctl/context.h"
 #include "ctl/resolve.h"
+#include "ctl/tracking_words.h"
 
 namespace backup {
 
@@ -29,14 +30,23 @@ struct SetFacts {
     SetRef ref;
     Dict properties;
     std::optional<JobView> job;
+    TrackingFacts tracking;
+    // For those who may ask: the reason and the volumes.
+    std::optional<Client::Tracking> details;
+    std::string reason() const { return details ? details->status.text("reason") : ""; }
 };
 
-// "fanotify" and "inotify" watch; "scan" only looks when a run starts.
-std::string tracking_of(const Dict& properties) {
-    std::string tracking = properties.text("Tracking");
-    if (!tracking.empty()) return tracking;
-    std::string watching = properties.text("Watching");
-    return watching == "fanotify" || watching == "inotify" ? "live" : "off";
+JsonObject volume_object(const Dict& volume) {
+    JsonObject object;
+    object.add("id", volume.text("id"))
+        .add_bytes("place", volume.text("place"))
+        .add("type", volume.text("type"))
+        .add("watching", volume.text("watching"))
+        .add("state", volume.text("state"));
+    if (!volume.text("problem").empty()) object.add("problem", volume.text("problem"));
+    for (const char* key : {"records", "overflows", "watched", "unwatched"})
+        object.add(key, volume.number(key));
+    return object;
 }
 
 JsonObject set_object(const Context& context, const SetFacts& set) {
@@ -47,9 +57,10 @@ JsonObject set_object(const Context& context, const SetFacts& set) {
         .add("repository", p.text("Repository"))
         .add("enabled", p.flag("Enabled"))
         .add("state", p.text("State"))
-        .add("tracking", tracking_of(p));
+        .add("watching", p.text("Watching"));
     // Without tracking (off) nothing is known to wait.
-    object.add("pending", p.number("PendingChanges"));
+    add_tracking(object, set.tracking, context.now());
+    if (!set.reason().empty()) object.add("reason", set.reason());
     context.add_time(object, "protected_until", p.number("ProtectedUntilUSec"));
     context.add_time(object, "last_success", p.number("LastSuccessUSec"));
     context.add_time(object, "last_attempt", p.number("LastAttemptUSec"));
@@ -62,7 +73,20 @@ JsonObject set_object(const Context& context, const SetFacts& set) {
         object.add("latest_revision", p.text("LatestRevision"));
     object.add("revisions", p.number("RevisionCount"));
     if (set.job) object.add("job", set.job->id);
-    return object;
+    if (!set.details) return object;
+    const Dict& status = set.details->status;
+    JsonObject counts;
+    for (const char* key :
+         {"missed-changes", "missed-content", "silent-metadata", "overflows", "rescans"}) {
+        std::string name = key;
+        std::replace(name.begin(), name.end(), '-', '_');
+        counts.add(name, status.number(key));
+    }
+    std::vector<JsonObject> volumes;
+    for (const Dict& volume : set.details->volumes) volumes.push_back(volume_object(volume));
+    return object.add("held_files", status.number("held-files"))
+        .add("tracking_counts", counts)
+        .add("volumes", volumes);
 }
 
 JsonObject job_object(const JobView& job) {
@@ -107,7 +131,10 @@ Result<std::vector<SetFacts>> read_sets(Client& client, const std::vector<std::s
     for (const auto& ref : TRY(find_sets(client, names))) {
         auto properties = client.properties(ref.object, "Set");
         if (!properties.ok()) continue;  // removed just now
-        SetFacts facts{ref, std::move(*properties), std::nullopt};
+        SetFacts facts{ref, std::move(*properties), std::nullopt, {}, std::nullopt};
+        facts.tracking = tracking_facts(facts.properties);
+        if (auto details = client.tracking(ref.object); details.ok())
+            facts.details = std::move(*details);
         for (const auto& job : jobs)
             if (job.target == ref.object && job.kind == "backup") facts.job = job;
         sets.push_back(std::move(facts));
@@ -120,8 +147,10 @@ void print_sets(Context& context, const std::vector<SetFacts>& sets) {
     Table table({{"SET", Column::Align::left, Fit::shrink_middle},
                  {"STATE"},
                  {"LAST RESULT", Column::Align::left, Fit::shrink_end},
+                 {"TRACKING"},
+                 {"WAITING"},
                  {"PROTECTED UNTIL"},
-                 {"REVISIONS", Column::Align::right},
+                 {"REVISIONS", Column::Align::right, Fit::drop},
                  {"NEXT RUN", Column::Align::left, Fit::shrink_end}});
     for (const auto& set : sets) {
         const Dict& p = set.properties;
@@ -134,11 +163,49 @@ void print_sets(Context& context, const std::vector<SetFacts>& sets) {
         Tone tone = last == "failed" || p.text("State") == "error" ? Tone::bad
                     : last == "exceptions"                         ? Tone::warn
                                                                    : Tone::plain;
-        table.add({set.ref.id, state_text(set), last.empty() ? "none yet" : last, protection,
+        if (set.tracking.state == "degraded" && tone == Tone::plain) tone = Tone::warn;
+        table.add({set.ref.id, state_text(set), last.empty() ? "none yet" : last,
+                   tracking_text(set.tracking, context.looks()),
+                   pending_text(set.tracking, context.now(), context.looks()), protection,
                    count_text(p.number("RevisionCount")), next_text(context, set)},
                   tone);
     }
     context.table(table);
+}
+
+// Why changes of a set are not all known, with the remedy; with --verbose every file system.
+void print_tracking(Context& context, const std::vector<SetFacts>& sets) {
+    const Looks& looks = context.looks();
+    const auto say = [&](const std::string& text, int indent) {
+        context.line(std::string(static_cast<std::size_t>(indent), ' ') +
+                     wrap_words(text, looks.width == 0 ? 0 : looks.width - indent, indent));
+    };
+    for (const auto& set : sets) {
+        const bool told = context.verbose() || set.tracking.state == "degraded" ||
+                          (set.tracking.state != "live" && !set.reason().empty());
+        if (!told || context.quiet()) continue;
+        say(printable(set.ref.id) + ": tracking is " +
+                tracking_sentence(set.tracking, set.reason()),
+            0);
+        if (!set.details) continue;
+        for (const Dict& volume : set.details->volumes) {
+            const std::string problem = volume.text("problem");
+            if (problem.empty() && !context.verbose()) continue;
+            say(printable(volume.text("place")) + " (" + printable(volume.text("type")) + ", " +
+                    volume.text("watching") + ", " + volume.text("state") + ")" +
+                    (problem.empty() ? "" : ": " + printable(problem)),
+                2);
+        }
+        const Dict& status = set.details->status;
+        if (status.number("missed-changes") != 0)
+            say(count_text(status.number("missed-changes"), "change was", "changes were") +
+                    " missed and found by comparison: please report this",
+                2);
+        if (context.verbose() && status.number("held-files") != 0)
+            say(count_text(status.number("held-files"), "file is", "files are") +
+                    " held open for writing",
+                2);
+    }
 }
 
 Result<ExitCode> run(Context& context) {
@@ -162,7 +229,9 @@ Result<ExitCode> run(Context& context) {
             .add("waiting_for", manager.texts("BlockedBy"));
         context.add_time(object, "last_success", manager.number("LastSuccessUSec"));
         context.add_time(object, "next_run", manager.number("NextRunUSec"));
-        object.add("scope", manager.text("Scope")).add("version", manager.text("Version"));
+        object.add("watching", manager.text("Watching"))
+            .add("scope", manager.text("Scope"))
+            .add("version", manager.text("Version"));
         context.print(object);
         return ExitCode::done;
     }
@@ -172,6 +241,7 @@ Result<ExitCode> run(Context& context) {
     if (sets.empty())
         context.line("No backup set yet. Make one: backupctl set create NAME --repo REPO PATH...");
     print_sets(context, sets);
+    print_tracking(context, sets);
     for (const auto& job : jobs) {
         bool shown = std::any_of(sets.begin(), sets.end(), [&](const SetFacts& set) {
             return set.job && set.job->id == job.id;
@@ -198,9 +268,12 @@ Command status_command() {
             .description =
                 "Shows the daemon's health, each backup set with its last result, the moment up to "
                 "which it is "
-                "protected, its next run, running jobs, and what needs your attention.",
+                "protected, how changes are tracked and what waits, its next run, running jobs, "
+                "and what "
+                "needs your attention. With --verbose every file system and how it is watched.",
             .positionals = {{"SET", false, true, Completion::set}},
             .examples = {{"backupctl", "everything at a glance"},
+                         {"backupctl status home -v", "how each of its file systems is watched"},
                          {"backupctl --json status home", "one set, for a script"}},
             .run = run};
 }

@@ -207,6 +207,128 @@ def without_a_daemon_or_a_bus_it_says_how_to_start_one(b):
     equal(b.ctl("version").returncode, 0)
 
 
+def the_queue_is_shown_with_ages_and_names_in_any_bytes(b):
+    with Fake(b, "degraded"):
+        p = b.ctl("queue", "home")
+        equal(p.returncode, 0, p.err)
+        lines = p.out.splitlines()
+        assert lines[0].split() == ["AGE", "KIND", "SIZE", "PATH"], p.out
+        assert rb"/home/a\x1b[31m\x0ab".decode() in lines[1] and "modified, open" in lines[1], p.out
+        assert r"/home/x\xffy" in lines[2] and "created" in lines[2], p.out
+        assert "change" in lines[3] and "degraded (inotify): the limit of watches is reached" in " ".join(lines[4:]), p.out
+        equal(b.ctl("queue", "home", "-0").stdout, b"/home/a\x1b[31m\nb\0/home/x\xffy\0")
+        q = json.loads(b.ctl("--json", "queue", "home").out)
+        equal((q["schema"], q["type"], q["set"], q["tracking"], q["gaps"]), (1, "queue", "home", "degraded", 1))
+        assert q["pending"] > 0 and q["bytes"] == 4096 * q["pending"] and q["oldest_seconds"] > 1, q
+        equal([(e.get("path"), e.get("path_b64"), e["kind"]) for e in q["entries"]][1], (None, "L2hvbWUveP95", "created"))
+        equal(q["entries"][1]["since"], "2023-11-14T23:13:21.5+01:00")
+        equal(b.ctl("queue", "home", "--top", "0").returncode, 2)
+        equal(b.ctl("queue", "nosuch").returncode, 5)
+    with Fake(b, "torn"):
+        p = b.ctl("queue", "home")
+        equal(p.returncode, 1, p.out)
+        assert "broke off" in p.err, p.err
+
+
+def explain_tells_what_waits_and_what_stands_in_the_way(b):
+    with Fake(b, "live"):
+        p = b.ctl("explain", "/home/x")
+        equal(p.returncode, 0, p.err)
+        for words in (r"/home/\xff is protected in an earlier state", "Waits: modified", "home/7", "--enable", "something-new"):
+            assert words in p.out, (words, p.out)
+        e = json.loads(b.ctl("--json", "explain", "/home/x").out)
+        equal((e["type"], e["state"], e["path_b64"], e["exit_code"]), ("explain", "pending", "L2hvbWUv/w==", 0))
+        s = e["sets"][0]
+        equal((s["set"], s["version"]["number"], s["pending"]["kind"]), ("home", 7, "modified"))
+        equal((s["excluded"], s["blocked_by"]), (None, ["disabled", "something-new"]))
+    with Fake(b, "gone"):
+        equal(b.ctl("explain", "/home/x").returncode, 5)
+        equal(json.loads(b.ctl("--json", "explain", "/home/x").out)["exit_code"], 5)
+
+
+def status_says_why_tracking_is_degraded(b):
+    with Fake(b, "degraded"):
+        p = b.ctl("status")
+        equal(p.returncode, 0, p.err)
+        for words in ("degraded", "the limit of watches is reached: raise it", "/home (ext4, inotify, live): 7 folders"):
+            assert words in p.out, (words, p.out)
+        s = json.loads(b.ctl("--json", "status").out)["sets"][0]
+        equal((s["tracking"], s["watching"], s["gaps"], s["volumes"][0]["place"]), ("degraded", "inotify", 1, "/home"))
+    # Who may not ask for details still sees the plain facts.
+    with Fake(b, "refuse", "org.freedesktop.DBus.Error.AccessDenied"):
+        p = b.ctl("status")
+        equal(p.returncode, 0, p.err)
+        assert "degraded" in p.out and "raise it" not in p.out, p.out
+
+
+class Watch:
+    """backupctl watch, read line by line."""
+
+    running = []
+
+    def __init__(self, b, *args):
+        self.p = subprocess.Popen([BACKUPCTL, *args], env=b.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.seen = []
+        Watch.running.append(self.p)
+
+    def until(self, found):
+        """The first line from here on that is found; the alarm of the test ends a wait for nothing."""
+        for line in self.p.stdout:
+            self.seen.append(line.decode())
+            if found(self.seen[-1]):
+                return self.seen[-1]
+        raise AssertionError(f"it ended: {self.seen} {self.p.stderr.read()}")
+
+    def type(self, name, **fields):
+        def found(line):
+            o = json.loads(line)
+            return o["type"] == name and all(o[k] == v for k, v in fields.items())
+
+        return json.loads(self.until(found))
+
+    def interrupt(self):
+        self.p.send_signal(signal.SIGINT)
+        out, err = self.p.communicate(timeout=PATIENCE)
+        equal(self.p.returncode, 130, err)
+        return out.decode()
+
+
+def watch_tells_all_that_happens(b):
+    def too_long(*_):
+        raise AssertionError("nothing more comes")
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(PATIENCE)
+    with Fake(b, "early"):
+        w = Watch(b, "--json", "watch", "--set", "home")
+        first = w.type("tracking", set="home", tracking="degraded")
+        equal(first["reason"], "the limit of watches is reached: raise it")
+        # Counters have no signal: they are looked at while something waits.
+        assert w.type("tracking")["pending"] > first["pending"]
+        equal(b.ctl("run", "home", "--wait").returncode, 0)
+        equal(w.type("job-begin")["job"], 12)
+        equal(w.type("revision")["revision"], "a" * 64)
+        end = w.type("job-end", outcome="complete")
+        equal((end["counts"], end["revision"]), ({"files_new": 3}, "a" * 64))
+    equal(w.type("daemon")["state"], "gone")
+    with Fake(b, "live"):
+        equal(w.type("daemon")["state"], "back")
+        w.type("tracking", tracking="live")
+        last = json.loads(w.interrupt().splitlines()[-1])
+        equal((last["type"], last["kind"], last["exit_code"]), ("result", "watch", 130))
+    with Fake(b, "early"):
+        w = Watch(b, "watch")
+        w.until(lambda line: "home: tracking is degraded (inotify)" in line)
+        equal(b.ctl("run", "home", "--wait").returncode, 0)
+        w.until(lambda line: "backup begins (job 12" in line)
+        w.until(lambda line: "home/7 (aaaaaaaa)" in line)
+        w.until(lambda line: "complete in 250 ms; files: 3 new" in line)
+        equal(w.interrupt(), "")
+        equal(b.ctl("watch", "--set", "nosuch").returncode, 5)
+    equal(b.ctl("watch").returncode, 6)
+    signal.alarm(0)
+
+
 def a_full_disk_is_not_taken_for_success(b):
     with Fake(b, "early"), open("/dev/full", "wb") as full:
         p = subprocess.run([BACKUPCTL, "revisions"], env=b.env, stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE)
@@ -227,6 +349,8 @@ def main():
                 failed += 1
                 print("FAIL", name.replace("_", " "), "\n    ", repr(problem))
     finally:
+        for p in Watch.running:
+            p.kill()
         bench.close()
     sys.exit(1 if failed else 0)
 

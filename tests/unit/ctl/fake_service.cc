@@ -1,6 +1,7 @@
 // A stand-in for backupd on the session bus: a few recorded answers and badly timed events, so that
 // the client can be tested against what the real daemon does once in a thousand runs. usage:
 // fake_service SCENARIO [ERROR_NAME]; prints "ready" when it owns the name.
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -35,6 +36,8 @@ int text(sd_bus*, const char*, const char*, const char* property, sd_bus_message
     if (name == "Scope") value = "user";
     if (name == "Health") value = "ok";
     if (name == "Repository") value = "disk";
+    if (name == "Tracking") value = scenario == "live" ? "live" : "degraded";
+    if (name == "Watching") value = "inotify";
     if (name == "Kind") value = "backup";
     if (name == "Object") return sd_bus_message_append(m, "o", kSet);
     if (name == "Result") value = done ? result : "";
@@ -46,10 +49,18 @@ int text(sd_bus*, const char*, const char*, const char* property, sd_bus_message
 int number(sd_bus*, const char*, const char*, const char* property, sd_bus_message* m, void*,
            sd_bus_error*) {
     std::string name = property;
-    std::uint64_t value = name == "Id"           ? 12
-                          : name == "BytesTotal" ? 1000
-                          : name == "BytesDone"  ? 400
-                                                 : 0;
+    // Counters without a signal: each look sees one more.
+    static std::uint64_t looks = 0;
+    if (name == "PendingChanges" && scenario != "live") ++looks;
+    std::uint64_t value = name == "Id"                   ? 12
+                          : name == "Gaps"               ? 1
+                          : name == "PendingChanges"     ? looks
+                          : name == "PendingBytes"       ? 4096 * looks
+                          : name == "OldestPendingUSec"  ? 1'700'000'000'000'000
+                          : name == "ProtectedUntilUSec" ? 1'600'000'000'000'000
+                          : name == "BytesTotal"         ? 1000
+                          : name == "BytesDone"          ? 400
+                                                         : 0;
     return sd_bus_message_append(m, "t", value);
 }
 int count(sd_bus*, const char*, const char*, const char* property, sd_bus_message* m, void*,
@@ -97,9 +108,26 @@ void finish(sd_bus* bus) {
     sd_bus_message_unref(signal);
 }
 
+void tell(sd_bus* bus, const char* path, const char* interface, const char* member,
+          const char* types, ...) {
+    sd_bus_message* signal = nullptr;
+    must(sd_bus_message_new_signal(bus, &signal, path,
+                                   (std::string(kName) + "." + interface).c_str(), member),
+         "signal");
+    va_list values;
+    va_start(values, types);
+    must(sd_bus_message_appendv(signal, types, values), "fill");
+    va_end(values);
+    must(sd_bus_send(bus, signal, nullptr), "send");
+    sd_bus_message_unref(signal);
+}
+
 int start_backup(sd_bus_message* m, void*, sd_bus_error*) {
     if (scenario == "refuse")
         return sd_bus_reply_method_errorf(m, error_name.c_str(), "as the scenario wants");
+    sd_bus* bus = sd_bus_message_get_bus(m);
+    tell(bus, kRoot, "Manager", "JobNew", "tos", std::uint64_t{12}, kJob, "backup");
+    tell(bus, kSet, "Set", "RevisionCommitted", "so", kRevision.c_str(), kJob);
     // The end is told before the answer that names the job: a client that subscribes late never
     // hears of it.
     if (scenario != "endless" && scenario != "vanish") finish(sd_bus_message_get_bus(m));
@@ -133,6 +161,42 @@ int report(sd_bus_message* m, void*, sd_bus_error*) {
                         "{\"type\":\"exception\",\"path_b64\":\"L3j/"
                         "eQ==\",\"kind\":\"read\",\"message\":\"cannot be read\"}\n"
                         "{\"end\":true,\"count\":1}\n");
+}
+int list_queue(sd_bus_message* m, void*, sd_bus_error*) {
+    std::string lines =
+        "{\"path\":\"/home/a\\u001b[31m\\nb\",\"kind\":\"modified\",\"since\":"
+        "\"2023-11-14T22:13:20Z\",\"bytes\":5,\"held\":true}\n"
+        "{\"path_b64\":\"L2hvbWUveP95\",\"kind\":\"created\",\"since\":"
+        "\"2023-11-14T22:13:21.5Z\",\"bytes\":0,\"held\":false}\n";
+    return reply_stream(m, scenario == "torn" ? lines : lines + "{\"end\":true,\"count\":2}\n");
+}
+int get_tracking(sd_bus_message* m, void*, sd_bus_error*) {
+    if (scenario == "refuse")
+        return sd_bus_reply_method_errorf(m, error_name.c_str(), "as the scenario wants");
+    return sd_bus_reply_method_return(
+        m, "a{sv}aa{sv}", 2, "reason", "s", "the limit of watches is reached: raise it",
+        "missed-changes", "t", std::uint64_t{0}, 1, 5, "place", "ay", 6, '/', 'h', 'o', 'm', 'e', 0,
+        "type", "s", "ext4", "watching", "s", "inotify", "state", "s", "live", "problem", "s",
+        "7 folders are not watched");
+}
+int explain(sd_bus_message* m, void*, sd_bus_error*) {
+    sd_bus_message* reply = nullptr;
+    must(sd_bus_message_new_method_return(m, &reply), "reply");
+    must(sd_bus_message_append(reply, "a{sv}", 5, "path", "ay", 8, '/', 'h', 'o', 'm', 'e', '/',
+                               0xff, 0, "state", "s", scenario == "gone" ? "missing" : "pending",
+                               "exists", "b", scenario == "gone" ? 0 : 1, "type", "s", "file",
+                               "size", "t", std::uint64_t{5}),
+         "path");
+    must(sd_bus_message_append(
+             reply, "aa{sv}", 1, 6, "set", "s", "home", "state", "s", "pending", "root", "ay", 6,
+             '/', 'h', 'o', 'm', 'e', 0, "pending", "a{sv}", 2, "kind", "s", "modified", "since",
+             "t", std::uint64_t{1'700'000'000'000'000}, "version", "a{sv}", 3, "revision", "s",
+             kRevision.c_str(), "number", "t", std::uint64_t{7}, "type", "s", "file", "blocked-by",
+             "as", 2, "disabled", "something-new"),
+         "set");
+    int r = sd_bus_send(nullptr, reply, nullptr);
+    sd_bus_message_unref(reply);
+    return r;
 }
 int append_revision(sd_bus_message* m) {
     return sd_bus_message_append(m, "a{sv}", 4, "id", "s", kRevision.c_str(), "number", "t",
@@ -169,6 +233,8 @@ const sd_bus_vtable kManager[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD("ListSets", "a{sv}", "a(so)", list_sets, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD("ListRepositories", "a{sv}", "a(so)", list_nothing, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD("Explain", "aya{sv}", "a{sv}aa{sv}", explain, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_SIGNAL("JobNew", "tos", 0),
     SD_BUS_PROPERTY("Version", "s", text, 0, 0),
     SD_BUS_PROPERTY("Scope", "s", text, 0, 0),
     SD_BUS_PROPERTY("State", "s", text, 0, 0),
@@ -182,6 +248,16 @@ const sd_bus_vtable kSets[] = {
     SD_BUS_METHOD("ListFiles", "saya{sv}", "h", list_files, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD("ListRevisions", "a{sv}", "aa{sv}s", list_revisions, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD("GetRevision", "sa{sv}", "a{sv}", get_revision, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD("ListQueue", "a{sv}", "h", list_queue, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD("GetTracking", "a{sv}", "a{sv}aa{sv}", get_tracking, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_SIGNAL("RevisionCommitted", "so", 0),
+    SD_BUS_PROPERTY("Tracking", "s", text, 0, 0),
+    SD_BUS_PROPERTY("Watching", "s", text, 0, 0),
+    SD_BUS_PROPERTY("Gaps", "t", number, 0, 0),
+    SD_BUS_PROPERTY("PendingChanges", "t", number, 0, 0),
+    SD_BUS_PROPERTY("PendingBytes", "t", number, 0, 0),
+    SD_BUS_PROPERTY("OldestPendingUSec", "t", number, 0, 0),
+    SD_BUS_PROPERTY("ProtectedUntilUSec", "t", number, 0, 0),
     SD_BUS_PROPERTY("State", "s", text, 0, 0),
     SD_BUS_PROPERTY("Repository", "s", text, 0, 0),
     SD_BUS_PROPERTY("Enabled", "b", yes, 0, 0),
