@@ -31,7 +31,7 @@ double seconds_since(std::uint64_t usec, Timestamp now) {
 
 std::string pending_text(const TrackingFacts& facts, Timestamp now, const Looks& looks) {
     if (facts.state == "off") return "";
-    if (facts.pending == 0) return "nothing";
+    if (facts.pending == 0) return facts.state == "scanning" ? "not known yet" : "nothing";
     std::string text = count_text(facts.pending);
     if (facts.bytes != 0) text += " (" + size_text(facts.bytes, looks) + ")";
     if (facts.oldest_usec != 0) text += ", " + duration_text(seconds_since(facts.oldest_usec, now));
@@ -40,7 +40,8 @@ std::string pending_text(const TrackingFacts& facts, Timestamp now, const Looks&
 
 std::string pending_sentence(const TrackingFacts& facts, Timestamp now, const Looks& looks) {
     if (facts.state == "off") return "what waits is not known";
-    if (facts.pending == 0) return "nothing waits";
+    if (facts.pending == 0)
+        return facts.state == "scanning" ? "what waits is not known yet" : "nothing waits";
     std::string text =
         count_text(facts.pending, "change", "changes") + (facts.pending == 1 ? " waits" : " wait");
     if (facts.bytes != 0) text += " (" + size_text(facts.bytes, looks) + ")";

@@ -1,4 +1,5 @@
 // queue: what is not yet in a revision.
+#include <algorithm>
 #include <charconv>
 
 #include "common/path.h"
@@ -44,6 +45,10 @@ Result<Queue> read_queue(Client& client, const SetRef& set, std::optional<std::u
     Stream stream(std::move(*listed));
     while (auto record = TRY(stream.next())) queue.entries.push_back(std::move(*record));
     queue.facts = tracking_facts(TRY(client.properties(set.object, "Set")));
+    // What was looked at for the listing is a better estimate.
+    std::uint64_t listed_bytes = 0;
+    for (const Record& entry : queue.entries) listed_bytes += entry.number("bytes");
+    queue.facts.bytes = std::max(queue.facts.bytes, listed_bytes);
     if (auto tracking = client.tracking(set.object); tracking.ok())
         queue.reason = tracking->status.text("reason");
     return queue;

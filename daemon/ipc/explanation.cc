@@ -213,6 +213,12 @@ class Explainer {
     // The tracker should know all of this; where it is off or may have missed something, the
     // comparison says it.
     void compare(const Stored& stored, PathInSetNow& now) {
+        // The tracker goes by the time of birth, which a rename into the set does not change.
+        if (now.pending && live_.exists && now.pending->kind == "created" && stored.node)
+            now.pending->kind = "modified";
+        if (now.pending && live_.exists && now.pending->kind == "modified" && stored.any_revision &&
+            !stored.node)
+            now.pending->kind = "created";
         if (now.pending || !can_tell_) return;
         const auto wait = [&](const char* kind, Timestamp since) {
             now.pending = QueueEntry{};

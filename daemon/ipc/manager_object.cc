@@ -9,6 +9,7 @@
 #include "daemon/ipc/journal_streams.h"
 #include "daemon/ipc/set_object.h"
 #include "daemon/ipc/tracking_view.h"
+#include "daemon/jobs/tasks.h"
 
 namespace backup {
 
@@ -347,12 +348,7 @@ Result<> ManagerObject::explain_path(std::shared_ptr<Call> call) {
     task.tracker = served_.tracker();
     for (const auto& [id, set] : task.policy->sets)
         task.sets[id] = {service.blocked_by(set), service.next_run_of(set)};
-    const auto add_own = [&](const std::string& place) {
-        if (auto own = Path::parse(place); own.ok()) task.own.push_back(std::move(*own));
-    };
-    add_own(service.state_dir());
-    for (const auto& [id, repository] : task.policy->repositories)
-        if (auto directory = local_directory(repository.url)) add_own(*directory);
+    task.own = own_places(*task.policy, service.state_dir());
     answer_later(
         served_, call,
         [task = std::move(task), path]() -> Result<Explanation> { return explain(task, path); },

@@ -20,20 +20,10 @@ struct Served {
     StreamSet& streams;
     bool on_system_bus() const { return bus.scope() == Scope::system; }
     // nullptr: changes are not tracked.
-    Tracker* tracker() const { return tracker_of(service); }
+    Tracker* tracker() const { return service.tracker(); }
     TrackingStatus tracking(const std::string& set) const {
         Tracker* known = tracker();
         return known != nullptr ? known->status(set) : TrackingStatus{};
-    }
-
-  private:
-    template <typename S>
-    static Tracker* tracker_of(S& of) {
-        if constexpr (requires { of.tracker(); }) {
-            return of.tracker();
-        } else {
-            return nullptr;
-        }
     }
 };
 

@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""What people see of change tracking: queue, explain, watch, status; revisions that are made by themselves."""
+import base64
+import json
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from machine import ready  # noqa: E402
+from promises import check, contains, equal, main, promise, skip, wait_for  # noqa: E402
+
+
+def fixture():
+    m = ready("tracking")
+    m.write_tree("src", {"a": "one\n", "b": "two\n", "d/e": "three\n", "d/f": "four\n", "drop.o": "x", "big": "x" * 9000})
+    m.set("home", m.path("src"), extra=["--exclude", "*.o", "--larger-than", "8k", "--no-automatic"])
+    m.backup()
+    return m
+
+
+def status(m, name="home"):
+    return m.json("status", name)["sets"][0]
+
+
+def queue(m, *more):
+    return m.json("queue", "home", *more)
+
+
+def waiting(m):
+    """What waits, by path below the source."""
+    return {os.path.relpath(e["path"], m.path("src")): e for e in queue(m)["entries"] if "path" in e}
+
+
+def settled(m):
+    """Everything is in a revision, and known to be."""
+
+    # What comes between a run's look and its end waits for the next one.
+    def nothing():
+        m.backup()
+        q = queue(m)
+        return q["tracking"] in ("live", "degraded") and q["gaps"] == 0 and q["pending"] == 0 and not q["entries"]
+
+    if queue(m)["tracking"] == "off":
+        skip("nothing can be tracked here")
+    try:
+        wait_for("an empty queue", nothing)
+    except AssertionError as problem:
+        raise AssertionError(f"{problem}: {queue(m)}") from None
+
+
+def appears(m, *names):
+    return wait_for(f"{names} in the queue", lambda: (lambda w: w if set(names) <= set(w) else None)(waiting(m)))
+
+
+@promise("status says how a set is tracked, and that nothing waits after its revision")
+def _(m):
+    settled(m)
+    s = status(m)
+    check(s["tracking"] in ("live", "degraded"), s)
+    equal((s["pending"], s["oldest_seconds"], s["gaps"]), (0, None, 0))
+    check(s["protected_until"] is not None, s)
+    check(s["watching"] in ("fanotify", "inotify", "scan"), s)
+    check(s["volumes"] and all({"place", "type", "watching", "state"} <= set(v) for v in s["volumes"]), s)
+    contains(m.ctl("status").expect(0).out, s["tracking"], "TRACKING", "WAITING")
+    contains(m.ctl("status", "-v").expect(0).out, s["volumes"][0]["place"], s["volumes"][0]["watching"])
+
+
+@promise("a changed file appears in the queue, and a run empties it")
+def _(m):
+    settled(m)
+    m.write("src/a", "one and more\n")
+    entry = appears(m, "a")["a"]
+    equal(entry["bytes"], 13)
+    # The tracker goes by the time of birth, which is as young here; explain knows the revision, too.
+    check(entry["kind"] in ("modified", "created"), entry)
+    equal(m.json("explain", m.path("src/a"))["sets"][0]["pending"]["kind"], "modified")
+    q = queue(m)
+    equal((q["schema"], q["type"], q["set"]), (1, "queue", "home"))
+    check(q["pending"] >= 1 and q["oldest_seconds"] >= 0 and q["bytes"] >= 13, q)
+    check(status(m)["pending"] >= 1)
+    text = m.ctl("queue", "home").expect(0).out
+    contains(text, "AGE", m.path("src/a"), entry["kind"], "change")
+    m.backup()
+    wait_for("an empty queue", lambda: not queue(m)["entries"] and queue(m)["pending"] == 0)
+    contains(m.ctl("queue").expect(0).out, "nothing waits")
+    equal(m.ctl("queue", "-0").expect(0).out, "")
+
+
+@promise("the queue tells what is new, what is gone, and names in any bytes")
+def _(m):
+    settled(m)
+    m.write("src/new/deep", "n" * 100)
+    os.unlink(m.path("src/d/f"))
+    raw = os.path.join(os.fsencode(m.path("src")), b"bad-\xff")
+    with open(raw, "wb") as f:
+        f.write(b"x")
+    w = appears(m, "new/deep", "d/f")
+    equal((w["new/deep"]["kind"], w["d/f"]["kind"]), ("created", "deleted"))
+    b64 = wait_for("the other name", lambda: [e for e in queue(m)["entries"] if "path_b64" in e])[0]["path_b64"]
+    equal(base64.b64decode(b64), raw)
+    check(raw + b"\0" in m.ctl("queue", "-0", "--top", "all").expect(0).raw)
+    equal(len(queue(m, "--top", "1")["entries"]), 1)
+    m.ctl("queue", "home", "--top", "none").expect(2, "--top")
+    m.ctl("queue", "nosuch").expect(5, "nosuch")
+
+
+@promise("explain: protected, with the version that has it")
+def _(m):
+    settled(m)
+    e = m.json("explain", m.path("src/b"))
+    equal((e["state"], e["exists"], e["kind"], e["exit_code"]), ("protected", True, "file", 0))
+    s = e["sets"][0]
+    newest = m.revisions()[0]
+    equal((s["set"], s["state"], s["root"]), ("home", "protected", m.path("src")))
+    equal((s["version"]["revision"], s["version"]["number"], s["version"]["size"]), (newest["id"], newest["number"], 4))
+    check("by-hand" in s["blocked_by"], s)
+    contains(m.ctl("explain", "src/b").expect(0).out, "is protected.", f"home/{newest['number']}")
+    equal(m.json("explain", m.path("src/d"))["state"], "protected")
+
+
+@promise("explain: pending, for what changed, is new or is gone, and for a directory above it")
+def _(m):
+    settled(m)
+    m.write("src/a", "again\n")
+    m.write("src/d/new", "new\n")
+    os.unlink(m.path("src/d/e"))
+    appears(m, "a", "d/new", "d/e")
+    for name, kind, version in [("a", "modified", True), ("d/new", "created", False), ("d/e", "deleted", True)]:
+        e = m.json("explain", m.path("src", name))
+        s = e["sets"][0]
+        equal((e["state"], s["pending"]["kind"], s["version"] is not None), ("pending", kind, version), name)
+        check(s["pending"]["since"], s)
+    d = m.json("explain", m.path("src/d"))
+    equal(d["state"], "pending")
+    check(d["sets"][0]["pending_below"] >= 2, d)
+    contains(m.ctl("explain", m.path("src/d/new")).expect(0).out, "is not protected yet", "created", "backupctl run home")
+
+
+@promise("explain: excluded, with the rule and where it stands")
+def _(m):
+    file = m.path("config/sets.d/home.toml")
+    with open(file) as f:
+        line = next(i for i, text in enumerate(f, 1) if text.startswith("exclude"))
+    e = m.json("explain", m.path("src/drop.o"))
+    equal(e["state"], "excluded")
+    rule = e["sets"][0]["excluded"]
+    equal((rule["rule"], rule["pattern"], rule["origin"], rule["path"]), ("pattern", "*.o", f"{file}:{line}", e["path"]))
+    contains(m.ctl("explain", m.path("src/drop.o")).expect(0).out, "is not protected", "*.o", f"home.toml:{line}")
+    equal(m.json("explain", m.path("src/big"))["sets"][0]["excluded"]["rule"], "larger-than")
+    m.write("src/cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n")
+    m.write("src/cache/x", "x")
+    rule = m.json("explain", m.path("src/cache/x"))["sets"][0]["excluded"]
+    equal((rule["rule"], rule["path"]), ("cachedir-tag", m.path("src/cache")))
+
+
+@promise("explain: outside of every set, and missing altogether (exit code 5)")
+def _(m):
+    m.write("elsewhere", "x")
+    e = m.json("explain", m.path("elsewhere"))
+    equal((e["state"], e["sets"]), ("outside", []))
+    contains(m.ctl("explain", m.path("elsewhere")).expect(0).out, "no backup set holds it", "--add-path")
+    equal(m.json("explain", m.path("nowhere"), code=5)["state"], "missing")
+    m.ctl("explain", m.path("nowhere")).expect(5, "does not exist")
+    equal(m.json("explain", m.path("src/nowhere"), code=5)["state"], "missing")
+    m.ctl("explain").expect(2)
+
+
+class Watch:
+    def __init__(self, m, *args):
+        self.p, self.seen = m.ctl_spawn(*args), []
+
+    def until(self, what, found):
+        for line in self.p.stdout:
+            self.seen.append(line.decode())
+            if found(self.seen[-1]):
+                return self.seen[-1]
+        raise AssertionError(f"watch ended before {what}: {self.seen}")
+
+    def type(self, name, **fields):
+        def found(line):
+            o = json.loads(line)
+            return o["type"] == name and all(o[k] == v for k, v in fields.items())
+
+        return json.loads(self.until(name, found))
+
+    def interrupt(self):
+        self.p.send_signal(signal.SIGINT)
+        out, err = self.p.communicate(timeout=60)
+        equal(self.p.returncode, 130, err)
+        return out.decode()
+
+
+def alarm(seconds):
+    def too_long(*_):
+        raise AssertionError("waited in vain for a line of watch")
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(int(seconds * float(os.environ.get("TEST_PATIENCE", "1"))))
+
+
+@promise("watch tells changes that wait, a run, its revision, and the daemon's going and coming")
+def _(m):
+    settled(m)
+    alarm(60)
+    w = Watch(m, "--json", "watch", "--set", "home")
+    try:
+        equal(w.type("tracking")["set"], "home")
+        m.write("src/a", "for watch\n")
+        check(w.type("tracking")["pending"] >= 1)
+        job = m.backup()["job"]
+        w.type("job-begin", job=job, kind="backup", trigger="user")
+        revision = w.type("revision", set="home")["revision"]
+        equal(revision, m.revisions()[0]["id"])
+        equal(w.type("job-end", job=job)["outcome"], "complete")
+        m.stop()
+        equal(w.type("daemon")["state"], "gone")
+        m.start()
+        equal(w.type("daemon")["state"], "back")
+        w.type("tracking", set="home")
+        last = json.loads(w.interrupt().splitlines()[-1])
+        equal((last["schema"], last["type"], last["kind"], last["exit_code"]), (1, "result", "watch", 130))
+        w = Watch(m, "watch")
+        w.until("tracking", lambda line: "home: tracking is" in line)
+        m.backup()
+        w.until("begin", lambda line: "home: backup begins" in line)
+        w.until("end", lambda line: "complete in" in line)
+        w.interrupt()
+    finally:
+        signal.alarm(0)
+        w.p.kill()
+        w.p.wait()
+    m.ctl("watch", "--set", "nosuch").expect(5, "nosuch")
+
+
+@promise("a set that may not run by itself does not; one that may makes a revision when a change has settled")
+def _(m):
+    settled(m)
+    before = m.revisions()[0]
+    m.write("src/a", "by itself\n")
+    appears(m, "a")
+    equal(m.revisions()[0]["id"], before["id"])
+    m.ctl("set", "edit", "home", "--automatic", "--settle", "50ms", "--min-interval", "none").expect(0, "50 ms")
+    newest = wait_for("a revision", lambda: (lambda r: r if r["id"] != before["id"] else None)(m.revisions()[0]))
+    equal((newest["trigger"], newest["parent"]), ("change", before["id"]))
+    m.ctl("set", "edit", "home", "--no-automatic").expect(0)
+
+
+@promise("between two automatic runs lies the time that min-interval says, and status shows when the next is due")
+def _(m):
+    settled(m)
+    m.ctl("set", "edit", "home", "--automatic", "--settle", "0", "--min-interval", "2h").expect(0)
+    before = m.revisions()[0]["id"]
+    m.write("src/a", "later\n")
+    appears(m, "a")
+    due = wait_for("the next run", lambda: status(m)["next_run"])
+    from datetime import datetime, timedelta
+
+    begun = datetime.fromisoformat(status(m)["last_attempt"][:26] + status(m)["last_attempt"][-6:])
+    gap = datetime.fromisoformat(due[:26] + due[-6:]) - begun
+    check(abs(gap - timedelta(hours=2)) < timedelta(seconds=1), gap)
+    equal(m.revisions()[0]["id"], before)
+    m.ctl("set", "edit", "home", "--no-automatic").expect(0)
+
+
+@promise("words about tracking that make no sense are refused with file and line")
+def _(m):
+    file = m.write("config/backupd.toml", '[tracking]\nwatch = ["fanotfy"]\nscrub-period = "often"\n')
+    reply = m.ctl("config", "check").expect(2)
+    contains(reply.out + reply.err, file + ":2", 'did you mean "fanotify"', file + ":3", "often")
+    os.unlink(file)
+    m.ctl("config", "check").expect(0)
+
+
+if __name__ == "__main__":
+    main(fixture)
