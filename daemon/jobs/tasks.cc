@@ -115,7 +115,7 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
         request.has_gap = tracked->has_gap();
         request.absent = tracked->absent();
         request.unsettled = [&tracked](const std::string& path) { tracked->unsettled(path); };
-        if (parent && request.look_at == nullptr)
+        if (parent && !tracked->reason().empty())
             job.message(LogLevel::info, "everything is compared: " + tracked->reason());
         if (!request.absent.empty())
             job.message(LogLevel::warning,

@@ -48,6 +48,12 @@ bool LookAtChanges::is_everything() const {
     return impl_->plan.everything;
 }
 
+bool LookAtChanges::has_more_to_say() const {
+    const tracking::LookPlan& plan = impl_->plan;
+    return !plan.everything || plan.read_everything || plan.has_read_all ||
+           !plan.must_read_files.empty() || !plan.was_at.empty() || !plan.held.empty();
+}
+
 std::vector<LookAtChanges::Item> LookAtChanges::items() const {
     std::vector<Item> items = impl_->plan.items;
     std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {

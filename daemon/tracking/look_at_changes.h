@@ -37,6 +37,8 @@ struct LookAtInput {
     std::vector<Path> paths;
     // Its rules: a rename may lead below or out of what a pattern speaks of. nullptr: none.
     const ExcludeRules* exclude = nullptr;
+    // Look at everything, whatever the marks say; they still say what must be read.
+    bool everything = false;
     // Files that somebody may write to without an event (the hot set), by path.
     std::vector<std::string> held_files;
     Fs* fs = nullptr;
@@ -55,8 +57,11 @@ class LookAtChanges final : public LookAt {
     std::optional<std::string> was_at(const std::string& path) const override;
     bool may_be_written(const std::string& path) const override;
 
-    // Everything is looked at: an `everything` mark.
+    // Everything is looked at: it was asked for, or an `everything` mark, or the changes cannot be
+    // told one by one.
     bool is_everything() const;
+    // False: a run without a LookAt does the same.
+    bool has_more_to_say() const;
     // For people and tests: every path that is looked at by name, directories that are listed and
     // subtrees, sorted.
     struct Item {

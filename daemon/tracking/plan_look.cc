@@ -28,6 +28,7 @@ class Planner {
         : input_(input), fs_(input.fs != nullptr ? *input.fs : RealFs::instance()), past_(input) {}
 
     LookPlan plan() {
+        plan_.everything = input_.everything;
         for (const auto& [id, volume] : input_.marks->volumes) take_volume(id, volume);
         for (const auto& [id, volume] : input_.marks->volumes) {
             for (const auto& [handle, origin] : volume.origins) take_origin(id, handle, origin);

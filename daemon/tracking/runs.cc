@@ -35,13 +35,16 @@ class TrackedRunImpl final : public TrackedRun {
         TrackerImpl::SetState* state = tracker_.find(set_);
         if (state == nullptr) return;
         TrackedSet& tracked = state->tracked;
+        // To the end of the kernel's queues: a directory that was renamed while the walk went on
+        // must be known before the marks below it are cleared.
         for (auto& [id, volume] : tracker_.volumes_)
-            if (volume.sets.contains(set_)) tracker_.drain(volume, false);
+            if (volume.sets.contains(set_)) tracker_.drain(volume, true);
         if (TrackedSet::definition_of(tracked.set(), tracker_.never_enter_) != definition_)
             return;  // another set by now: it is compared anyway
         bool is_fresh = tracked.queue().generation() > frozen_.generation;
         tracked.queue().clear(frozen_);
-        if (look_at_ == nullptr && absent_.empty()) tracked.compared(losses_);
+        bool is_compared = look_at_ == nullptr || look_at_->is_everything();
+        if (is_compared && absent_.empty()) tracked.compared(losses_);
         Timestamp now = tracker_.clock_.now();
         for (const std::string& path : exceptions) mark(tracked, path, now);
         // Only what a second try may mend counts as waiting for one.
@@ -169,6 +172,11 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         run->exclude_ = tracked.set().exclude;
         run->definition_ = TrackedSet::definition_of(tracked.set(), never_enter_);
         run->frozen_ = tracked.queue().freeze();
+        // What is not there is neither looked at nor cleared.
+        std::erase_if(run->frozen_.volumes, [&](const auto& frozen) {
+            auto volume = volumes_.find(frozen.first);
+            return volume == volumes_.end() || !volume->second.sets.contains(set);
+        });
         run->losses_ = tracked.losses();
         run->absent_ = state->absent;
         run->held_ = tracked.held_files();
@@ -189,9 +197,10 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
     });
     if (!is_asked) return Error(ErrorKind::cancelled, "the daemon is stopping");
     if (!is_known) return std::unique_ptr<TrackedRun>(std::make_unique<UntrackedRun>());
-    if (!run->reason_.empty()) return std::unique_ptr<TrackedRun>(std::move(run));
+    if (full || !parent) return std::unique_ptr<TrackedRun>(std::move(run));
 
     LookAtInput input;
+    input.everything = !run->reason_.empty();
     input.marks = &run->frozen_;
     input.resolver = resolver_of(run->watchers_);
     input.names_of_inodes = [&](const std::vector<std::uint64_t>& inodes)
@@ -205,12 +214,13 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
     input.held_files = run->held_;
     input.fs = &RealFs::instance();
     auto built = LookAtChanges::build(input);
-    if (built.ok() && *built) {
+    if (!built.ok()) {
+        run->reason_ = "what changed cannot be told: " + built.error().message();
+    } else if ((*built)->has_more_to_say()) {
         run->look_at_ = std::move(*built);
-    } else {
-        run->reason_ = built.ok() ? "everything on a file system was marked"
-                                  : "what changed cannot be told: " + built.error().message();
     }
+    if (run->reason_.empty() && (run->look_at_ == nullptr || run->look_at_->is_everything()))
+        run->reason_ = "changes on a file system cannot be told one by one";
     return std::unique_ptr<TrackedRun>(std::move(run));
 }
 

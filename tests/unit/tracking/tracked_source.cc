@@ -69,7 +69,7 @@ std::optional<BackupResult> TrackedSource::scan() {
 }
 
 std::optional<BackupResult> TrackedSource::backup(const LookAt* look_at, bool from_nothing,
-                                               std::vector<std::string>* unsettled) {
+                                                  std::vector<std::string>* unsettled) {
     std::mutex mutex;
     BackupRequest request;
     request.set = &set;
