@@ -25,9 +25,13 @@ using Names = std::vector<std::pair<std::uint64_t, std::string>>;
 
 class Search {
   public:
+    // `all_linked`: also every file with more than one name.
     Search(BlobSource& source, const BlobId& root, const std::vector<std::uint64_t>& inodes,
-           std::stop_token stop)
-        : source_(source), inodes_(inodes.begin(), inodes.end()), stop_(std::move(stop)) {
+           bool all_linked, std::stop_token stop)
+        : source_(source),
+          inodes_(inodes.begin(), inodes.end()),
+          all_linked_(all_linked),
+          stop_(std::move(stop)) {
         left_.push_back({"", root});
     }
 
@@ -102,13 +106,15 @@ class Search {
             if (node == nullptr) return {};
             if (node->type == NodeType::dir)
                 own.push_back({tree.path + "/" + std::string(node->name), node->subtree()});
-            else if (inodes_.count(node->inode) != 0)
+            else if ((all_linked_ && node->type == NodeType::file && node->links > 1) ||
+                     inodes_.count(node->inode) != 0)
                 found.emplace_back(node->inode, tree.path + "/" + std::string(node->name));
         }
     }
 
     BlobSource& source_;
     const std::unordered_set<std::uint64_t> inodes_;
+    const bool all_linked_;
     const std::stop_token stop_;
     std::mutex mutex_;  // guards what follows
     std::condition_variable changed_;
@@ -122,7 +128,11 @@ class Search {
 
 Result<Names> names_of_inodes(BlobSource& source, const BlobId& root,
                               const std::vector<std::uint64_t>& inodes, std::stop_token stop) {
-    return Search(source, root, inodes, std::move(stop)).run();
+    return Search(source, root, inodes, false, std::move(stop)).run();
+}
+
+Result<Names> names_of_linked_files(BlobSource& source, const BlobId& root, std::stop_token stop) {
+    return Search(source, root, {}, true, std::move(stop)).run();
 }
 
 }  // namespace backup

@@ -22,4 +22,8 @@ Result<std::vector<std::pair<std::uint64_t, std::string>>> names_of_inodes(
     BlobSource& source, const BlobId& root, const std::vector<std::uint64_t>& inodes,
     std::stop_token stop = {});
 
+// The same for all files that have more than one name.
+Result<std::vector<std::pair<std::uint64_t, std::string>>> names_of_linked_files(
+    BlobSource& source, const BlobId& root, std::stop_token stop = {});
+
 }  // namespace backup

@@ -54,6 +54,10 @@ bool LookAtChanges::has_more_to_say() const {
            !plan.must_read_files.empty() || !plan.was_at.empty() || !plan.held.empty();
 }
 
+bool LookAtChanges::links_may_have_changed() const {
+    return impl_->plan.links_may_have_changed;
+}
+
 std::vector<LookAtChanges::Item> LookAtChanges::items() const {
     std::vector<Item> items = impl_->plan.items;
     std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {

@@ -41,6 +41,9 @@ struct LookAtInput {
     bool everything = false;
     // Files that somebody may write to without an event (the hot set), by path.
     std::vector<std::string> held_files;
+    // Paths in the parent revision that are always looked at: files with several names, where a
+    // change through one of them tells nothing of the others (inotify).
+    std::vector<std::string> linked_files;
     Fs* fs = nullptr;
 };
 
@@ -62,6 +65,10 @@ class LookAtChanges final : public LookAt {
     bool is_everything() const;
     // False: a run without a LookAt does the same.
     bool has_more_to_say() const;
+    // Names of files with several names, or where files are, may have changed: `linked_files` of
+    // this revision do not hold for the next one.
+    bool links_may_have_changed() const;
+
     // For people and tests: every path that is looked at by name, directories that are listed and
     // subtrees, sorted.
     struct Item {

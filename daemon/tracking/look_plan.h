@@ -22,6 +22,7 @@ struct LookPlan {
     bool everything = false, read_everything = false;
     std::unordered_map<std::string, Directory> directories;
     bool has_subtrees = false, has_read_all = false;
+    bool links_may_have_changed = true;
     std::unordered_set<std::string> must_read_files;
     std::unordered_map<std::string, std::string> was_at;  // present path -> in the parent revision
     std::unordered_set<std::string> held;

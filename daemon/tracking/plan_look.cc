@@ -217,7 +217,14 @@ class Planner {
     }
 
     void look_for_other_names() {
-        if (linked_.empty() || plan_.everything) return;
+        plan_.links_may_have_changed =
+            !linked_.empty() || !plan_.was_at.empty() || plan_.has_subtrees || plan_.everything;
+        if (plan_.everything) return;
+        for (const std::string& past : input_.linked_files) {
+            std::string path = past_.to_present(past);
+            if (is_in_set(path)) plan_.add_name(path);
+        }
+        if (linked_.empty()) return;
         if (!input_.names_of_inodes) return give_up("no way to find all names of a file");
         auto found = input_.names_of_inodes({linked_.begin(), linked_.end()});
         if (!found.ok()) return give_up(found.error().message());

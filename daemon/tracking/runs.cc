@@ -67,6 +67,10 @@ class TrackedRunImpl final : public TrackedRun {
         tracked.protected_until = began_;
         state->has_base = true;
         ++state->commits;
+        bool links_hold = look_at_ != nullptr && !look_at_->links_may_have_changed() &&
+                          state->linked_of == parent_;
+        state->linked_of = links_hold ? revision.hex() : "";
+        if (!links_hold) state->linked.clear();
     }
 
   private:
@@ -82,7 +86,7 @@ class TrackedRunImpl final : public TrackedRun {
     }
 
     TrackerImpl& tracker_;
-    std::string set_, definition_, reason_;
+    std::string set_, definition_, reason_, parent_;
     FrozenMarks frozen_;
     std::uint64_t losses_ = 0;
     Timestamp began_{};
@@ -139,6 +143,29 @@ HandleResolver TrackerImpl::resolver_of(Watchers watchers) {
         return found->second->facts_of(handle);
     };
     return resolver;
+}
+
+Result<std::vector<std::string>> TrackerImpl::linked_files(const std::string& set,
+                                                           const RevisionId& parent) {
+    std::optional<std::vector<std::string>> known;
+    ask([&] {
+        SetState* state = find(set);
+        if (state != nullptr && state->linked_of == parent.hex()) known = state->linked;
+    });
+    if (known) return std::move(*known);
+    auto base = TRY(host_.base_of(set));
+    if (!base) return Error(ErrorKind::not_found, "there is no revision to look into");
+    auto found =
+        TRY(names_of_linked_files(base->repository->blobs(), base->revision.snapshot.tree));
+    std::vector<std::string> paths;
+    for (auto& [inode, path] : found) paths.push_back(std::move(path));
+    ask([&] {
+        SetState* state = find(set);
+        if (state == nullptr) return;
+        state->linked_of = parent.hex();
+        state->linked = paths;
+    });
+    return paths;
 }
 
 Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& set,
@@ -212,6 +239,18 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
     input.paths = run->paths_;
     input.exclude = &run->exclude_;
     input.held_files = run->held_;
+    bool has_inotify = std::ranges::any_of(run->watchers_, [](const auto& watched) {
+        return watched.second->status().kind == WatchKind::inotify;
+    });
+    run->parent_ = parent->hex();
+    if (has_inotify) {
+        auto linked = linked_files(set, *parent);
+        if (!linked.ok()) {
+            run->reason_ = "files with several names cannot be told: " + linked.error().message();
+            return std::unique_ptr<TrackedRun>(std::move(run));
+        }
+        input.linked_files = std::move(*linked);
+    }
     input.fs = &RealFs::instance();
     auto built = LookAtChanges::build(input);
     if (!built.ok()) {

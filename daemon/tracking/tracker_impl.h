@@ -60,6 +60,10 @@ class TrackerImpl final : public Tracker {
         bool has_base = false;      // a revision to compare with
         std::uint64_t commits = 0;  // revisions made since the start
         MonotonicTime next_scrub{};
+        // inotify tells of a change through one name of a file only: the names of files with
+        // several are looked at by every run. Those of this revision.
+        std::string linked_of;
+        std::vector<std::string> linked;
     };
     using Watchers = std::map<VolumeId, std::shared_ptr<Watcher>>;
 
@@ -81,6 +85,8 @@ class TrackerImpl final : public Tracker {
     void check_canaries();
     SetState* find(const std::string& set);
     std::optional<std::pair<VolumeId, ObjectHandle>> place_of(const std::string& directory);
+    // Blocking: reads all trees of the revision if they are not known.
+    Result<std::vector<std::string>> linked_files(const std::string& set, const RevisionId& parent);
     Watchers watchers_of(const SetState& state) const;
     static HandleResolver resolver_of(Watchers watchers);
 
