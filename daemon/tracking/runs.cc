@@ -243,7 +243,7 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         return watched.second->status().kind == WatchKind::inotify;
     });
     run->parent_ = parent->hex();
-    if (has_inotify) {
+    if (has_inotify && !input.everything) {
         auto linked = linked_files(set, *parent);
         if (!linked.ok()) {
             run->reason_ = "files with several names cannot be told: " + linked.error().message();
