@@ -85,7 +85,8 @@ Result<> DirectoryWatches::walk_all(bool is_again) {
     {
         const std::lock_guard guard(mutex_);
         walk.number = ++walk_number_;
-        is_arming_ = true;
+        const std::uint64_t limit = system_limit();
+        most_now_ = limit - limit / 20;
     }
     is_limit_reached_ = false;
     unreadable_ = 0;
@@ -130,7 +131,7 @@ Result<> DirectoryWatches::walk_all(bool is_again) {
     pool.join();
     work(walk);  // where the system refuses threads
     const std::lock_guard guard(mutex_);
-    is_arming_ = false;
+    most_now_ = 0;
     return {};
 }
 
@@ -261,8 +262,10 @@ DirectoryWatches::Look::Found DirectoryWatches::visit(Task& task, Walk& walk, No
         const Node known = tree.by_handle(*handle);
         return known != WatchTree::kNone && tree.at(known).watch != WatchTree::kUnwatched;
     });
-    const int watch = add_watch(fd->get(), is_known);
+    const bool is_reserved = !is_known && reserve_watch();
+    const int watch = is_known || is_reserved ? add_watch(fd->get()) : WatchTree::kUnwatched;
     const Placed placed = place(task, walk, is_top, watch, std::move(*handle));
+    if (is_reserved) with_tree([&](WatchTree&) { --reserved_; });
     *node = placed.node;
     if (is_top) walk.look.has_moved = placed.has_moved;
     if (placed.node == WatchTree::kNone) return Look::Found::nothing;
@@ -386,22 +389,20 @@ bool DirectoryWatches::is_same_volume(int fd) const {
     return mount_ != 0 && (status.stx_mask & STATX_MNT_ID) != 0 && status.stx_mnt_id == mount_;
 }
 
-bool DirectoryWatches::may_watch(bool is_known) {
-    if (is_known || is_limit_reached_) return is_known;
+bool DirectoryWatches::reserve_watch() {
+    if (is_limit_reached_) return false;
     const std::lock_guard guard(mutex_);
-    std::uint64_t most = most_watches_;
-    if (most == 0 && is_arming_) {
-        // One in twenty is left for directories to come, ours and other programs'.
-        const std::uint64_t limit = system_limit();
-        most = limit - limit / 20;
+    const std::uint64_t most = most_watches_ != 0 ? most_watches_ : most_now_;
+    if (most == 0 || tree_.size() - tree_.unwatched() + reserved_ < most) {
+        ++reserved_;
+        return true;
     }
-    if (most == 0 || tree_.size() - tree_.unwatched() < most) return true;
     is_limit_reached_ = true;
     return false;
 }
 
-int DirectoryWatches::add_watch(int fd, bool is_known) {
-    if (!may_watch(is_known)) return WatchTree::kUnwatched;
+// The kernel knows the directory by its inode, and gives one that has a watch the same again.
+int DirectoryWatches::add_watch(int fd) {
     std::array<char, 32> link{};
     std::snprintf(link.data(), link.size(), "/proc/self/fd/%d", fd);
     const int watch = inotify_add_watch(inotify_.get(), link.data(), kMask);

@@ -117,8 +117,8 @@ class DirectoryWatches {
     Placed place(const Task& task, Walk& walk, bool is_top, int watch, ObjectHandle handle);
     bool list(const std::shared_ptr<const UniqueFd>& directory, Node node, Walk& walk);
     bool is_same_volume(int fd) const;
-    int add_watch(int fd, bool is_known);
-    bool may_watch(bool is_known);
+    int add_watch(int fd);
+    bool reserve_watch();
     std::shared_ptr<const UniqueFd> open_node(Node node, const std::string& path,
                                               const ObjectHandle& handle);
 
@@ -132,7 +132,10 @@ class DirectoryWatches {
     mutable std::mutex mutex_;
     WatchTree tree_;
     std::uint32_t walk_number_ = 0;
-    bool is_arming_ = false;  // a part of the limit is left for directories to come
+    std::uint64_t reserved_ = 0;  // watches that are being had
+    // While everything is walked, one in twenty of what the system allows is left for directories
+    // to come, ours and other programs'. 0: no limit.
+    std::uint64_t most_now_ = 0;
 
     std::atomic<bool> is_limit_reached_ = false;
     std::atomic<std::uint64_t> unreadable_ = 0;

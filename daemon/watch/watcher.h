@@ -96,7 +96,8 @@ class Watcher {
 
     // Where a directory is now, as an absolute path below one of the roots the volume was armed
     // with. Nothing: it is gone, or outside of every root. A few microseconds; holds no descriptor
-    // afterwards.
+    // afterwards. The answer is old as soon as it is given: whoever opens it compares
+    // handle_of(fd, "") with what he asked for, and asks again if something was renamed meanwhile.
     virtual std::optional<std::string> path_of(const ObjectHandle& directory) = 0;
     // The same for any object that can be opened by handle: device, inode and link count. Nothing:
     // gone (the usual case: it was deleted), or this kind of watcher cannot tell.
@@ -107,6 +108,7 @@ class Watcher {
     virtual std::optional<ObjectFacts> facts_of(const ObjectHandle& object) = 0;
 
     // inotify: directories that no watch could be had for, and that must be looked at by listing.
+    // Blocking: looks for new directories in them.
     virtual std::vector<std::string> unwatched() = 0;
     // Tries again for those, after the limit was raised.
     virtual void retry_unwatched() = 0;
