@@ -3,8 +3,11 @@
 import base64
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from machine import ready  # noqa: E402
@@ -231,6 +234,35 @@ def _(m):
         w.p.kill()
         w.p.wait()
     m.ctl("watch", "--set", "nosuch").expect(5, "nosuch")
+
+
+@promise("on the bus a set tells its changes at most twice a second, whatever happens to its files")
+def _(m):
+    if not shutil.which("busctl"):
+        skip("no busctl here")
+    settled(m)
+    rule = "type='signal',interface='org.freedesktop.DBus.Properties',path='/org/backupd1/set/home'"
+    argv = ["busctl", "--address=" + m.address, "--json=short", "--match=" + rule, "monitor"]
+    monitor = subprocess.Popen(argv, env=m.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        wait_for("the monitor", lambda: "monitor" in monitor.stderr.readline().decode().lower())
+        begin = time.monotonic()
+        for i in range(400):
+            m.write(f"src/many/{i % 20}", "x" * i)
+            if i % 40 == 0:
+                m.backup()
+        m.backup()
+        seconds = time.monotonic() - begin
+    finally:
+        monitor.terminate()
+        out, _ = monitor.communicate()
+    told = [json.loads(line) for line in out.splitlines()]
+    check(told, "nothing was told")
+    # The end of a job tells at once what its set became, beside the pace.
+    check(len(told) <= 2 * seconds + 2 + 2 * 11, len(told), "signals in", seconds, "s")
+    for signal_ in told:
+        names = signal_["payload"]["data"][1]
+        check(not {"PendingChanges", "PendingBytes"} & set(names), names)
 
 
 @promise("a set that may not run by itself does not; one that may makes a revision when a change has settled")

@@ -110,8 +110,7 @@ TEST(CommandLine, MissingAndSurplusArgumentsAreNamed) {
 }
 
 TEST(CommandLine, VerbsThatDoNotExistYetAreUnknown) {
-    for (const char* verb :
-         {"history", "find", "mount", "gc", "health", "metrics", "undo", "queue", "watch"})
+    for (const char* verb : {"history", "find", "mount", "gc", "health", "metrics", "undo"})
         EXPECT_TRUE(contains(problem_of({verb}), "unknown verb")) << verb;
     for (const char* verb : {"history", "mount", "metrics"})
         EXPECT_FALSE(contains(overview_text(), verb)) << verb;
