@@ -81,7 +81,7 @@ class Writer(threading.Thread):
 
     def hold(self):
         path = self.file(0)
-        if len(self.open) < 4:
+        if len(self.open) < 4 and path not in self.open:
             self.open[path] = os.open(path, os.O_WRONLY)
 
     def held_write(self):
