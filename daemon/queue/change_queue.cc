@@ -332,6 +332,18 @@ void ChangeQueue::mark_left_scope(const VolumeId& id) {
     impl_->state.set_left_scope(volume, impl_->touch({}).generation);
 }
 
+void ChangeQueue::distrust_origins() {
+    for (Volume* volume : impl_->state.all_volumes()) {
+        for (const auto& [handle, known] : volume->marks.origins) {
+            const bool is_born = known.kind == DirectoryOrigin::Kind::born;
+            if (known.moved && (is_born || known.kind == DirectoryOrigin::Kind::unknown)) continue;
+            DirectoryOrigin& origin = impl_->state.touch_origin(*volume, handle, known.generation);
+            if (!is_born) origin.kind = DirectoryOrigin::Kind::unknown;
+            origin.moved = true;
+        }
+    }
+}
+
 FrozenMarks ChangeQueue::freeze() const {
     impl_->frozen = impl_->generation;
     return {impl_->generation, newest().value_or(Timestamp{}), impl_->state.volumes()};

@@ -67,6 +67,9 @@ class ChangeQueue {
     void mark_subtree(const VolumeId& volume, const ObjectHandle& directory, Timestamp now);
     void mark_everything(const VolumeId& volume, std::string reason, Timestamp now);
     void mark_left_scope(const VolumeId& volume);
+    // Some of what happened up to now was not recorded: no origin that is known so far is relied on
+    // any more, for what lies below it may differ where nothing is marked.
+    void distrust_origins();
 
     FrozenMarks freeze() const;
     // The revision made from `frozen` is durable, and everything that happened before it was

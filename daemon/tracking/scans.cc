@@ -180,6 +180,9 @@ void TrackerImpl::scan_ended(const ScanOf& what, bool has_base, const std::strin
         return;
     }
     TrackedSet::Base& base = state->tracked.base();
+    // What was renamed while it was compared must be known when renames are believed again.
+    for (auto& [id, volume] : volumes_)
+        if (volume.sets.contains(what.set)) drain(volume, true);
     // From now on the marks are relative to this revision.
     base.revision = revision;
     base.definition = TrackedSet::definition_of(state->tracked.set(), never_enter_);

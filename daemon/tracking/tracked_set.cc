@@ -189,6 +189,9 @@ void TrackedSet::need_scan(std::string reason, Timestamp now) {
 
 void TrackedSet::compared(std::uint64_t losses) {
     if (losses != losses_) return;
+    // A comparison goes by paths: it tells that a renamed directory is new in its place, and
+    // nothing of what is below it.
+    queue_.distrust_origins();
     scan_reason_.clear();
 }
 

@@ -54,7 +54,7 @@ class TrackedSet {
     Timestamp scan_since() const { return scan_since_; }
     // Grows with each need_scan(): a comparison counts only if it is still the same at its end.
     std::uint64_t losses() const { return losses_; }
-    // All was compared since `losses` was read.
+    // All was compared since `losses` was read, and what was renamed meanwhile is absorbed.
     void compared(std::uint64_t losses);
 
     // One census: marks what changed silently, what is new and what was let go.

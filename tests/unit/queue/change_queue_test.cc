@@ -221,6 +221,23 @@ TEST_F(ChangeQueueTest, AnArrivalFromNowhereIsNotTrusted) {
     EXPECT_EQ(origin("K")->kind, DirectoryOrigin::Kind::unknown);
 }
 
+TEST_F(ChangeQueueTest, OriginsFromBeforeALossAreAGuess) {
+    moved("H", "D", "a", "E", "b");
+    born("N", "D", "new");
+    queue_.take_records();
+    queue_.distrust_origins();
+    EXPECT_TRUE(queue_.has_records());
+    moved("K", "D", "k", "E", "k");
+    EXPECT_EQ(origin("H")->kind, DirectoryOrigin::Kind::unknown);
+    EXPECT_EQ(origin("H")->directory, "D");
+    EXPECT_EQ(origin("H")->name, "a");
+    EXPECT_TRUE(origin("N")->moved);
+    EXPECT_EQ(origin("K")->kind, DirectoryOrigin::Kind::at);
+    auto again = ChangeQueue::load(queue_.all_records());
+    ASSERT_TRUE(again.ok());
+    EXPECT_EQ(again->volumes().at("v").origins.at("H").kind, DirectoryOrigin::Kind::unknown);
+}
+
 TEST_F(ChangeQueueTest, AMoveOfADirectoryThatNobodyNamesMarksAllBelowItsName) {
     moved("", "D", "a", "E", "b");
     ASSERT_NE(name("E", "b"), nullptr);

@@ -1,0 +1,81 @@
+#include "daemon/tracking/tracked_set.h"
+
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "daemon/tracking/look_at_changes.h"
+
+namespace backup {
+
+namespace {
+
+using Move = WatchBatch::DirectoryMove;
+
+class TrackedSetTest : public testing::Test {
+  protected:
+    TrackedSetTest() : tracked_(definition(), *Scope::make(definition(), {})) {
+        resolver_.path_of = [this](const ObjectHandle& handle) -> std::optional<std::string> {
+            auto found = paths_.find(handle);
+            if (found == paths_.end()) return std::nullopt;
+            return found->second;
+        };
+        resolver_.exists = [](const ObjectHandle&) { return true; };
+        resolver_.has_other_names = [](const ObjectHandle&) { return false; };
+    }
+    static BackupSet definition() {
+        BackupSet set;
+        set.id = "set";
+        set.paths.push_back(*Path::parse("/top/set"));
+        return set;
+    }
+    void absorb(const WatchBatch& batch) { tracked_.absorb("v", batch, resolver_, Timestamp{}); }
+    void rename(const ObjectHandle& object, const std::string& from, const std::string& to) {
+        WatchBatch batch;
+        batch.moves.push_back({Move::Kind::moved, object, "S", "S", from, to});
+        absorb(batch);
+        paths_[object] = "/top/set/" + to;
+    }
+    // What a run would do now.
+    std::unique_ptr<LookAtChanges> look() {
+        frozen_ = tracked_.queue().freeze();
+        LookAtInput input;
+        input.marks = &frozen_;
+        input.resolver.path_of = [this](const VolumeId&, const ObjectHandle& handle) {
+            return resolver_.path_of(handle);
+        };
+        input.paths = definition().paths;
+        return std::move(*LookAtChanges::build(input));
+    }
+
+    std::map<ObjectHandle, std::string> paths_{{"S", "/top/set"}, {"D", "/top/set/a"}};
+    TrackedSet::Resolver resolver_;
+    TrackedSet tracked_;
+    FrozenMarks frozen_;
+};
+
+}  // namespace
+
+TEST_F(TrackedSetTest, ARenamedDirectoryIsLookedAtAsAWholeAfterALoss) {
+    rename("D", "a", "b");
+    EXPECT_EQ(look()->directory("/top/set/b"), LookAt::Directory::untouched);
+    WatchBatch lost;
+    lost.lost = "the queue overflowed";
+    absorb(lost);
+    ASSERT_TRUE(tracked_.needs_scan());
+    tracked_.compared(tracked_.losses());
+    EXPECT_FALSE(tracked_.needs_scan());
+    EXPECT_EQ(look()->directory("/top/set/b"), LookAt::Directory::all);
+    EXPECT_EQ(look()->directory("/top/set/b/below"), LookAt::Directory::all);
+    EXPECT_EQ(look()->was_at("/top/set/b"), "/top/set/a");
+}
+
+TEST_F(TrackedSetTest, AComparisonThatALossOvertookCountsForNothing) {
+    tracked_.need_scan("tracking begins", Timestamp{});
+    const std::uint64_t losses = tracked_.losses();
+    tracked_.need_scan("the queue overflowed", Timestamp{});
+    tracked_.compared(losses);
+    EXPECT_TRUE(tracked_.needs_scan());
+}
+
+}  // namespace backup
