@@ -33,13 +33,17 @@ Result<> Daemon::prepare() {
                 : "no session bus (DBUS_SESSION_BUS_ADDRESS, or run below dbus-run-session)");
     }
     bus_ = std::move(*bus);
-    service_ =
-        std::make_unique<Service>(loop_, *store_, clock_, events_,
-                                  ServiceOptions{.config_dir = options_.config_dir,
-                                                 .vendor_dir = options_.vendor_dir,
-                                                 .state_dir = options_.state_dir,
-                                                 .credentials_dir = options_.credentials_dir,
-                                                 .hide_details = options_.scope == Scope::system});
+    ServiceOptions service{.config_dir = options_.config_dir,
+                           .vendor_dir = options_.vendor_dir,
+                           .state_dir = options_.state_dir,
+                           .credentials_dir = options_.credentials_dir,
+                           .hide_details = options_.scope == Scope::system};
+    if (Notifier::has_store()) {
+        service.inherit = &Notifier::inherit;
+        service.keep = &Notifier::keep;
+        service.forget = &Notifier::forget;
+    }
+    service_ = std::make_unique<Service>(loop_, *store_, clock_, events_, std::move(service));
     service_->load();
     objects_ = std::make_unique<ObjectTree>(loop_, *bus_, *service_);
     on_terminate_ = TRY(loop_.on_signal(SIGTERM, [this] { stop({}); }));

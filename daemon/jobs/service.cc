@@ -140,6 +140,9 @@ void Service::track() {
         options.canary_period = wanted.canary_period;
         options.degraded_scan_period = wanted.degraded_scan_period;
         options.most_watches = wanted.most_watches;
+        options.inherit = options_.inherit;
+        options.keep = options_.keep;
+        options.forget = options_.forget;
         tracker_ = Tracker::make(tracking_host_, store_, clock_, std::move(options));
     }
     std::vector<std::string> places;

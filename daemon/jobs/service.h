@@ -26,6 +26,10 @@ struct ServiceOptions {
     std::string config_dir, vendor_dir, state_dir;
     std::string credentials_dir;
     bool hide_details = false;  // system bus: everybody reads the notices
+    // See TrackerOptions.
+    std::function<UniqueFd(const std::string& name)> inherit;
+    std::function<void(const std::string& name, int fd)> keep;
+    std::function<void(const std::string& name)> forget;
 };
 
 // Jobs are told as JobListener says. Changes of the manager's own values are told by any_changed().

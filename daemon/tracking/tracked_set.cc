@@ -248,6 +248,7 @@ std::vector<QueueRecord> TrackedSet::take_records() {
     std::string base;
     put(base, base_.revision);
     put(base, base_.definition);
+    put(base, base_.resumable);
     for (const auto& [place, volume] : base_.places) {
         put(base, place);
         put(base, volume);
@@ -275,7 +276,8 @@ Result<> TrackedSet::load(const std::vector<QueueRecord>& records) {
         }
         std::string_view in = record.value ? std::string_view(*record.value) : std::string_view();
         if (record.key == kBaseKey) {
-            if (!get(in, base.revision) || !get(in, base.definition)) return bad_record(record.key);
+            if (!get(in, base.revision) || !get(in, base.definition) || !get(in, base.resumable))
+                return bad_record(record.key);
             std::string place, volume;
             while (!in.empty()) {
                 if (!get(in, place) || !get(in, volume)) return bad_record(record.key);

@@ -71,6 +71,9 @@ class TrackedSet {
         std::string definition;  // of the set when that revision was made
         std::map<std::string, HeldState> held;
         std::map<std::string, VolumeId> places;  // where its file systems were mounted
+        // Not empty: the last stop was clean, everything taken from the watchers is in the marks,
+        // and this boot's descriptors were left to the service manager.
+        std::string resumable;
     };
     Base& base() { return base_; }
     const Base& base() const { return base_; }

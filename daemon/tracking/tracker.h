@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/result.h"
+#include "common/unique_fd.h"
 #include "daemon/archive/backup.h"
 #include "daemon/policy/policy.h"
 #include "daemon/state/state_store.h"
@@ -88,6 +89,12 @@ struct TrackerOptions {
     Duration degraded_scan_period = std::chrono::minutes(15);
     Duration persist_period = std::chrono::seconds(1);
     std::uint64_t most_watches = 0;
+    // The service manager's store of descriptors: what it gave us at the start (once; not open: it
+    // has none of that name), and what it shall keep over our next restart. Any thread. Empty:
+    // there is no store.
+    std::function<UniqueFd(const std::string& name)> inherit;
+    std::function<void(const std::string& name, int fd)> keep;
+    std::function<void(const std::string& name)> forget;
 };
 
 // What the tracker needs of the world above.

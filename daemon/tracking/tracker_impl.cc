@@ -1,6 +1,7 @@
 #include "daemon/tracking/tracker_impl.h"
 
 #include <algorithm>
+#include <fstream>
 #include <utility>
 
 #include <fcntl.h>
@@ -16,6 +17,13 @@ namespace {
 
 constexpr Duration kCanaryPatience = std::chrono::seconds(5);
 constexpr Duration kLongSleep = std::chrono::hours(1);
+
+std::string boot_id() {
+    std::ifstream file("/proc/sys/kernel/random/boot_id");
+    std::string id;
+    file >> id;
+    return id;
+}
 
 }  // namespace
 
@@ -102,8 +110,23 @@ void TrackerImpl::run(std::stop_token stop) {
         if (clock_.monotonic() >= next_persist_) persist();
         publish();
     }
-    drain();
+    leave_to_successor();
     persist();
+}
+
+// From here on the kernel's queues are left to the copies that the service manager keeps.
+void TrackerImpl::leave_to_successor() {
+    for (auto& [id, volume] : volumes_)
+        if (volume.watcher) volume.watcher->stop();
+    drain();
+    for (auto& [id, state] : sets_) {
+        bool is_kept = !state->tracked.needs_scan() && state->absent.empty();
+        for (const auto& [volume_id, volume] : volumes_)
+            if (volume.sets.contains(id)) is_kept = is_kept && volume.watcher && volume.is_kept;
+        if (!is_kept) continue;
+        state->tracked.base().resumable = boot_id();
+        state->tracked.base_changed();
+    }
 }
 
 MonotonicTime TrackerImpl::next_deadline() const {
@@ -184,7 +207,10 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch) {
                                                           state->tracked.scan_reason());
         }
     }
-    if (!batch.lost.empty()) ++overflows_;
+    if (!batch.lost.empty()) {
+        ++overflows_;
+        volume.is_kept = false;  // the group may be another one now
+    }
     if (batch.gone) {
         host_.tracking_message(LogLevel::notice,
                                "the file system at " + printable(volume.mount.place) +
@@ -250,9 +276,18 @@ void TrackerImpl::apply(std::shared_ptr<const Policy> policy, std::vector<std::s
         }
         auto state = std::make_unique<SetState>(TrackedSet(set, std::move(*scope)));
         load(*state);
-        state->tracked.need_scan(
-            old != before.end() ? "the definition of the set changed" : "tracking begins",
-            clock_.now());
+        TrackedSet::Base& base = state->tracked.base();
+        state->may_resume = old == before.end() && !base.resumable.empty() &&
+                            base.resumable == boot_id() && base.definition == definition;
+        if (!base.resumable.empty()) {
+            // Only once: a crash from now on must be one.
+            base.resumable.clear();
+            state->tracked.base_changed();
+        }
+        if (!state->may_resume)
+            state->tracked.need_scan(
+                old != before.end() ? "the definition of the set changed" : "tracking begins",
+                clock_.now());
         sets_[id] = std::move(state);
     }
     for (const auto& [id, state] : before) {
@@ -263,6 +298,7 @@ void TrackerImpl::apply(std::shared_ptr<const Policy> policy, std::vector<std::s
         published_.erase(id);
     }
     scopes_ = std::move(scopes);
+    persist();
     if (mount_watch_ == nullptr) {
         auto watch = MountWatch::start([this] { post([this] { mounts_changed_ = true; }); });
         if (watch.ok())

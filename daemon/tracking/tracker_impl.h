@@ -60,6 +60,8 @@ class TrackerImpl final : public Tracker {
         bool has_base = false;      // a revision to compare with
         std::uint64_t commits = 0;  // revisions made since the start
         MonotonicTime next_scrub{};
+        // Stopped cleanly in this boot: with inherited descriptors nothing was missed since.
+        bool may_resume = false;
         // inotify tells of a change through one name of a file only: the names of files with
         // several are looked at by every run. Those of this revision.
         std::string linked_of;
@@ -77,6 +79,7 @@ class TrackerImpl final : public Tracker {
     void drain(TrackedVolume& volume, bool waiting);
     void deliver(TrackedVolume& volume, const WatchBatch& batch);
     void persist();
+    void leave_to_successor();
     void take_census();
     void apply(std::shared_ptr<const Policy> policy, std::vector<std::string> own_places);
     void load(SetState& state);
@@ -96,6 +99,7 @@ class TrackerImpl final : public Tracker {
     bool mounts_differ() const;
     void arm(TrackedVolume& volume, const std::string& why);
     void note_places(SetState& state);
+    void keep_group(TrackedVolume& volume, const std::string& name);
     TrackedVolume* volume_at(const std::string& path);
 
     // ---- scans.cc

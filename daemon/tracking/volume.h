@@ -25,6 +25,7 @@ struct TrackedVolume {
     std::string problem;            // why it is not watched as well as it could be, with the remedy
     ObjectHandle canary_directory;  // empty: none on this volume
     bool has_canary_echo = false;
+    bool is_kept = false;  // the service manager has a copy of its descriptor
 };
 
 // Which file systems hold what the paths of the sets protect.

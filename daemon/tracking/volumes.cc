@@ -1,5 +1,6 @@
 // Which file systems are watched, and by what.
 #include <algorithm>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 
@@ -14,6 +15,15 @@ std::string id_of(const Mount& mount) {
     auto id = volume_id(mount);
     if (id.ok()) return std::move(*id);
     return mount.type + ":" + mount.source + ":" + mount.root;
+}
+
+// As the service manager takes it: short, printable, no colon. FNV-1a, 64 bits.
+std::string volume_name(const VolumeId& id) {
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (char c : id) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    char text[17];
+    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+    return text;
 }
 
 std::string mount_info() {
@@ -90,6 +100,16 @@ void TrackerImpl::plan() {
     for (auto& [id, state] : sets_) note_places(*state);
 }
 
+void TrackerImpl::keep_group(TrackedVolume& volume, const std::string& name) {
+    volume.is_kept = false;
+    if (!options_.keep || !volume.watcher) return;
+    if (options_.forget) options_.forget(name);
+    UniqueFd group = volume.watcher->group();
+    if (!group) return;
+    options_.keep(name, group.get());
+    volume.is_kept = true;
+}
+
 // The new watch stands before the old one goes: between the two nothing is missed. What was not
 // watched up to now must be compared.
 void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
@@ -111,6 +131,10 @@ void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
     VolumeClass kind = volume_class(volume.mount.type);
     std::shared_ptr<Watcher> armed;
     std::string problem;
+    UniqueFd group;
+    const std::string name = "watch-" + volume_name(volume.id);
+    if (options_.inherit && volume.watcher == nullptr) group = options_.inherit(name);
+    bool is_inherited = group.is_open();
     for (const std::string& way : options_.watching) {
         if (way == "scan") break;
         if (kind == VolumeClass::remote) {
@@ -118,7 +142,7 @@ void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
             break;
         }
         if (way == "fanotify" && kind != VolumeClass::local) continue;
-        auto made = way == "fanotify" ? watch_with_fanotify(volume.roots, options)
+        auto made = way == "fanotify" ? watch_with_fanotify(volume.roots, options, std::move(group))
                                       : watch_with_inotify(volume.roots, options);
         if (made.ok()) {
             armed = std::move(*made);
@@ -134,8 +158,14 @@ void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
                                printable(volume.mount.place) + ": " + problem);
     volume.problem = std::move(problem);
     volume.canary_directory.clear();
+    keep_group(volume, name);
     for (const std::string& id : volume.sets)
         if (SetState* state = find(id)) {
+            if (is_inherited && volume.is_kept && state->may_resume) {
+                host_.tracking_message(LogLevel::info,
+                                       "set '" + id + "' is tracked on from where it stopped");
+                continue;
+            }
             state->tracked.need_scan(why, clock_.now());
             state->next_scan = MonotonicTime{};
         }

@@ -44,6 +44,7 @@ class FanotifyWatcher : public Watcher, private EventQueue {
     void retry_unwatched() override {}
     WatchStatus status() const override;
     UniqueFd group() const override;
+    void stop() override { reader_.stop(); }
     void stall(bool stalled) override { reader_.stall(stalled); }
 
   private:

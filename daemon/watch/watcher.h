@@ -120,6 +120,9 @@ class Watcher {
     // this kind of watcher has none.
     virtual UniqueFd group() const { return {}; }
 
+    // Reads no more, for good: what is queued from now on is left to whoever inherits the group.
+    virtual void stop() {}
+
     // Tests: the reader stops reading until resumed.
     virtual void stall(bool stalled) = 0;
 };

@@ -2,8 +2,9 @@
 import os
 import shutil
 
-from promises import check, equal, wait_for
+from promises import check, contains, equal, wait_for
 from scenarios import fill, scenario
+from service_manager import ServiceManager
 
 
 @scenario(74, "killed between the durable revision and the clearing of marks: taken again, nothing twice, nothing lost", own=True,
@@ -79,3 +80,43 @@ def _(t):
     t.run()
     t.read_only(0)
     t.only_changes()
+
+
+@scenario(75, "restarted by a service manager that keeps the watches: nothing is compared, nothing is missed", own=True,
+          fs=("ext4", "xfs", "btrfs", "tmpfs"), watch=("fanotify",))
+def _(t):
+    fill(t)
+    t.protect()
+    t.m.stop()
+    manager = ServiceManager(t.m)
+    try:
+        manager.start()
+        t.live()
+        wait_for("the watch to be stored", lambda: manager.stored)
+        t.write("plain/f", b"waiting when it stopped")
+        t.waits("plain/f")
+        t.m.stop()
+        for i in range(2000):
+            t.write(f"busy/{i % 20}/{i}", b"%d" % i)
+        os.rename(t.path("busy/3"), t.path("renamed"))
+        t.write("plain/g", b"while nobody ran")
+        manager.start()
+        t.live()
+        contains(t.m.daemon_log(), "tracked on from where it stopped")
+        t.waits("plain/f", "plain/g", "busy/1/1", "renamed")
+        t.run()
+        t.only_changes()
+        t.same()
+        # A crash is no stop: what was taken and not kept is found by comparing.
+        t.m.kill()
+        t.write("plain/f", b"after the crash")
+        before = t.m.daemon_log().count("tracked on from where it stopped")
+        manager.start()
+        t.live()
+        equal(t.m.daemon_log().count("tracked on from where it stopped"), before)
+        t.waits("plain/f")
+        t.run()
+        t.same()
+    finally:
+        t.m.stop()
+        manager.close()
