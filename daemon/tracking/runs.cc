@@ -79,7 +79,9 @@ class TrackedRunImpl final : public TrackedRun {
     void mark(TrackedSet& tracked, const std::string& path, Timestamp now) {
         std::size_t slash = path.rfind('/');
         if (slash == std::string::npos || slash + 1 == path.size()) return;
-        auto place = tracker_.place_of(slash == 0 ? "/" : path.substr(0, slash));
+        std::string directory = slash == 0 ? "/" : path.substr(0, slash);
+        if (tracked.scope().of_directory(directory) != Scope::Place::inside) return;
+        auto place = tracker_.place_of(directory);
         if (place)
             tracked.queue().mark_name(place->first, place->second, path.substr(slash + 1), true,
                                       true, now);

@@ -140,7 +140,9 @@ void TrackerImpl::take_findings(const std::string& set, const std::vector<ScanFi
     for (const ScanFinding& each : findings) {
         if (place == std::nullopt || last != each.finding.directory) {
             last = each.finding.directory;
-            place = place_of(last);
+            // The paths of the set themselves are looked at by every run.
+            bool is_inside = state->tracked.scope().of_directory(last) == Scope::Place::inside;
+            place = is_inside ? place_of(last) : std::nullopt;
         }
         // No such directory any more: whoever took it away is told by its parent.
         if (!place) continue;
