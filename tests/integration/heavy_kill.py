@@ -97,6 +97,7 @@ def main():
     with ready("kill") as m:
         subprocess.run([sys.executable, NASTY, "make", m.path("src"), "--no-special"], check=True, stdout=subprocess.DEVNULL)
         subprocess.run([sys.executable, NASTY, "rm", m.path("src/deep")], check=True)
+        os.unlink(m.path("src/xattrs/weird-name"))  # the format cannot hold it: every run would end with exceptions
         m.set("home", m.path("src"))
         m.backup()
         subprocess.run(["cp", "-a", m.path("src"), m.path("reference")], check=True)
