@@ -100,6 +100,9 @@ const TrackedSet::Verdict& TrackedSet::verdict(const VolumeId& volume,
     if (auto path = resolver.path_of(directory)) {
         verdict.place = scope_.of_directory(*path);
         verdict.path = std::move(*path);
+    } else if (resolver.is_on_its_way && resolver.is_on_its_way(directory)) {
+        // Where it is, is asked again when somebody looks.
+        verdict.place = Scope::Place::inside;
     }
     return verdicts_.emplace(std::move(key), std::move(verdict)).first->second;
 }
@@ -116,6 +119,10 @@ void TrackedSet::absorb(const VolumeId& volume, const WatchBatch& batch, const R
         if (last == nullptr || *last != name.directory) {
             at = &verdict(volume, name.directory, resolver);
             last = &name.directory;
+        }
+        if (at->path.empty() && at->place == Place::inside) {
+            mine.names.push_back(name);
+            continue;
         }
         if (at->path.empty() || at->place == Place::outside) {
             // A name out there may be another name of a file of the set.
@@ -149,10 +156,12 @@ void TrackedSet::absorb_move(const VolumeId& volume, const WatchBatch::Directory
                              const Resolver& resolver, WatchBatch& mine, Timestamp now) {
     using Kind = WatchBatch::DirectoryMove::Kind;
     using Place = Scope::Place;
+    bool is_sure = true;
     auto place_of = [&](const ObjectHandle& directory, const std::string& name) {
         if (directory.empty()) return Place::outside;
         const Verdict& at = verdict(volume, directory, resolver);
-        if (at.path.empty() || at.place == Place::outside) return Place::outside;
+        if (at.path.empty() && at.place == Place::inside) is_sure = false;
+        if (at.path.empty() || at.place == Place::outside) return at.place;
         return scope_.of_directory(join_path(at.path, name));
     };
     Place to = place_of(move.to_directory, move.to_name);
@@ -168,7 +177,7 @@ void TrackedSet::absorb_move(const VolumeId& volume, const WatchBatch::Directory
     }
     if (to == Place::inside) {
         WatchBatch::DirectoryMove arrival = move;
-        if (from != Place::inside) arrival.kind = Kind::arrived;
+        if (from != Place::inside || !is_sure) arrival.kind = Kind::arrived;
         mine.moves.push_back(std::move(arrival));
         return;
     }

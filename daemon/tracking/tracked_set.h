@@ -43,6 +43,9 @@ class TrackedSet {
         std::function<std::optional<std::string>(const ObjectHandle&)> path_of;
         std::function<bool(const ObjectHandle&)> exists;
         std::function<bool(const ObjectHandle&)> has_other_names;
+        // For a directory that has no path: it is still watched, on its way to another place.
+        // Not set: no.
+        std::function<bool(const ObjectHandle&)> is_on_its_way;
     };
     void absorb(const VolumeId& volume, const WatchBatch& batch, const Resolver& resolver,
                 Timestamp now);
@@ -94,7 +97,7 @@ class TrackedSet {
 
   private:
     struct Verdict {
-        std::string path;  // empty: gone
+        std::string path;  // empty: gone, or not known where, but perhaps inside
         Scope::Place place = Scope::Place::outside;
     };
     const Verdict& verdict(const VolumeId& volume, const ObjectHandle& directory,

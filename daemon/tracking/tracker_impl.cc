@@ -192,6 +192,11 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch) {
         [watcher](const ObjectHandle& handle) {
             auto facts = watcher->facts_of(handle);
             return facts && facts->links > 1;
+        },
+        // fanotify finds every directory that there is.
+        [watcher,
+         is_inotify = watcher->status().kind == WatchKind::inotify](const ObjectHandle& handle) {
+            return is_inotify && watcher->facts_of(handle).has_value();
         }};
     for (const std::string& id : volume.sets) {
         SetState* state = find(id);

@@ -477,8 +477,9 @@ std::string DirectoryWatches::problem() const {
     if (count == 0) return {};
     std::string text = std::to_string(count) + " directories have no watch: ";
     if (is_limit_reached_ && most_watches_ != 0)
-        return text + "the configured limit of " + std::to_string(most_watches_) +
-               " watches is reached";
+        return text + "the limit of " + std::to_string(most_watches_) +
+               " watches is reached; raise most-watches, up to fs.inotify.max_user_watches, now " +
+               std::to_string(system_limit());
     if (is_limit_reached_)
         return text +
                "the limit of inotify watches is reached; raise fs.inotify.max_user_watches, "

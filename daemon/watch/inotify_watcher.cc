@@ -167,6 +167,13 @@ std::optional<std::string> InotifyWatcher::path_of(const ObjectHandle& directory
     return std::nullopt;
 }
 
+std::optional<Watcher::ObjectFacts> InotifyWatcher::facts_of(const ObjectHandle& object) {
+    const bool is_known = watches_.with_tree(
+        [&](WatchTree& tree) { return tree.by_handle(object) != WatchTree::kNone; });
+    if (!is_known) return std::nullopt;
+    return ObjectFacts{.device = device_, .inode = 0, .links = 1, .is_directory = true};
+}
+
 void InotifyWatcher::request_unwatched(bool wait) {
     std::unique_lock lock(mutex_);
     const std::uint64_t mine = ++unwatched_asked_;

@@ -40,8 +40,8 @@ class InotifyWatcher : public Watcher, private EventQueue {
     WatchBatch take() override { return mailbox_.take(); }
     Result<WatchBatch> barrier() override;
     std::optional<std::string> path_of(const ObjectHandle& directory) override;
-    // Names and handles of files are not known.
-    std::optional<ObjectFacts> facts_of(const ObjectHandle&) override { return std::nullopt; }
+    // Of directories that are watched, wherever they are: no more than that. Files are not known.
+    std::optional<ObjectFacts> facts_of(const ObjectHandle& object) override;
     std::vector<std::string> unwatched() override;
     void retry_unwatched() override;
     WatchStatus status() const override;

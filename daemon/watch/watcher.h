@@ -100,7 +100,8 @@ class Watcher {
     // handle_of(fd, "") with what he asked for, and asks again if something was renamed meanwhile.
     virtual std::optional<std::string> path_of(const ObjectHandle& directory) = 0;
     // The same for any object that can be opened by handle: device, inode and link count. Nothing:
-    // gone (the usual case: it was deleted), or this kind of watcher cannot tell.
+    // gone (the usual case: it was deleted), or this kind of watcher cannot tell. inotify tells of
+    // directories that it watches, without their inodes.
     struct ObjectFacts {
         std::uint64_t device = 0, inode = 0, links = 0;
         bool is_directory = false;

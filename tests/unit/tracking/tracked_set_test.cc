@@ -70,6 +70,25 @@ TEST_F(TrackedSetTest, ARenamedDirectoryIsLookedAtAsAWholeAfterALoss) {
     EXPECT_EQ(look()->was_at("/top/set/b"), "/top/set/a");
 }
 
+TEST_F(TrackedSetTest, WhatHappensInADirectoryOnItsWayIsKept) {
+    paths_.erase("D");
+    WatchBatch batch;
+    batch.names.push_back({"D", "file", true, false, {}});
+    batch.moves.push_back({Move::Kind::moved, "E", "D", "D", "e", "f"});
+    absorb(batch);
+    EXPECT_TRUE(tracked_.queue().empty()) << "it is gone";
+    resolver_.is_on_its_way = [](const ObjectHandle& handle) { return handle == "D"; };
+    batch.moves[0].object = "F";
+    absorb(batch);
+    paths_["D"] = "/top/set/b";
+    paths_["F"] = "/top/set/b/f";
+    auto found = look();
+    EXPECT_EQ(found->directory("/top/set/b"), LookAt::Directory::entries);
+    EXPECT_EQ(found->entries("/top/set/b"), (std::vector<std::string>{"e", "f", "file"}));
+    EXPECT_EQ(found->directory("/top/set/b/f"), LookAt::Directory::all)
+        << "from where it came is not sure";
+}
+
 TEST_F(TrackedSetTest, AComparisonThatALossOvertookCountsForNothing) {
     tracked_.need_scan("tracking begins", Timestamp{});
     const std::uint64_t losses = tracked_.losses();
