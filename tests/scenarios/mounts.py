@@ -87,8 +87,8 @@ def _(t):
     t.protect()
     t.write("nested/f", b"changed in the subvolume")
     t.backed_up("nested/f")
-    call("btrfs", "-q", "subvolume", "snapshot", t.src, os.path.join(t.volume.place, "snapshot"))
-    with open(os.path.join(t.volume.place, "snapshot/plain/f"), "w") as f:
+    call("btrfs", "-q", "subvolume", "snapshot", t.volume.place, os.path.join(t.volume.place, "snapshot"))
+    with open(os.path.join(t.volume.place, "snapshot/scope/plain/f"), "w") as f:
         f.write("in the snapshot only")
     t.run()
     t.read_only(0)

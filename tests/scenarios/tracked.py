@@ -7,7 +7,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "support"), HERE]
 from machine import Machine, tree_diff  # noqa: E402
-from promises import check, equal, wait_for  # noqa: E402
+from promises import check, equal, skip, wait_for  # noqa: E402
 from volumes import Volume  # noqa: E402
 
 CONFIG = """[tracking]
@@ -44,6 +44,9 @@ class Tracked:
         self.m.set("home", self.src, extra=("--no-automatic",))
         self.run()
         self.live()
+        status = str(self.m.json("status"))
+        if self.watch not in status:
+            skip(f"{self.watch} cannot be had here: {status}")
 
     def __enter__(self):
         return self
