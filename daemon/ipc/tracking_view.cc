@@ -1,7 +1,5 @@
 #include "daemon/ipc/tracking_view.h"
 
-#include <limits>
-
 #include <systemd/sd-bus.h>
 
 #include "common/path.h"
@@ -69,10 +67,8 @@ int append_tracking(sd_bus_message* message, const TrackingStatus& status) {
 
 Result<> QueueListing::operator()(LineWriter& lines) const {
     if (tracker == nullptr) return {};
-    const std::size_t most =
-        limit == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(limit);
     JsonLine line;
-    for (const QueueEntry& entry : TRY(tracker->queue(set, most))) {
+    for (const QueueEntry& entry : TRY(tracker->queue(set, static_cast<std::size_t>(limit)))) {
         line.name("path", entry.path)
             .text("kind", entry.kind)
             .text("since", format_rfc3339(entry.since))

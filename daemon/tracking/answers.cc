@@ -32,11 +32,13 @@ struct FrozenView {
     FrozenMarks marks;
     std::map<VolumeId, std::shared_ptr<Watcher>> watchers;
     std::vector<std::string> held;
+    std::optional<Timestamp> protected_until;
     bool is_known = false;
 };
 
-// Fills in what the file system says now.
-void look(QueueEntry& entry, const Mark& mark) {
+// Fills in what the file system says now. `known`: when the run began that made the newest
+// revision; what was born later is not in it.
+void look(QueueEntry& entry, const Mark& mark, const std::optional<Timestamp>& known) {
     struct statx status;
     if (::statx(AT_FDCWD, entry.path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME,
                 &status) != 0) {
@@ -47,7 +49,7 @@ void look(QueueEntry& entry, const Mark& mark) {
     bool is_new = (status.stx_mask & STATX_BTIME) != 0 &&
                   Timestamp(std::chrono::seconds(status.stx_btime.tv_sec) +
                             std::chrono::nanoseconds(status.stx_btime.tv_nsec)) >=
-                      mark.first_seen - std::chrono::seconds(1);
+                      known.value_or(mark.first_seen - std::chrono::seconds(1));
     entry.kind = is_new ? "created" : mark.content ? "modified" : "metadata";
 }
 
@@ -152,6 +154,7 @@ Result<std::vector<QueueEntry>> TrackerImpl::queue(const std::string& set, std::
         view.marks = state->tracked.queue().freeze();
         view.watchers = watchers_of(*state);
         view.held = state->tracked.held_files();
+        view.protected_until = state->tracked.protected_until;
     });
     if (!is_asked) return Error(ErrorKind::cancelled, "the daemon is stopping");
     std::vector<QueueEntry> entries;
@@ -198,7 +201,7 @@ Result<std::vector<QueueEntry>> TrackerImpl::queue(const std::string& set, std::
         if (one.kind != nullptr)
             entry.kind = one.kind;
         else
-            look(entry, *one.mark);
+            look(entry, *one.mark, view.protected_until);
         entry.is_held = std::ranges::binary_search(view.held, entry.path);
         entries.push_back(std::move(entry));
     }
@@ -225,7 +228,7 @@ Result<std::optional<QueueEntry>> TrackerImpl::pending(const std::string& set,
             QueueEntry entry;
             entry.path = path;
             entry.since = mark.first_seen;
-            look(entry, mark);
+            look(entry, mark, state->tracked.protected_until);
             if (kind != nullptr) entry.kind = kind;
             if (!found || entry.since < found->since) found = std::move(entry);
         };

@@ -125,7 +125,7 @@ class Tracker {
                             std::vector<std::string> own_places) = 0;
 
     virtual TrackingStatus status(const std::string& set) const = 0;
-    // What waits, oldest first. Blocking: resolves names.
+    // What waits, oldest first; limit 0: all. Blocking: resolves names.
     virtual Result<std::vector<QueueEntry>> queue(const std::string& set, std::size_t limit) = 0;
     // Is this path waiting? Nothing: no. Blocking.
     virtual Result<std::optional<QueueEntry>> pending(const std::string& set,
