@@ -54,7 +54,8 @@ class Backend {
 
     virtual BackendProperties properties() const = 0;
 
-    // Stores a whole file; durable on return (file and its directory entry). Never overwrites: an
+    // Stores a whole file; durable on return (file and its directory entry; of a lock, which is of
+    // use only while its holder runs, the entry is merely visible to all). Never overwrites: an
     // existing file of the same size is success (names are content), of another size `conflict`.
     virtual Result<> put(const Handle& handle, ByteView content) = 0;
     // The whole file or a range of it. `not_found` if it is missing, `corrupt` if it is shorter

@@ -8,6 +8,18 @@
 
 namespace backup::state {
 
+namespace {
+
+constexpr std::uint64_t kClaimedAtOnce = 16;
+
+}  // namespace
+
+JobNumbers::~JobNumbers() {
+    if (last_ >= claimed_) return;
+    if (auto given_back = write_small_file(file_, std::to_string(last_) + "\n"); !given_back.ok())
+        log_warning("some job numbers will be left out: " + given_back.error().message());
+}
+
 Result<> JobNumbers::load(std::uint64_t highest_known) {
     std::uint64_t claimed = 0;
     auto text = TRY(read_small_file(file_));
@@ -27,8 +39,9 @@ Result<> JobNumbers::load(std::uint64_t highest_known) {
 Result<std::uint64_t> JobNumbers::next() {
     std::uint64_t number = last_ + 1;
     if (number > claimed_) {
-        TRY(write_small_file(file_, std::to_string(number) + "\n"));
-        claimed_ = number;
+        const std::uint64_t last_claimed = number + kClaimedAtOnce - 1;
+        TRY(write_small_file(file_, std::to_string(last_claimed) + "\n"));
+        claimed_ = last_claimed;
     }
     return number;
 }

@@ -204,13 +204,18 @@ class LevelStateStore final : public StateStore {
 
     Result<> remember_lock(const std::string& repository_id, const std::string& lock_hex) override {
         std::lock_guard guard(mutex_);
-        return put(lock_key(repository_id, lock_hex), "");
+        // Not synced, nor is forgetting: both outlive the process, which is what they are for.
+        // After a power cut a lock that is not remembered is known by its dead process, and
+        // removing one that is gone does no harm.
+        leveldb::WriteBatch batch;
+        batch.Put(lock_key(repository_id, lock_hex), "");
+        return level_.write("remember a lock", batch, false);
     }
     Result<> forget_lock(const std::string& repository_id, const std::string& lock_hex) override {
         std::lock_guard guard(mutex_);
         leveldb::WriteBatch batch;
         batch.Delete(lock_key(repository_id, lock_hex));
-        return level_.write("forget a lock", batch, true);
+        return level_.write("forget a lock", batch, false);
     }
     Result<std::vector<std::string>> remembered_locks(const std::string& repository_id) override {
         std::lock_guard guard(mutex_);

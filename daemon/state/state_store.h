@@ -93,7 +93,7 @@ class StateStore {
     virtual Result<> put_repository_record(const std::string& name,
                                            const RepositoryRecord& record) = 0;
 
-    // Locks of ours in repositories, by repository id; durable before return.
+    // Locks of ours in repositories, by repository id; they outlive the process, not a power cut.
     virtual Result<> remember_lock(const std::string& repository_id,
                                    const std::string& lock_hex) = 0;
     virtual Result<> forget_lock(const std::string& repository_id, const std::string& lock_hex) = 0;
