@@ -6,7 +6,6 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <sys/sysmacros.h>
 
 namespace backup {
 
@@ -88,8 +87,7 @@ int DirectoryFds::reopen(const Directory& directory, UniqueFd& out) {
         fd.reset(opened);
         struct statx now;
         if (int error = fs_.status(fd.get(), "", AT_EMPTY_PATH, now); error < 0) return error;
-        FileIdentity identity{makedev(now.stx_dev_major, now.stx_dev_minor), now.stx_ino};
-        if (identity != step->identity) return -ESTALE;
+        if (identity_of(now) != step->identity) return -ESTALE;
     }
     out = std::move(fd);
     return 0;

@@ -5,10 +5,13 @@
 #include <utility>
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 namespace backup {
+
+FileIdentity identity_of(const struct statx& status) {
+    return {makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino};
+}
 
 Result<SourcePaths> existing_paths(Fs& fs, const BackupSet& set, const std::vector<Path>& absent) {
     if (set.paths.empty())
@@ -37,8 +40,7 @@ std::vector<FileIdentity> identities(Fs& fs, const std::vector<Path>& paths) {
     std::vector<FileIdentity> found;
     for (const Path& path : paths) {
         struct statx status;
-        if (fs.status(AT_FDCWD, path.c_str(), 0, status) == 0)
-            found.push_back({makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino});
+        if (fs.status(AT_FDCWD, path.c_str(), 0, status) == 0) found.push_back(identity_of(status));
     }
     return found;
 }

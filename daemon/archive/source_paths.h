@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include <sys/stat.h>
+
 #include "common/path.h"
 #include "common/result.h"
 #include "daemon/policy/policy.h"
@@ -18,6 +20,7 @@ struct FileIdentity {
     std::uint64_t device = 0, inode = 0;
     bool operator==(const FileIdentity&) const = default;
 };
+FileIdentity identity_of(const struct statx& status);
 
 struct SourcePaths {
     std::vector<Path> found;

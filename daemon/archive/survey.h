@@ -18,7 +18,8 @@ namespace backup {
 // One name that is not as the revision has it.
 struct SurveyFinding {
     enum class Kind : std::uint8_t {
-        created,  // the revision has nothing, or another object, under this name
+        // The revision has nothing, another kind of object, or another directory under this name.
+        created,
         gone,
         content,   // size, mtime or inode differ: content may
         metadata,  // only ctime, mode, owner, link count: content cannot (as far as stamps tell)

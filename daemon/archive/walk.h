@@ -81,7 +81,7 @@ class WalkWorker {
 
     void work_on(WalkQueue::Task& task);
 
-    // walk_directory.cc: from a name to batches, and from fragments to a tree.
+    // walk_directory.cc: from a directory to batches of names.
     void enter_child(Directory& parent, Fragment& fragment, ChildDirectory& child);
     void enter(Directory& directory);
     int open(Directory& directory, UniqueFd& fd);
@@ -96,10 +96,12 @@ class WalkWorker {
     void save_batch(Directory& directory, std::size_t batch);
     void close_fragment(Directory& directory, Fragment& fragment);
     void leave_out(Directory& directory, int error, const char* action);
+    void note_progress();
+
+    // walk_tree.cc: from fragments to a tree, and to the parent.
     void finish(Directory& directory);
     void complete(Directory* directory, std::optional<BlobId> tree);
     bool join_fragments(Directory& directory, BlobId& tree);
-    void note_progress();
 
     // walk_entry.cc: from a name to its node.
     // False if the parent's tree could not be followed to its end in the order of names: then what
@@ -110,6 +112,22 @@ class WalkWorker {
                    const RawNode* before);
     void save_entry(Entry& entry, std::uint8_t listed_type);
     Saved save_file(Entry& entry, const struct statx* listed);
+    Saved save_other(Entry& entry, const struct statx& status);
+    bool keep_unchanged_file(Entry& entry, const struct statx& status);
+    bool keep_unlisted_node(Directory& directory, Fragment& fragment, const RawNode& node);
+    void count_replaced(const Entry& entry, NodeType now);
+    bool is_excluded(const Entry& entry, bool is_directory);
+    bool is_absent(const Entry& entry);
+    bool was_settled(const struct statx& status) const;
+    bool is_left_out(const Entry& entry, const struct statx& status) const;
+    NodeFields fields(std::string_view name, const struct statx& status);
+    bool add_node(Entry& entry, const NodeFields& node);
+    void note_file(const RawNode* before, bool same, std::uint64_t size);
+    std::string_view xattrs_of(Entry& entry, const struct statx& status, int fd);
+    void note_xattr_failures(const Entry& entry);
+    static Error xattr_error(const XattrReader::Failure& failure);
+
+    // walk_subdirectory.cc: from a directory's name to its node.
     // How a walk goes on below a directory.
     struct Descent {
         FileIdentity identity;
@@ -126,20 +144,6 @@ class WalkWorker {
     };
     Origin origin_of(const Entry& entry, const struct statx& status);
     void save_directory(Entry& entry, const struct statx& status);
-    Saved save_other(Entry& entry, const struct statx& status);
-    bool keep_unchanged_file(Entry& entry, const struct statx& status);
-    bool keep_unlisted_node(Directory& directory, Fragment& fragment, const RawNode& node);
-    void count_replaced(const Entry& entry, NodeType now);
-    bool is_excluded(const Entry& entry, bool is_directory);
-    bool is_absent(const Entry& entry);
-    bool was_settled(const struct statx& status) const;
-    bool is_left_out(const Entry& entry, const struct statx& status) const;
-    NodeFields fields(std::string_view name, const struct statx& status);
-    bool add_node(Entry& entry, const NodeFields& node);
-    void note_file(const RawNode* before, bool same, std::uint64_t size);
-    std::string_view xattrs_of(Entry& entry, const struct statx& status, int fd);
-    void note_xattr_failures(const Entry& entry);
-    static Error xattr_error(const XattrReader::Failure& failure);
 
     // walk_compare.cc: what a survey does instead.
     void compare(Entry& entry, const struct statx& status);
@@ -200,6 +204,8 @@ class WalkWorker {
     std::uint64_t items_noted_ = 0, bytes_noted_ = 0;
 };
 
+// How a tree begins; a node and a comma each follow.
+inline constexpr std::string_view kTreeBegin = "{\"nodes\":[";
 // Small files are read whole; a file longer than the shortest chunk may have to be cut.
 inline constexpr std::size_t kSmallFile = kMinChunk;
 

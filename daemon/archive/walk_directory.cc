@@ -1,4 +1,4 @@
-// From a name to batches, and from fragments to a tree.
+// From a directory to batches of names.
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -7,7 +7,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/sysmacros.h>
 
 #include "common/log.h"
 #include "daemon/archive/walk.h"
@@ -16,7 +15,6 @@ namespace backup {
 
 namespace {
 
-constexpr std::string_view kHeader = "{\"nodes\":[";
 constexpr std::string_view kCacheTag = "CACHEDIR.TAG";
 // https://bford.info/cachedir/: the first 43 bytes of the tag.
 constexpr std::string_view kCacheSignature = "Signature: 8a477f597d28d172789f06886806bc55";
@@ -41,14 +39,6 @@ ListedName listed_name(std::string_view with_nul) {
 bool is_entry_name(std::string_view name) {
     return !name.empty() && name.size() <= 255 && name != "." && name != ".." &&
            name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
-}
-
-void write_hex(const BlobId& id, std::uint8_t* out) {
-    static constexpr char kDigits[] = "0123456789abcdef";
-    for (std::uint8_t byte : id.bytes) {
-        *out++ = static_cast<std::uint8_t>(kDigits[byte >> 4]);
-        *out++ = static_cast<std::uint8_t>(kDigits[byte & 15]);
-    }
 }
 
 }  // namespace
@@ -111,7 +101,7 @@ void WalkWorker::enter_root() {
     if (root->lists && input_.exclude.other_filesystems) {
         struct statx status;
         if (fs_.status(AT_FDCWD, "/", 0, status) == 0)
-            root->device_allowed = makedev(status.stx_dev_major, status.stx_dev_minor);
+            root->device_allowed = identity_of(status).device;
     }
     enter(*root);
 }
@@ -149,8 +139,7 @@ int WalkWorker::open(Directory& directory, UniqueFd& fd) {
     if (error < 0) return error;
     struct statx now;
     if (error = fs_.status(fd.get(), "", AT_EMPTY_PATH, now); error < 0) return error;
-    FileIdentity identity{makedev(now.stx_dev_major, now.stx_dev_minor), now.stx_ino};
-    return identity == directory.identity ? 0 : -ESTALE;
+    return identity_of(now) == directory.identity ? 0 : -ESTALE;
 }
 
 void WalkWorker::enter(Directory& directory) {
@@ -170,7 +159,7 @@ void WalkWorker::enter(Directory& directory) {
     bool is_split = !keep_unlisted && names_.size() > 2 * kBatchNames;
     std::size_t batches = is_split ? (names_.size() + kBatchNames - 1) / kBatchNames : 1;
     directory.fragments.resize(batches);
-    append(directory.fragments[0].out, as_bytes(kHeader));
+    append(directory.fragments[0].out, as_bytes(kTreeBegin));
     directory.pending = batches;
     directory.fd_needed = batches;
     int pinned = fd.get();
@@ -181,7 +170,7 @@ void WalkWorker::enter(Directory& directory) {
     before_json = Bytes();
     if (!followed && keep_unlisted) {
         fragment = Fragment();
-        append(fragment.out, as_bytes(kHeader));
+        append(fragment.out, as_bytes(kTreeBegin));
         fragment.same = false;
         error = collect_names(directory, pinned, {}, keep_unlisted);
         if (error < 0) {
@@ -318,7 +307,7 @@ void WalkWorker::save_batch(Directory& directory, std::size_t batch) {
     } else {
         batch_json_.clear();
         if (range.before_end > 0) {
-            append(batch_json_, as_bytes(kHeader));
+            append(batch_json_, as_bytes(kTreeBegin));
             append(batch_json_,
                    ByteView(directory.before_json)
                        .subspan(range.before_begin, range.before_end - range.before_begin));
@@ -375,96 +364,6 @@ void WalkWorker::leave_out(Directory& directory, int error, const char* action) 
     else if (!vanished)
         except(directory_path(directory), Error::from_errno(error, action));
     complete(&directory, std::nullopt);
-}
-
-void WalkWorker::finish(Directory& directory) {
-    if (ended() || walk_.stop.stop_requested()) return;
-    BlobId tree;
-    if (join_fragments(directory, tree)) complete(&directory, tree);
-}
-
-bool WalkWorker::join_fragments(Directory& directory, BlobId& tree) {
-    if (input_.survey != nullptr) return true;
-    std::size_t size = 0;
-    bool same = directory.before.has_value(), whole = true;
-    for (const Fragment& fragment : directory.fragments) {
-        size += fragment.out.size();
-        same = same && fragment.same;
-        whole = whole && fragment.large.empty();
-        for (const ChildDirectory& child : fragment.children) {
-            same = same && child.tree_same;
-            whole = whole && !child.left_out;
-        }
-        for (const LargeFile& file : fragment.large) {
-            size += file.node.size();
-            std::string_view node = as_text(file.node);
-            same = same && !node.empty() && node.substr(0, node.size() - 1) == file.before;
-        }
-    }
-    // Every node is as it was, and there was nothing else: the same bytes, without hashing them.
-    std::size_t end = size == kHeader.size() ? 3 : 2;
-    if (same && size + end == directory.before_size) {
-        tree = *directory.before;
-        return true;
-    }
-    Bytes joined;
-    Bytes* out = &directory.fragments[0].out;
-    if (directory.fragments.size() > 1 || !whole) {
-        joined.reserve(size + 3);
-        for (Fragment& fragment : directory.fragments) {
-            // Children and large files are in name order each, and so by their places here.
-            std::size_t at = 0;
-            auto child = fragment.children.begin();
-            auto copy_until = [&](std::size_t end_at) {
-                for (; child != fragment.children.end() && child->begin < end_at; ++child) {
-                    if (!child->left_out) continue;
-                    append(joined, ByteView(fragment.out).subspan(at, child->begin - at));
-                    at = child->end;
-                }
-                append(joined, ByteView(fragment.out).subspan(at, end_at - at));
-                at = end_at;
-            };
-            for (const LargeFile& file : fragment.large) {
-                copy_until(file.at);
-                append(joined, file.node);
-            }
-            copy_until(fragment.out.size());
-            fragment.out = Bytes();
-        }
-        out = &joined;
-    }
-    if (out->back() == ',') out->pop_back();
-    append(*out, as_bytes("]}\n"));
-    return save_blob(BlobType::tree, *out, tree);
-}
-
-// Tells the parent, and its parent where this was the last thing it waited for.
-void WalkWorker::complete(Directory* directory, std::optional<BlobId> tree) {
-    for (;;) {
-        Directory* parent = directory->parent;
-        if (parent == nullptr) return walk_.queue.finish(*tree);
-        ChildDirectory& slot = *directory->slot;
-        if (input_.survey != nullptr) {
-            // Nothing is made of it.
-        } else if (tree) {
-            write_hex(*tree, directory->slot_fragment->out.data() + slot.id_at);
-            slot.tree_same = slot.before && *slot.before == *tree;
-            bool same = slot.node_same && slot.tree_same;
-            ++(!slot.before ? counts_.dirs_new
-               : same       ? counts_.dirs_unmodified
-                            : counts_.dirs_changed);
-        } else {
-            slot.left_out = true;
-        }
-        walk_.queue.delist(*directory);
-        delete directory;
-        if (parent->pending.fetch_sub(1) != 1) return;
-        if (ended() || walk_.stop.stop_requested()) return;
-        BlobId joined;
-        if (!join_fragments(*parent, joined)) return;
-        directory = parent;
-        tree = joined;
-    }
 }
 
 const std::string& WalkWorker::directory_path(const Directory& directory) {
