@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "common/unique_fd.h"
 #include "daemon/archive/backup.h"
 #include "daemon/queue/change_queue.h"
 
@@ -21,6 +22,8 @@ struct HandleResolver {
     std::function<std::optional<std::string>(const VolumeId&, const ObjectHandle&)> path_of;
     std::function<std::optional<Watcher::ObjectFacts>(const VolumeId&, const ObjectHandle&)>
         facts_of;
+    // For names in directories without a path; may be left out.
+    std::function<UniqueFd(const VolumeId&, const ObjectHandle&)> open;
 };
 
 // Names in the parent revision of files by their inode numbers, found by reading its trees: needed

@@ -88,17 +88,19 @@ class Planner {
             const std::optional<std::string>& path = past_.path_of(id, handle);
             if (path)
                 take_directory(*path, marks);
-            else if (!marks.names.empty() && is_there(id, handle))
-                give_up("a directory went where it cannot be found after changes in it");
+            else if (!marks.names.empty())
+                see_names_out_of_reach(id, handle, marks.names);
         }
     }
 
-    // A directory without a path is gone as a rule. If not, it is out of reach, with names in it
-    // that other names in the set may belong to.
-    bool is_there(const VolumeId& id, const ObjectHandle& handle) const {
-        if (!input_.resolver.facts_of) return false;
-        auto facts = input_.resolver.facts_of(id, handle);
-        return facts && facts->links > 0;
+    // A directory without a path is gone as a rule. If not, it is not in the set (any more), and
+    // what has its names may have others in the set.
+    void see_names_out_of_reach(const VolumeId& id, const ObjectHandle& handle,
+                                const NameMarks& names) {
+        if (!input_.resolver.open || plan_.everything) return;
+        UniqueFd directory = input_.resolver.open(id, handle);
+        if (!directory) return;
+        for (const auto& [name, mark] : names) see(directory.get(), name.c_str());
     }
 
     void take_directory(const std::string& path, const DirectoryMarks& marks) {

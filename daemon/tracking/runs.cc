@@ -144,6 +144,11 @@ HandleResolver TrackerImpl::resolver_of(Watchers watchers) {
         if (found == shared->end()) return std::nullopt;
         return found->second->facts_of(handle);
     };
+    resolver.open = [shared](const VolumeId& volume, const ObjectHandle& handle) -> UniqueFd {
+        auto found = shared->find(volume);
+        if (found == shared->end()) return {};
+        return found->second->open_directory(handle);
+    };
     return resolver;
 }
 

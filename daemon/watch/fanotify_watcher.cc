@@ -321,4 +321,10 @@ std::optional<Watcher::ObjectFacts> FanotifyWatcher::facts_of(const ObjectHandle
     return ObjectFacts{status.st_dev, status.st_ino, status.st_nlink, S_ISDIR(status.st_mode)};
 }
 
+UniqueFd FanotifyWatcher::open_directory(const ObjectHandle& handle) {
+    KernelHandle kernel;
+    if (!kernel.assign(handle)) return {};
+    return open_object(roots_.front(), kernel);
+}
+
 }  // namespace backup

@@ -40,6 +40,7 @@ class FanotifyWatcher : public Watcher, private EventQueue {
     Result<WatchBatch> barrier() override;
     std::optional<std::string> path_of(const ObjectHandle& directory) override;
     std::optional<ObjectFacts> facts_of(const ObjectHandle& object) override;
+    UniqueFd open_directory(const ObjectHandle& directory) override;
     std::vector<std::string> unwatched() override { return {}; }
     void retry_unwatched() override {}
     WatchStatus status() const override;

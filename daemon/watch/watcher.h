@@ -107,6 +107,12 @@ class Watcher {
         bool is_directory = false;
     };
     virtual std::optional<ObjectFacts> facts_of(const ObjectHandle& object) = 0;
+    // A directory wherever it is, for looking at names in it (O_PATH); to be closed soon. Not open:
+    // as for facts_of().
+    virtual UniqueFd open_directory(const ObjectHandle& directory) {
+        static_cast<void>(directory);
+        return {};
+    }
 
     // inotify: directories that no watch could be had for, and that must be looked at by listing.
     // Blocking: looks for new directories in them.

@@ -250,6 +250,19 @@ TEST_F(LookAtChangesTest, ALinkIntoTheSetFromOutsideIsFound) {
     expect_run(1, 0);
 }
 
+TEST_F(LookAtChangesTest, OtherNamesOfWhatChangedInADirectoryThatLeftAreFound) {
+    fill(in("a"));
+    fill(in("b"));
+    ASSERT_TRUE(set_.source.link(in("a/one"), in("b/same")));
+    run();
+    set_.source.hide_outside = true;
+    write(in("a/one"), "changed");
+    set_.absorb();
+    move(in("a"), out("a"));
+    expect_run(1, 0);
+    EXPECT_FALSE(look().is_everything());
+}
+
 TEST_F(LookAtChangesTest, OtherNamesOfWhatLiesInAListedDirectoryAreFound) {
     set_.queue = ChangeQueue({.names_of_directory = 2, .marks = 1000});
     fill(in("a"));

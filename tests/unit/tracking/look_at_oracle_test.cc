@@ -53,6 +53,7 @@ class Oracle {
                 set_.set.exclude.patterns = {set_.source.inside() + "/a/b/", "**/d/e"};
                 break;
         }
+        set_.source.hide_outside = seed % 2 == 0;
         if (seed % 5 == 0) set_.queue = ChangeQueue({.names_of_directory = 3, .marks = 40});
     }
 

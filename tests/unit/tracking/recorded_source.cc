@@ -369,8 +369,21 @@ std::optional<Watcher::ObjectFacts> RecordedSource::facts_of(const ObjectHandle&
 }
 
 HandleResolver RecordedSource::resolver() const {
-    return {[this](const VolumeId&, const ObjectHandle& handle) { return path_of(handle); },
-            [this](const VolumeId&, const ObjectHandle& handle) { return facts_of(handle); }};
+    HandleResolver resolver;
+    resolver.path_of = [this](const VolumeId&, const ObjectHandle& handle) {
+        auto path = path_of(handle);
+        return path && hide_outside && !is_below(*path, inside_) ? std::nullopt : path;
+    };
+    resolver.facts_of = [this](const VolumeId&, const ObjectHandle& handle) {
+        return facts_of(handle);
+    };
+    resolver.open = [this](const VolumeId&, const ObjectHandle& handle) -> UniqueFd {
+        KernelHandle kernel;
+        if (!kernel.assign(handle)) return {};
+        UniqueFd base(::open(base_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        return UniqueFd(::open_by_handle_at(base.get(), kernel.get(), O_PATH | O_CLOEXEC));
+    };
+    return resolver;
 }
 
 }  // namespace backup

@@ -40,6 +40,8 @@ class RecordedSource {
 
     // What a moved directory is told as: its handle left out, or its old place.
     bool hide_moved_objects = false, hide_old_places = false;
+    // The resolver gives paths below inside() only.
+    bool hide_outside = false;
 
     // The records since the last call.
     WatchBatch take();
