@@ -55,8 +55,9 @@ if command -v systemd-analyze >/dev/null; then
     sed "s,=$prefix/,=$root/," "$root/lib/systemd/user/backupd.service" >"$stage/units/user/backupd.service"
     verdict "systemd accepts the system unit" env SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no "$stage/units/backupd.service"
     verdict "systemd accepts the user unit" env SYSTEMD_LOG_LEVEL=warning XDG_RUNTIME_DIR="$stage" systemd-analyze --user verify --man=no "$stage/units/user/backupd.service"
-    # 4.0: a root process that writes everywhere by its purpose; a sandbox line that gets lost raises this number
-    verdict "exposure of the system unit stays at or below 4.0" systemd-analyze security --offline=true --threshold=40 "$stage/units/backupd.service"
+    # 4.4: a root process that writes everywhere by its purpose, and sees which files others write to (CAP_SYS_PTRACE);
+    # a sandbox line that gets lost raises this number
+    verdict "exposure of the system unit stays at or below 4.4" systemd-analyze security --offline=true --threshold=44 "$stage/units/backupd.service"
 else
     echo "SKIP systemd accepts the units: no systemd-analyze here"
 fi
