@@ -184,7 +184,8 @@ Result<std::vector<QueueEntry>> TrackerImpl::queue(const std::string& set, std::
         return a.mark->first_seen < b.mark->first_seen;
     };
     // Some may turn out to be gone.
-    std::size_t enough = limit == 0 ? waiting.size() : std::min(waiting.size(), 2 * limit + 64);
+    std::size_t enough = waiting.size();
+    if (limit != 0 && limit < enough / 2) enough = std::min(enough, 2 * limit + 64);
     std::partial_sort(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(enough),
                       waiting.end(), older);
     HandleResolver resolver = resolver_of(view.watchers);
