@@ -46,6 +46,8 @@ class TrackedRunImpl final : public TrackedRun {
         bool is_compared = look_at_ == nullptr || look_at_->is_everything();
         if (is_compared && absent_.empty()) tracked.compared(losses_);
         Timestamp now = tracker_.clock_.now();
+        tracked.superseded(losses_, now);
+        if (tracked.needs_scan()) state->next_scan = MonotonicTime{};
         for (const std::string& path : exceptions) mark(tracked, path, now);
         // Only what a second try may mend counts as waiting for one.
         state->tried = tracked.queue().generation();

@@ -204,6 +204,11 @@ void TrackedSet::compared(std::uint64_t losses) {
     scan_reason_.clear();
 }
 
+void TrackedSet::superseded(std::uint64_t losses, Timestamp now) {
+    if (losses == losses_ || needs_scan()) return;
+    need_scan("changes were lost while the last revision was made", now);
+}
+
 void TrackedSet::note_held(const std::vector<HeldFile>& held,
                            const std::function<std::optional<std::pair<VolumeId, ObjectHandle>>(
                                const std::string& directory)>& place_of,

@@ -59,6 +59,9 @@ class TrackedSet {
     std::uint64_t losses() const { return losses_; }
     // All was compared since `losses` was read, and what was renamed meanwhile is absorbed.
     void compared(std::uint64_t losses);
+    // A revision was made from what was known when `losses` was read. Had something been lost since
+    // then, a comparison that has ended meanwhile was with the revision before, and does not count.
+    void superseded(std::uint64_t losses, Timestamp now);
 
     // One census: marks what changed silently, what is new and what was let go.
     void note_held(const std::vector<HeldFile>& held,

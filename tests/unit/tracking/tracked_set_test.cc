@@ -97,4 +97,20 @@ TEST_F(TrackedSetTest, AComparisonThatALossOvertookCountsForNothing) {
     EXPECT_TRUE(tracked_.needs_scan());
 }
 
+// The run took a renamed directory over as it was before the loss, and the comparison with the
+// revision before it told of the rename only.
+TEST_F(TrackedSetTest, AComparisonDuringARunThatMetALossCountsForNothing) {
+    rename("D", "a", "b");
+    FrozenMarks frozen = tracked_.queue().freeze();
+    const std::uint64_t losses = tracked_.losses();
+    tracked_.need_scan("the queue overflowed", Timestamp{});
+    tracked_.compared(tracked_.losses());
+    tracked_.queue().clear(frozen);
+    tracked_.superseded(losses, Timestamp{});
+    EXPECT_TRUE(tracked_.needs_scan());
+    tracked_.compared(tracked_.losses());
+    tracked_.superseded(tracked_.losses(), Timestamp{});
+    EXPECT_FALSE(tracked_.needs_scan());
+}
+
 }  // namespace backup
