@@ -48,12 +48,13 @@ class TrackedRunImpl final : public TrackedRun {
         Timestamp now = tracker_.clock_.now();
         tracked.superseded(losses_, now);
         if (tracked.needs_scan()) state->next_scan = MonotonicTime{};
-        for (const std::string& path : exceptions) mark(tracked, path, now);
+        // Looked at again: what could not be read is not in the revision, and so is new.
+        for (const std::string& path : exceptions) mark(tracked, path, false, now);
         // Only what a second try may mend counts as waiting for one.
         state->tried = tracked.queue().generation();
         {
             std::lock_guard lock(mutex_);
-            for (const std::string& path : unsettled_) mark(tracked, path, now);
+            for (const std::string& path : unsettled_) mark(tracked, path, true, now);
             if (!unsettled_.empty()) is_fresh = true;
         }
         if (!is_fresh) state->last_change.reset();
@@ -78,7 +79,7 @@ class TrackedRunImpl final : public TrackedRun {
   private:
     friend class TrackerImpl;
 
-    void mark(TrackedSet& tracked, const std::string& path, Timestamp now) {
+    void mark(TrackedSet& tracked, const std::string& path, bool must_read, Timestamp now) {
         std::size_t slash = path.rfind('/');
         if (slash == std::string::npos || slash + 1 == path.size()) return;
         std::string directory = slash == 0 ? "/" : path.substr(0, slash);
@@ -86,7 +87,7 @@ class TrackedRunImpl final : public TrackedRun {
         auto place = tracker_.place_of(directory);
         if (place)
             tracked.queue().mark_name(place->first, place->second, path.substr(slash + 1), true,
-                                      true, now);
+                                      must_read, now);
     }
 
     TrackerImpl& tracker_;

@@ -97,7 +97,7 @@ def _(m):
 def _(m):
     again = restore(m, stored(m, "2"), "out2", m.src)
     equal((again["created"], again["replaced"], again["bytes_fetched"], again["failed"]), (0, 0, 0, 0))
-    again = restore(m, stored(m, "2"), "out2", "--on-conflict", "replace", "--yes", "--verify", m.src)
+    again = restore(m, stored(m, "2"), "out2", "--on-conflict", "replace", "--verify", m.src)
     equal((again["created"], again["bytes_fetched"], again["failed"]), (0, 0, 0))
     equal(unexplained(tree_diff(m.src, m.path("out2/src"))), [])
 

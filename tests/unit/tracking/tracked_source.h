@@ -1,6 +1,6 @@
-// TrackedSource is a RecordedSource, a queue and a repository in memory, put together as the tracker
-// does: a run looks at what the queue says, and clears it when its revision is there. For tests
-// only.
+// TrackedSource is a RecordedSource, a queue and a repository in memory, put together as the
+// tracker does: a run looks at what the queue says, and clears it when its revision is there. For
+// tests only.
 #pragma once
 
 #include <functional>
