@@ -51,7 +51,6 @@ class TrackedRunImpl final : public TrackedRun {
         // Looked at again: what could not be read is not in the revision, and so is new.
         for (const std::string& path : exceptions) mark(tracked, path, false, now);
         // Only what a second try may mend counts as waiting for one.
-        state->tried = tracked.queue().generation();
         {
             std::lock_guard lock(mutex_);
             for (const std::string& path : unsettled_) mark(tracked, path, true, now);
@@ -193,7 +192,8 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
             if (volume.sets.contains(set)) drain(volume, true);
         if (std::exchange(mounts_changed_, false) || mounts_differ()) plan();
         if (options_.census_period.count() > 0) take_census();
-        bool is_scan_only = false;
+        bool is_scan_only = std::ranges::none_of(
+            volumes_, [&](const auto& each) { return each.second.sets.contains(set); });
         for (auto& [id, volume] : volumes_) {
             if (!volume.sets.contains(set)) continue;
             if (!volume.watcher) {

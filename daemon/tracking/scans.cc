@@ -48,8 +48,28 @@ void TrackerImpl::start_scan() {
     }
 }
 
+// What no watch tells of is compared from time to time, so that it waits in the queue and is run
+// for like all else.
+void TrackerImpl::scan_unwatched() {
+    bool is_first = next_unwatched_ == MonotonicTime{};
+    bool is_off = options_.degraded_scan_period.count() == 0;
+    next_unwatched_ = clock_.monotonic() +
+                      (is_off ? Duration(std::chrono::hours(1)) : options_.degraded_scan_period);
+    if (is_first || is_off) return;
+    for (auto& [id, volume] : volumes_) {
+        if (volume.watcher && volume.watcher->status().unwatched_directories == 0) continue;
+        if (volume.watcher) volume.watcher->retry_unwatched();
+        for (const std::string& set : volume.sets) {
+            SetState* state = find(set);
+            if (state == nullptr || state->tracked.needs_scan()) continue;
+            state->tracked.need_scan("what cannot be watched is compared", clock_.now());
+            state->next_scan = MonotonicTime{};
+        }
+    }
+}
+
 void TrackerImpl::begin_scan(const SetState& state, bool is_scrub) {
-    ScanOf what{state.tracked.set().id, state.tracked.set(), state.absent,
+    ScanOf what{state.tracked.set().id, state.tracked.set(), state.absent, never_enter_,
                 state.tracked.losses(), state.commits,       is_scrub};
     scanning_set_ = what.set;
     scanner_ = std::jthread(
@@ -78,7 +98,7 @@ void TrackerImpl::scan(const ScanOf& what, std::stop_token stop) {
         SurveyRequest request;
         request.set = &what.definition;
         request.revision = (**base).revision;
-        for (const std::string& place : never_enter_)
+        for (const std::string& place : what.never_enter)
             if (auto path = Path::parse(place); path.ok())
                 request.never_enter.push_back(std::move(*path));
         request.absent = what.absent;

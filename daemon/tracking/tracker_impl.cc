@@ -39,7 +39,6 @@ TrackerImpl::TrackerImpl(TrackerHost& host, StateStore& store, const Clock& cloc
 }
 
 TrackerImpl::~TrackerImpl() {
-    scanner_.request_stop();
     thread_.request_stop();
     {
         std::lock_guard lock(tasks_mutex_);
@@ -48,6 +47,8 @@ TrackerImpl::~TrackerImpl() {
     wake_.notify_all();
     mount_watch_.reset();
     thread_.join();
+    // Only now: up to its end the thread may have begun another scan, and a scrub takes a day.
+    scanner_.request_stop();
     if (scanner_.joinable()) scanner_.join();
 }
 
@@ -106,6 +107,7 @@ void TrackerImpl::run(std::stop_token stop) {
         if (clock_.monotonic() >= next_canary_) touch_canaries();
         check_canaries();
         check_suspects();
+        if (clock_.monotonic() >= next_unwatched_) scan_unwatched();
         start_scan();
         if (clock_.monotonic() >= next_persist_) persist();
         publish();
@@ -121,9 +123,13 @@ void TrackerImpl::leave_to_successor() {
     drain();
     for (auto& [id, state] : sets_) {
         bool is_kept = !state->tracked.needs_scan() && state->absent.empty();
-        for (const auto& [volume_id, volume] : volumes_)
-            if (volume.sets.contains(id)) is_kept = is_kept && volume.watcher && volume.is_kept;
-        if (!is_kept) continue;
+        bool is_anywhere = false;
+        for (const auto& [volume_id, volume] : volumes_) {
+            if (!volume.sets.contains(id)) continue;
+            is_anywhere = true;
+            is_kept = is_kept && volume.watcher && volume.is_kept;
+        }
+        if (!is_kept || !is_anywhere) continue;
         state->tracked.base().resumable = boot_id();
         state->tracked.base_changed();
     }
@@ -133,7 +139,7 @@ MonotonicTime TrackerImpl::next_deadline() const {
     MonotonicTime now = clock_.monotonic();
     MonotonicTime deadline = now + kLongSleep;
     if (!sets_.empty()) {
-        deadline = std::min({deadline, next_census_, next_canary_});
+        deadline = std::min({deadline, next_census_, next_canary_, next_unwatched_});
         if (canary_deadline_ != MonotonicTime{}) deadline = std::min(deadline, canary_deadline_);
     }
     bool has_records = !unwritten_.empty();
@@ -212,10 +218,7 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch) {
                                                           state->tracked.scan_reason());
         }
     }
-    if (!batch.lost.empty()) {
-        ++overflows_;
-        volume.is_kept = false;  // the group may be another one now
-    }
+    if (!batch.lost.empty()) volume.is_kept = false;  // the group may be another one now
     if (batch.gone) {
         host_.tracking_message(LogLevel::notice,
                                "the file system at " + printable(volume.mount.place) +

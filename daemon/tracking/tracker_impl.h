@@ -50,9 +50,6 @@ class TrackerImpl final : public Tracker {
         TrackedSet tracked;
         std::map<std::string, VolumeId> places;  // where file systems of the set are mounted
         std::vector<Path> absent;                // where one is missing
-        // Marks up to here were there when the last successful run began, or only wait for another
-        // try.
-        Generation tried = 0;
         std::optional<Timestamp> last_change;
         // Comparing failed: not again before this.
         MonotonicTime next_scan{};
@@ -104,10 +101,12 @@ class TrackerImpl final : public Tracker {
 
     // ---- scans.cc
     void start_scan();
+    void scan_unwatched();
     struct ScanOf {
         std::string set;
         BackupSet definition;
         std::vector<Path> absent;
+        std::vector<std::string> never_enter;
         std::uint64_t losses = 0, commits = 0;
         bool is_scrub = false;
     };
@@ -145,9 +144,9 @@ class TrackerImpl final : public Tracker {
     std::string mounts_text_;  // that mounts_ was read from
     std::unique_ptr<MountWatch> mount_watch_;
     bool mounts_changed_ = false;
-    MonotonicTime next_persist_{}, next_census_{}, next_canary_{}, canary_deadline_{};
+    MonotonicTime next_persist_{}, next_census_{}, next_canary_{}, next_unwatched_{},
+        canary_deadline_{};
     std::map<std::string, std::vector<QueueRecord>> unwritten_;
-    std::uint64_t overflows_ = 0;
     std::string scanning_set_;  // empty: no scan runs
     struct Suspect {
         std::string set, path;

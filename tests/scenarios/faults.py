@@ -105,3 +105,15 @@ def _(t):
     t.waits("plain/f", "plain/g")
     t.run()
     t.same()
+
+
+@scenario(682, "where nothing can be watched, a comparison from time to time counts what waits", own=True, fs=("ext4",),
+          watch=("scan",), degraded="1s")
+def _(t):
+    fill(t)
+    t.protect()
+    equal(t.status()["pending"], 0)
+    t.write("plain/f", b"nobody told")
+    wait_for("the comparison", lambda: t.status()["pending"] > 0)
+    t.run()
+    t.same()

@@ -15,19 +15,20 @@ watch = [{watch}]
 census-period = "{census}"
 scrub-period = "{scrub}"
 canary-period = "{canary}"
+degraded-scan-period = "{degraded}"
 most-watches = {watches}
 """
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Tracked:
-    def __init__(self, kind, watch, census="1h", scrub="0", canary="0", watches=0, environment=None):
+    def __init__(self, kind, watch, census="1h", scrub="0", canary="0", watches=0, degraded="1h", environment=None):
         self.volume = Volume(kind)
         self.kind, self.watch = kind, watch
         self.m = Machine("tracked")
         try:
             names = {"fanotify": '"fanotify"', "inotify": '"inotify"', "scan": '"scan"'}[watch]
-            self.m.write("config/backupd.toml", CONFIG.format(watch=names, census=census, scrub=scrub, canary=canary, watches=watches))
+            self.m.write("config/backupd.toml", CONFIG.format(watch=names, census=census, scrub=scrub, canary=canary, watches=watches, degraded=degraded))
             self.m.env.update(environment or {})
             self.m.start()
             self.m.repository()
