@@ -30,7 +30,7 @@ bool same(const TrackingStatus& a, const TrackingStatus& b) {
 
 struct FrozenView {
     FrozenMarks marks;
-    std::map<VolumeId, std::shared_ptr<Watcher>> watchers;
+    HandleResolver resolver;
     std::vector<std::string> held;
     std::optional<Timestamp> protected_until;
     bool is_known = false;
@@ -70,6 +70,13 @@ TrackingStatus TrackerImpl::describe(const SetState& state) const {
     const TrackedSet& tracked = state.tracked;
     TrackingStatus status;
     status.pending = tracked.queue().size();
+    if (status.pending != 0) {
+        status.pending -= std::min(state.weighed.nothing, status.pending);
+        // What came since may be something.
+        if (status.pending == 0 && tracked.queue().generation() != state.weighed.generation)
+            status.pending = 1;
+        status.pending_bytes = state.weighed.bytes;
+    }
     status.oldest = tracked.queue().oldest();
     status.last_change = state.last_change;
     status.missed_changes = tracked.missed_changes;
@@ -152,7 +159,7 @@ Result<std::vector<QueueEntry>> TrackerImpl::queue(const std::string& set, std::
         if (state == nullptr) return;
         view.is_known = true;
         view.marks = state->tracked.queue().freeze();
-        view.watchers = watchers_of(*state);
+        view.resolver = resolver_of(watchers_of(*state));
         view.held = state->tracked.held_files();
         view.protected_until = state->tracked.protected_until;
     });
@@ -188,13 +195,12 @@ Result<std::vector<QueueEntry>> TrackerImpl::queue(const std::string& set, std::
     if (limit != 0 && limit < enough / 2) enough = std::min(enough, 2 * limit + 64);
     std::partial_sort(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(enough),
                       waiting.end(), older);
-    HandleResolver resolver = resolver_of(view.watchers);
     std::ranges::sort(view.held);
     std::map<std::pair<VolumeId, ObjectHandle>, std::optional<std::string>> places;
     for (std::size_t i = 0; i < enough && (limit == 0 || entries.size() < limit); ++i) {
         const Waiting& one = waiting[i];
         auto [place, is_new] = places.try_emplace({*one.volume, *one.directory});
-        if (is_new) place->second = resolver.path_of(*one.volume, *one.directory);
+        if (is_new) place->second = view.resolver.path_of(*one.volume, *one.directory);
         if (!place->second) continue;
         QueueEntry entry;
         entry.path = one.name != nullptr ? join_path(*place->second, *one.name) : *place->second;

@@ -101,6 +101,7 @@ class TrackedRunImpl final : public TrackedRun {
     std::unique_ptr<LookAtChanges> look_at_;
     std::mutex mutex_;  // guards unsettled_
     std::vector<std::string> unsettled_;
+    std::shared_ptr<int> running_ = std::make_shared<int>(0);
 };
 
 namespace {
@@ -125,8 +126,8 @@ class UntrackedRun final : public TrackedRun {
 TrackerImpl::Watchers TrackerImpl::watchers_of(const SetState& state) const {
     Watchers watchers;
     for (const auto& [id, volume] : volumes_)
-        if (volume.watcher && volume.sets.contains(state.tracked.set().id))
-            watchers[id] = volume.watcher;
+        if (volume.sets.contains(state.tracked.set().id))
+            watchers[id] = {volume.watcher, volume.places};
     return watchers;
 }
 
@@ -137,19 +138,21 @@ HandleResolver TrackerImpl::resolver_of(Watchers watchers) {
                                 const ObjectHandle& handle) -> std::optional<std::string> {
         auto found = shared->find(volume);
         if (found == shared->end()) return std::nullopt;
-        return found->second->path_of(handle);
+        const Resolving& of_volume = found->second;
+        return of_volume.watcher ? of_volume.watcher->path_of(handle)
+                                 : of_volume.places->path_of(handle);
     };
     resolver.facts_of = [shared](
                             const VolumeId& volume,
                             const ObjectHandle& handle) -> std::optional<Watcher::ObjectFacts> {
         auto found = shared->find(volume);
-        if (found == shared->end()) return std::nullopt;
-        return found->second->facts_of(handle);
+        if (found == shared->end() || !found->second.watcher) return std::nullopt;
+        return found->second.watcher->facts_of(handle);
     };
     resolver.open = [shared](const VolumeId& volume, const ObjectHandle& handle) -> UniqueFd {
         auto found = shared->find(volume);
-        if (found == shared->end()) return {};
-        return found->second->open_directory(handle);
+        if (found == shared->end() || !found->second.watcher) return {};
+        return found->second.watcher->open_directory(handle);
     };
     return resolver;
 }
@@ -187,6 +190,8 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         if (state == nullptr) return;
         is_known = true;
         TrackedSet& tracked = state->tracked;
+        state->running = run->running_;
+        ++state->runs;
         run->began_ = clock_.now();
         for (auto& [id, volume] : volumes_)
             if (volume.sets.contains(set)) drain(volume, true);
@@ -250,7 +255,8 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
     input.exclude = &run->exclude_;
     input.held_files = run->held_;
     bool has_inotify = std::ranges::any_of(run->watchers_, [](const auto& watched) {
-        return watched.second->status().kind == WatchKind::inotify;
+        const auto& watcher = watched.second.watcher;
+        return watcher && watcher->status().kind == WatchKind::inotify;
     });
     run->parent_ = parent->hex();
     if (has_inotify && !input.everything) {

@@ -211,6 +211,7 @@ void TrackerImpl::scan_ended(const ScanOf& what, bool has_base, const std::strin
     state->tracked.base_changed();
     ++state->tracked.rescans;
     state->tracked.compared(what.losses);
+    state->weighed.generation = 0;
     if (state->tracked.needs_scan()) state->next_scan = MonotonicTime{};
 }
 

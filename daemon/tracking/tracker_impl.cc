@@ -50,6 +50,7 @@ TrackerImpl::~TrackerImpl() {
     // Only now: up to its end the thread may have begun another scan, and a scrub takes a day.
     scanner_.request_stop();
     if (scanner_.joinable()) scanner_.join();
+    if (weigher_.joinable()) weigher_.join();
 }
 
 void TrackerImpl::post(std::function<void()> task) {
@@ -110,6 +111,7 @@ void TrackerImpl::run(std::stop_token stop) {
         if (clock_.monotonic() >= next_unwatched_) scan_unwatched();
         start_scan();
         if (clock_.monotonic() >= next_persist_) persist();
+        start_weighing();
         publish();
     }
     leave_to_successor();
@@ -145,6 +147,8 @@ MonotonicTime TrackerImpl::next_deadline() const {
     bool has_records = !unwritten_.empty();
     for (const auto& [id, state] : sets_) {
         has_records = has_records || state->tracked.has_records();
+        if (!is_weighing_ && !state->is_weighed())
+            deadline = std::min(deadline, std::max(state->weighed.next, now));
         if (scanning_set_.empty()) {
             if (state->tracked.needs_scan() && state->next_scan > now)
                 deadline = std::min(deadline, state->next_scan);
@@ -344,6 +348,7 @@ std::optional<std::pair<VolumeId, ObjectHandle>> TrackerImpl::place_of(
     if (volume == nullptr) return std::nullopt;
     auto handle = handle_of(AT_FDCWD, directory.c_str());
     if (!handle.ok()) return std::nullopt;
+    if (!volume->watcher) volume->places->remember(*handle, directory);
     return std::make_pair(volume->id, std::move(*handle));
 }
 

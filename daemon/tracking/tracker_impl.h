@@ -4,6 +4,7 @@
 //   volumes.cc        which file systems are watched, and by what
 //   scans.cc          comparing with the last revision: after a start or a loss, and the scrubber
 //   runs.cc           what a backup run must look at, and what is cleared after it
+//   weighing.cc       how many bytes wait, and what of it is nothing
 //   answers.cc        status, queue, pending
 #pragma once
 
@@ -23,6 +24,7 @@
 #include "daemon/tracking/tracked_set.h"
 #include "daemon/tracking/tracker.h"
 #include "daemon/tracking/volume.h"
+#include "daemon/tracking/weigh.h"
 #include "daemon/watch/mount_watch.h"
 
 namespace backup {
@@ -63,8 +65,27 @@ class TrackerImpl final : public Tracker {
         // several are looked at by every run. Those of this revision.
         std::string linked_of;
         std::vector<std::string> linked;
+        // A run holds it: while there is one, what the marks are relative to may become another
+        // revision.
+        std::weak_ptr<int> running;
+        std::uint64_t runs = 0;
+        struct Weighed {
+            Generation generation = 0;  // of the queue, when it was weighed
+            std::uint64_t bytes = 0, nothing = 0;
+            MonotonicTime next{}, next_look_back{};
+            bool is_looking_back = false;
+        } weighed;
+        // Nothing waits, or it was weighed since the last change.
+        bool is_weighed() const {
+            return tracked.queue().empty() || tracked.queue().generation() == weighed.generation;
+        }
     };
-    using Watchers = std::map<VolumeId, std::shared_ptr<Watcher>>;
+    // What resolves the handles of a volume.
+    struct Resolving {
+        std::shared_ptr<Watcher> watcher;  // nothing: scan only
+        std::shared_ptr<KnownPlaces> places;
+    };
+    using Watchers = std::map<VolumeId, Resolving>;
 
     // ---- the thread (tracker_impl.cc)
     void run(std::stop_token stop);
@@ -117,6 +138,11 @@ class TrackerImpl final : public Tracker {
                     const Result<>& done);
     void check_suspects();
 
+    // ---- weighing.cc
+    void start_weighing();
+    void weighed(const std::string& set, Generation generation, std::uint64_t runs,
+                 const Weight& weight, Duration took);
+
     // ---- answers.cc
     void publish();
     TrackingStatus describe(const SetState& state) const;
@@ -155,6 +181,8 @@ class TrackerImpl final : public Tracker {
         MonotonicTime check_at{};
     };
     std::deque<Suspect> suspects_;
+    bool is_weighing_ = false;
+    std::jthread weigher_;
     std::jthread scanner_;
     std::jthread thread_;
 };

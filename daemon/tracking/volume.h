@@ -11,6 +11,7 @@
 
 #include "common/path.h"
 #include "daemon/queue/change_queue.h"
+#include "daemon/tracking/known_places.h"
 #include "daemon/watch/mount_table.h"
 #include "daemon/watch/watcher.h"
 
@@ -22,6 +23,8 @@ struct TrackedVolume {
     std::vector<Path> roots;           // at or below the mount's place, of all sets
     std::set<std::string> sets;        // that have something on it
     std::shared_ptr<Watcher> watcher;  // nothing: scan only
+    // For what is marked while there is no watcher.
+    std::shared_ptr<KnownPlaces> places = std::make_shared<KnownPlaces>();
     std::string problem;            // why it is not watched as well as it could be, with the remedy
     ObjectHandle canary_directory;  // empty: none on this volume
     bool has_canary_echo = false;

@@ -1,0 +1,119 @@
+// How much waits, told while it waits: weighed on a thread of its own, a moment after something
+// changed, at a pace that costs next to nothing however much changes.
+#include <algorithm>
+
+#include "daemon/restore/restore.h"
+#include "daemon/tracking/tracker_impl.h"
+
+namespace backup {
+
+namespace {
+
+constexpr Duration kSoon = std::chrono::milliseconds(200);
+constexpr Duration kPause = std::chrono::seconds(2);
+constexpr int kMostShare = 50;  // pauses are this much longer than the work
+// The names of a revision come from a repository that may be far away.
+constexpr Duration kLookBackPause = std::chrono::seconds(10);
+constexpr Duration kLongPause = std::chrono::minutes(10);
+
+class Revision {
+  public:
+    Revision(TrackerHost& host, std::string set, std::string expected)
+        : host_(host), set_(std::move(set)), expected_(std::move(expected)) {}
+
+    std::optional<std::unordered_set<std::string>> names(const std::string& directory) {
+        if (!is_asked_) {
+            is_asked_ = true;
+            auto base = host_.base_of(set_);
+            if (base.ok() && *base && (**base).revision.id.hex() == expected_)
+                base_ = std::move(*base);
+        }
+        if (!base_) return std::nullopt;
+        Repository& repository = *base_->repository;
+        auto node = find_node(repository, base_->revision.snapshot.tree, directory);
+        std::unordered_set<std::string> names;
+        if (!node.ok()) {
+            if (node.error().kind() == ErrorKind::not_found) return names;
+            return std::nullopt;
+        }
+        if (node->node.type != NodeType::dir) return names;
+        auto done = visit_nodes(repository, *node, false,
+                                [&](const std::string&, const Node& child) -> Result<> {
+                                    names.insert(child.name);
+                                    return {};
+                                },
+                                {});
+        if (!done.ok()) return std::nullopt;
+        return names;
+    }
+
+  private:
+    TrackerHost& host_;
+    const std::string set_, expected_;
+    bool is_asked_ = false;
+    std::optional<TrackerHost::Base> base_;
+};
+
+}  // namespace
+
+void TrackerImpl::start_weighing() {
+    if (is_weighing_) return;
+    MonotonicTime now = clock_.monotonic();
+    for (auto& [id, state] : sets_) {
+        if (state->tracked.queue().empty()) state->weighed = {.next = state->weighed.next};
+        if (state->is_weighed()) continue;
+        if (state->weighed.next == MonotonicTime{}) state->weighed.next = now + kSoon;
+        if (state->weighed.next > now) continue;
+        is_weighing_ = true;
+        WaitingSample sample = sample_of(state->tracked.queue());
+        bool may_look_back = !state->tracked.needs_scan() && state->running.expired() &&
+                             state->weighed.next_look_back <= now;
+        state->weighed.is_looking_back = may_look_back;
+        if (weigher_.joinable()) weigher_.join();
+        weigher_ = std::jthread(
+            [this, began = now, set = id, may_look_back, sample = std::move(sample),
+             resolver = resolver_of(watchers_of(*state)), base = state->tracked.base().revision,
+             runs = state->runs, generation = state->tracked.queue().generation()] {
+                Revision revision(host_, set, base);
+                Weight weight = weigh(sample, resolver,
+                                      [&](const std::string& directory)
+                                          -> std::optional<std::unordered_set<std::string>> {
+                                          if (!may_look_back) return std::nullopt;
+                                          return revision.names(directory);
+                                      });
+                Duration took = clock_.monotonic() - began;
+                post([this, set, generation, runs, weight = std::move(weight), took] {
+                    weighed(set, generation, runs, weight, took);
+                });
+            });
+        return;
+    }
+}
+
+void TrackerImpl::weighed(const std::string& set, Generation generation, std::uint64_t runs,
+                          const Weight& weight, Duration took) {
+    is_weighing_ = false;
+    SetState* state = find(set);
+    if (state == nullptr) return;
+    state->weighed.generation = generation;
+    state->weighed.bytes = weight.bytes;
+    state->weighed.nothing = weight.nothing_count;
+    MonotonicTime now = clock_.monotonic();
+    state->weighed.next = now + std::max<Duration>(kPause, took * kMostShare);
+    if (state->weighed.is_looking_back)
+        state->weighed.next_look_back = now + (weight.unknown != 0 ? kLongPause : kLookBackPause);
+    if (state->tracked.needs_scan()) return;
+    if (weight.unknown != 0) {  // asked again then, also if nothing else changes
+        state->weighed.generation = 0;
+        state->weighed.next = std::max(state->weighed.next, state->weighed.next_look_back);
+    }
+    // A run may have seen a name that is gone now: what it makes of it is not known here.
+    if (state->runs != runs || !state->running.expired()) return;
+    ChangeQueue& queue = state->tracked.queue();
+    for (const WaitingSample::Name& name : weight.nothing)
+        queue.drop_name(name.volume, name.directory, name.name, name.generation);
+    state->weighed.nothing -= std::min<std::uint64_t>(weight.nothing.size(), weight.nothing_count);
+    if (queue.empty()) state->last_change.reset();
+}
+
+}  // namespace backup
