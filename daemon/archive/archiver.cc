@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "daemon/archive/walk.h"
+#include "daemon/runtime/thread_priority.h"
 #include "daemon/runtime/worker_pool.h"
 
 namespace backup {
@@ -78,8 +79,13 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
     workers[0]->run_alone(kMostAlone);
     if (!walk.queue.ended()) {
         while (workers.size() < chosen_threads(input.threads)) add_worker();
-        WorkerPool pool("archive-", static_cast<unsigned>(workers.size()),
-                        [&](std::stop_token, unsigned worker) { workers[worker]->run(); });
+        auto work = [&](std::stop_token, unsigned worker) {
+            // Behind the uploaders: while a full pack waits for a processor, its memory is not
+            // free and soon every worker waits for it.
+            give_way_to_other_threads();
+            workers[worker]->run();
+        };
+        WorkerPool pool("archive-", static_cast<unsigned>(workers.size()), work);
         if (pool.size() == 0) return Error(ErrorKind::io, "no thread could be started");
         pool.join();
     }

@@ -55,7 +55,8 @@ EncodedBlob encode_once(const MasterKey& key, BlobType type, ByteView plaintext,
     std::size_t length = 0;
     fault_point(EncodeStage::plaintext, plaintext);
     if (options.version >= 2) {
-        length = compress_to(payload.first(bound), plaintext, options.level);
+        length = compress_to(payload.first(bound), plaintext,
+                             blob_compression_level(options.level, plaintext.size()));
         if (type == BlobType::tree || is_worth_it(length, plaintext.size()))
             encoded.uncompressed_length = static_cast<std::uint32_t>(plaintext.size());
     }

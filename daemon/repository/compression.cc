@@ -110,6 +110,11 @@ Result<Bytes> decompress_growing(ByteView frames, std::size_t most) {
 
 }  // namespace
 
+int blob_compression_level(int level, std::size_t plain_bytes) {
+    return level == kDefaultCompressionLevel && plain_bytes <= kSmallBlobBytes ? kSmallBlobLevel
+                                                                               : level;
+}
+
 std::size_t compress_bound(std::size_t bytes) {
     return ZSTD_compressBound(bytes);
 }

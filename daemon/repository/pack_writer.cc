@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 #include "common/failpoint.h"
 #include "daemon/repository/blob_codec.h"
@@ -23,9 +24,11 @@ Error stopped() {
 }  // namespace
 
 struct PackWriter::OpenPack {
-    OpenPack(BlobType blob_type, PackBuffer room) : type(blob_type), buffer(std::move(room)) {}
+    OpenPack(BlobType blob_type, PackBuffer room, std::size_t full_at)
+        : type(blob_type), close_at(full_at), buffer(std::move(room)) {}
 
     const BlobType type;
+    const std::size_t close_at;  // bytes
     PackBuffer buffer;
     std::size_t used = 0;
     std::vector<PackedBlob> blobs;
@@ -118,12 +121,17 @@ Result<PackWriter::Reserved> PackWriter::reserve(const PackedBlob& blob, std::ui
 
     const bool is_alone = length >= options_.pack_bytes;
     std::unique_ptr<OpenPack> alone;
-    std::unique_ptr<OpenPack>& slot =
-        is_alone ? alone : open_[static_cast<std::size_t>(blob.type)][coin() ? 1 : 0];
+    const auto type = static_cast<std::size_t>(blob.type);
+    const std::size_t side = coin() ? 1 : 0;
+    std::unique_ptr<OpenPack>& slot = is_alone ? alone : open_[type][side];
     if (!slot) {
         // A pack closes with the blob that reaches the target, and that one is shorter than the
         // target.
-        slot = open_pack(blob.type, is_alone ? length : 2 * options_.pack_bytes);
+        // The two of a type fill at one rate. Were they full at one time, both would be in flight
+        // at once and every save would wait for them: the first of one side is but half a pack.
+        const bool is_half = !is_alone && side == 1 && !std::exchange(is_staggered_[type], true);
+        const std::size_t full_at = is_half ? options_.pack_bytes / 2 : options_.pack_bytes;
+        slot = open_pack(blob.type, is_alone ? length : 2 * options_.pack_bytes, full_at);
         if (!slot) return Error(ErrorKind::io, "no memory for a pack");
     }
     OpenPack* pack = slot.get();
@@ -133,8 +141,7 @@ Result<PackWriter::Reserved> PackWriter::reserve(const PackedBlob& blob, std::ui
     pack->used += length;
     held_bytes_ += length;
     ++pack->writers;
-    if (pack->used >= options_.pack_bytes || pack->blobs.size() >= kCloseAtBlobs)
-        close(std::move(slot));
+    if (pack->used >= pack->close_at || pack->blobs.size() >= kCloseAtBlobs) close(std::move(slot));
     return Reserved{pack, at};
 }
 
@@ -168,12 +175,13 @@ void PackWriter::close(std::unique_ptr<OpenPack> pack) {
 }
 
 // With the lock held.
-std::unique_ptr<PackWriter::OpenPack> PackWriter::open_pack(BlobType type, std::size_t most_bytes) {
+std::unique_ptr<PackWriter::OpenPack> PackWriter::open_pack(BlobType type, std::size_t most_bytes,
+                                                            std::size_t full_at) {
     // Always new: a buffer that was full once would count as full again from its first byte, and
     // costs no less than the pages that are touched (2 % of a save).
     Result<PackBuffer> buffer = PackBuffer::make(most_bytes);
     if (!buffer.ok()) return nullptr;
-    return std::make_unique<OpenPack>(type, *std::move(buffer));
+    return std::make_unique<OpenPack>(type, *std::move(buffer), full_at);
 }
 
 // With the lock held. Secret, like a key: who can guess it learns lengths of chunks.

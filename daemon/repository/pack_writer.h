@@ -86,7 +86,7 @@ class PackWriter {
     void release(OpenPack* pack);
     void close(std::unique_ptr<OpenPack> pack);
     void merge_small_packs();
-    std::unique_ptr<OpenPack> open_pack(BlobType type, std::size_t most_bytes);
+    std::unique_ptr<OpenPack> open_pack(BlobType type, std::size_t most_bytes, std::size_t full_at);
     bool coin();
     std::size_t most_held() const;
     void upload(std::stop_token stop);
@@ -99,6 +99,7 @@ class PackWriter {
     mutable std::mutex mutex_;  // guards what follows
     std::condition_variable_any changed_;
     std::array<std::array<std::unique_ptr<OpenPack>, 2>, 2> open_;  // by type
+    std::array<bool, 2> is_staggered_{};  // by type: the short first pack of one side was opened
     std::vector<std::unique_ptr<OpenPack>> filling_;  // closed, a thread still copies into it
     std::deque<std::unique_ptr<OpenPack>> queue_;     // closed, waits for an uploader
     std::set<std::uint64_t> in_flight_;  // serial numbers of closed packs not stored yet

@@ -60,6 +60,14 @@ TEST(Compression, BlobsOfEverySizeAndLevelComeBack) {
         }
 }
 
+TEST(Compression, OnlySmallBlobsOfTheDefaultLevelAreCompressedFaster) {
+    EXPECT_EQ(blob_compression_level(kDefaultCompressionLevel, 1), kSmallBlobLevel);
+    EXPECT_EQ(blob_compression_level(kDefaultCompressionLevel, kSmallBlobBytes), kSmallBlobLevel);
+    EXPECT_EQ(blob_compression_level(kDefaultCompressionLevel, kSmallBlobBytes + 1),
+              kDefaultCompressionLevel);
+    for (int chosen : {1, 11}) EXPECT_EQ(blob_compression_level(chosen, 100), chosen);
+}
+
 TEST(Compression, ALengthThatIsNotTheTrueOneIsCorrupt) {
     Bytes plain = text_of(1000), frame;
     compress_into(frame, plain, 3);
