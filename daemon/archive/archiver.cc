@@ -28,7 +28,7 @@ unsigned chosen_threads(unsigned asked) {
 }
 
 // Large files keep the processors busy with few threads, and each thread that compresses long
-// chunks holds some 20 MiB for it.
+// chunks holds some 12 MiB for it.
 unsigned chosen_large_workers() {
     return std::min(cores() + 1, 16u);
 }

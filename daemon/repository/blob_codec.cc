@@ -86,22 +86,35 @@ Result<> open_blob(const MasterKey& key, ByteView sealed, std::uint32_t uncompre
     return decompress_to(room(out, uncompressed_length), opened);
 }
 
-Result<> verify_blob(const MasterKey& key, const EncodedBlob& encoded, std::uint64_t sum) {
-    PlaintextSum found;
-    MutableByteView opened = room(scratch().opened, encoded.sealed.size() - kSealOverhead);
-    TRY(key.unseal_into(opened, encoded.sealed));
-    if (encoded.uncompressed_length == 0) {
-        found.update(opened);
-    } else if (encoded.uncompressed_length <= kMostWhole) {
-        MutableByteView plain = room(scratch().plain, encoded.uncompressed_length);
-        TRY(decompress_to(plain, opened));
-        found.update(plain);
-    } else {
-        TRY(decompress_pieces(opened, room(scratch().plain, kPiece),
-                              [&](ByteView piece) { found.update(piece); }));
-    }
+Result<> expect_sum(const PlaintextSum& found, std::uint64_t sum) {
     if (found.finish() != sum) return Error(ErrorKind::corrupt, "other content");
     return {};
+}
+
+Result<> verify_blob(const MasterKey& key, const EncodedBlob& encoded, std::uint64_t sum) {
+    PlaintextSum found;
+    if (encoded.uncompressed_length == 0) {
+        TRY(key.unseal_pieces(encoded.sealed, room(scratch().plain, kPiece),
+                              [&](ByteView piece) { found.update(piece); }));
+        return expect_sum(found, sum);
+    }
+    if (encoded.uncompressed_length > kMostWhole) {
+        PieceDecompressor pieces(room(scratch().plain, kPiece),
+                                 [&](ByteView piece) { found.update(piece); });
+        Result<> fed;
+        TRY(key.unseal_pieces(encoded.sealed, room(scratch().opened, kPiece), [&](ByteView piece) {
+            if (fed.ok()) fed = pieces.feed(piece);
+        }));
+        TRY(std::move(fed));
+        TRY(pieces.finish());
+        return expect_sum(found, sum);
+    }
+    MutableByteView opened = room(scratch().opened, encoded.sealed.size() - kSealOverhead);
+    TRY(key.unseal_into(opened, encoded.sealed));
+    MutableByteView plain = room(scratch().plain, encoded.uncompressed_length);
+    TRY(decompress_to(plain, opened));
+    found.update(plain);
+    return expect_sum(found, sum);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <zstd.h>
 
@@ -143,26 +144,35 @@ Result<> decompress_to(MutableByteView out, ByteView frames) {
     return {};
 }
 
-Result<> decompress_pieces(ByteView frames, MutableByteView piece,
-                           const std::function<void(ByteView)>& each) {
+PieceDecompressor::PieceDecompressor(MutableByteView piece, std::function<void(ByteView)> each)
+    : piece_(piece), each_(std::move(each)) {
+    assert(!piece_.empty());
+    ZSTD_DCtx_reset(decompressor(), ZSTD_reset_session_only);
+}
+
+Result<> PieceDecompressor::feed(ByteView frames) {
     ZSTD_DCtx* context = decompressor();
-    ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
     ZSTD_inBuffer in{frames.data(), frames.size(), 0};
-    std::size_t used = 0;
-    for (std::size_t hint = 1; in.pos < in.size || hint != 0;) {
-        ZSTD_outBuffer room{piece.data() + used, piece.size() - used, 0};
-        const std::size_t before = in.pos;
-        hint = ZSTD_decompressStream(context, &room, &in);
-        if (ZSTD_isError(hint)) return zstd_error(hint);
-        used += room.pos;
-        if (used == piece.size()) {
-            each(piece);
-            used = 0;
-        } else if (in.pos == before && room.pos == 0 && hint != 0) {
-            return Error(ErrorKind::corrupt, "compressed data is cut short");
+    // A full piece may mean that there is more to come out, even when all of `in` was taken.
+    for (bool was_full = true; in.pos < in.size || was_full;) {
+        ZSTD_outBuffer room{piece_.data() + used_, piece_.size() - used_, 0};
+        hint_ = ZSTD_decompressStream(context, &room, &in);
+        if (ZSTD_isError(hint_)) return zstd_error(hint_);
+        used_ += room.pos;
+        was_full = used_ == piece_.size();
+        if (was_full) {
+            each_(piece_);
+            used_ = 0;
         }
+        if (hint_ == 0 && in.pos == in.size) break;
     }
-    if (used != 0) each(piece.first(used));
+    return {};
+}
+
+Result<> PieceDecompressor::finish() {
+    if (hint_ != 0) return Error(ErrorKind::corrupt, "compressed data is cut short");
+    if (used_ != 0) each_(piece_.first(used_));
+    used_ = 0;
     return {};
 }
 

@@ -34,9 +34,21 @@ void compress_into(Bytes& out, ByteView plain, int level);
 // nothing is left over.
 Result<> decompress_to(MutableByteView out, ByteView frames);
 // The same in pieces of `piece.size()` bytes (the last may be shorter), for content that need not
-// be in memory as a whole. `each` may not decompress anything itself.
-Result<> decompress_pieces(ByteView frames, MutableByteView piece,
-                           const std::function<void(ByteView)>& each);
+// be in memory as a whole; the frames, too, may come in pieces. One thread, and nothing else is
+// decompressed on it between the constructor and finish(). `each` may not decompress anything.
+class PieceDecompressor {
+  public:
+    PieceDecompressor(MutableByteView piece, std::function<void(ByteView)> each);
+    Result<> feed(ByteView frames);
+    // `corrupt` unless the last frame is whole.
+    Result<> finish();
+
+  private:
+    const MutableByteView piece_;
+    const std::function<void(ByteView)> each_;
+    std::size_t used_ = 0;  // of the piece
+    std::size_t hint_ = 1;  // of zstd: 0 at the end of a frame
+};
 // The same into a buffer of its own. Lengths that no zstd data of that size can have are refused
 // before allocating.
 Result<Bytes> decompress_blob(ByteView frames, std::uint32_t plain_length);

@@ -82,7 +82,13 @@ class SealContexts {
 
     // In place or from one buffer to another; CTR is its own inverse.
     void crypt(std::uint8_t* out, ByteView in, const std::uint8_t* iv) {
+        begin(iv);
+        crypt_next(out, in);
+    }
+    void begin(const std::uint8_t* iv) {
         require(EVP_EncryptInit_ex2(ctr_.get(), nullptr, nullptr, iv, nullptr) == 1, "AES-CTR");
+    }
+    void crypt_next(std::uint8_t* out, ByteView in) {
         for (std::size_t done = 0; done < in.size();) {
             auto piece = static_cast<int>(std::min(kMostPerCall, in.size() - done));
             int written = 0;
@@ -242,6 +248,22 @@ Result<> MasterKey::unseal_into(MutableByteView out, ByteView sealed) const {
     assert(out.size() == sealed.size() - kSealOverhead);
     contexts_for(serial_, key_)
         .crypt(out.data(), sealed.subspan(kIvBytes, out.size()), sealed.data());
+    return {};
+}
+
+Result<> MasterKey::unseal_pieces(ByteView sealed, MutableByteView piece,
+                                  const std::function<void(ByteView)>& each) const {
+    TRY(verify(sealed));
+    assert(!piece.empty());
+    ByteView text = sealed.subspan(kIvBytes, sealed.size() - kSealOverhead);
+    SealContexts& contexts = contexts_for(serial_, key_);
+    contexts.begin(sealed.data());
+    while (!text.empty()) {
+        const std::size_t size = std::min(piece.size(), text.size());
+        contexts.crypt_next(piece.data(), text.first(size));
+        each(piece.first(size));
+        text = text.subspan(size);
+    }
     return {};
 }
 

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "common/bytes.h"
@@ -50,6 +51,10 @@ class MasterKey {
     // All of them verify the MAC first and decrypt only what is genuine; `corrupt` otherwise.
     // `out` has sealed.size() - kSealOverhead bytes and does not overlap `sealed`.
     Result<> unseal_into(MutableByteView out, ByteView sealed) const;
+    // The plaintext in pieces of piece.size() bytes (the last may be shorter), for what need not be
+    // in memory twice. `each` may not seal or unseal anything itself.
+    Result<> unseal_pieces(ByteView sealed, MutableByteView piece,
+                           const std::function<void(ByteView)>& each) const;
     // Decrypts where it is; the plaintext is a part of `sealed`.
     Result<MutableByteView> unseal_in_place(MutableByteView sealed) const;
     Result<Bytes> unseal(ByteView sealed) const;

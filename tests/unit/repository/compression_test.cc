@@ -113,6 +113,18 @@ TEST(Compression, GarbageTruncationAndDamageAreCorrupt) {
     }
 }
 
+// `frames` given in pieces of `fed` bytes.
+Result<> decompress_pieces(ByteView frames, MutableByteView piece,
+                           const std::function<void(ByteView)>& each, std::size_t fed = SIZE_MAX) {
+    PieceDecompressor pieces(piece, each);
+    while (!frames.empty()) {
+        const std::size_t size = std::min(fed, frames.size());
+        TRY(pieces.feed(frames.first(size)));
+        frames = frames.subspan(size);
+    }
+    return pieces.finish();
+}
+
 TEST(Compression, PiecesAreTheWholeAndTheirLackIsCorrupt) {
     Bytes plain = text_of(300'000), packed;
     compress_into(packed, plain, 3);
@@ -127,8 +139,11 @@ TEST(Compression, PiecesAreTheWholeAndTheirLackIsCorrupt) {
                 EXPECT_TRUE(part.size() == size || whole.size() + part.size() == plain.size());
                 append(whole, part);
             };
-            EXPECT_TRUE(decompress_pieces(frames, piece, collect).ok()) << size;
-            EXPECT_TRUE(whole == plain) << size;
+            for (std::size_t fed : {std::size_t{1}, std::size_t{999}, frames.size()}) {
+                whole.clear();
+                EXPECT_TRUE(decompress_pieces(frames, piece, collect, fed).ok()) << size;
+                EXPECT_TRUE(whole == plain) << size << " out of pieces of " << fed;
+            }
         }
     }
     // Cut anywhere, also where the output so far fills a piece.

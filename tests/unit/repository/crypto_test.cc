@@ -61,6 +61,14 @@ TEST(Crypto, EveryWayOfSealingCanBeOpenedInEveryWay) {
             Bytes out(size);
             ASSERT_TRUE(key.unseal_into(out, sealed).ok());
             EXPECT_TRUE(out == plain);
+            for (std::size_t piece : {1u, 16u, 100'000u}) {
+                if (size > 5000 && piece < 1000) continue;
+                Bytes room(piece), pieced;
+                ASSERT_TRUE(
+                    key.unseal_pieces(sealed, room, [&](ByteView part) { append(pieced, part); })
+                        .ok());
+                EXPECT_TRUE(pieced == plain) << size << " in pieces of " << piece;
+            }
             Bytes copy = to_bytes(sealed);
             auto view = key.unseal_in_place(copy);
             ASSERT_TRUE(view.ok());
