@@ -22,6 +22,8 @@ class Clock {
     virtual MonotonicTime monotonic() const = 0;
 };
 
+// BACKUPD_CLOCK_STEP in the environment names a file with seconds that are added to the wall clock,
+// so that tests can set it back and forth without touching the machine's.
 class SystemClock final : public Clock {
   public:
     Timestamp now() const override;

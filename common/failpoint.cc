@@ -91,7 +91,9 @@ bool reached(std::string_view name) {
         if (point.and_after ? point.count < point.at : point.count != point.at) return false;
         hit = point;
     }
-    if (hit.action == "gate" && !exists(hit.argument)) return false;
+    bool may_need_file = hit.action == "fail" || hit.action == "kill";
+    bool needs_file = hit.action == "gate" || (may_need_file && !hit.argument.empty());
+    if (needs_file && !exists(hit.argument)) return false;
     log_warning("failpoint " + std::string(name) + ": " + hit.action);
     if (hit.action == "kill") ::kill(::getpid(), SIGKILL);
     if (hit.action == "pause") make(hit.argument);

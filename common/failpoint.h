@@ -7,8 +7,10 @@
 //   pause:FILE           makes FILE and waits until it is gone
 //   gate:FILE            waits as long as FILE is there; before that it makes FILE.reached
 //   kill                 SIGKILL to ourselves
+//   kill:FILE            the same, but only as long as FILE is there
 //   sleep:MS             waits
 //   fail                 failpoint() answers true: the caller takes its error path
+//   fail:FILE            the same, but only as long as FILE is there
 //
 // Thread-safe. Costs one load of a constant when off.
 #pragma once

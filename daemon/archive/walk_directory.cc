@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "daemon/archive/walk.h"
 
@@ -147,6 +148,7 @@ void WalkWorker::enter(Directory& directory) {
     UniqueFd fd;
     std::optional<Error> lost = load_before(directory, before_json);
     int error = !lost && directory.lists ? open(directory, fd) : 0;
+    if (input_.survey != nullptr && fd && failpoint("scan.directory")) error = -EIO;
     if (directory.parent != nullptr) walk_.fds.need(*directory.parent, -1);
     if (lost) return survey_without(directory, std::move(*lost));
     if (error < 0) return leave_out(directory, -error, "open");

@@ -15,6 +15,7 @@ constexpr unsigned kIoThreads = 4;
 // suspend.
 constexpr Duration kLongestSleep = std::chrono::minutes(15);
 constexpr Duration kRestAfter = std::chrono::seconds(30);
+constexpr Duration kRestFromScrubber = std::chrono::minutes(5);
 constexpr std::size_t kShownAfterRestart = 64;
 
 struct RepositoryView {
@@ -503,10 +504,17 @@ void Service::job_finished(const Job& job) {
 
 // Memory is given back some time after use, not right after it: the next run may follow at once.
 void Service::rest() {
-    if (runner_.active() > 0)
+    if (runner_.active() > 0) return rest_.start(kRestAfter);
+    io_.run([this] { pool_.rest(); });
+    // Comparing goes on taking memory: for seconds after a start, all the time for the scrubber.
+    bool is_scanning =
+        tracker_ != nullptr && std::ranges::any_of(policy_->sets, [this](const auto& set) {
+            return tracker_->status(set.first).state == TrackingState::scanning;
+        });
+    if (is_scanning)
         rest_.start(kRestAfter);
-    else
-        io_.run([this] { pool_.rest(); });
+    else if (tracker_ != nullptr && policy_->tracking.scrub_period.count() > 0)
+        rest_.start(kRestFromScrubber);
 }
 
 void Service::job_removed(const Job& job) {

@@ -28,7 +28,10 @@ class TrackedRunImpl final : public TrackedRun {
     void committed(const RevisionId& revision,
                    const std::vector<std::string>& exceptions) override {
         (void)failpoint("run.durable");
-        tracker_.ask([&] { finish(revision, exceptions); });
+        tracker_.ask([&] {
+            finish(revision, exceptions);
+            (void)failpoint("run.cleared");
+        });
     }
 
     void finish(const RevisionId& revision, const std::vector<std::string>& exceptions) {
@@ -238,6 +241,7 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
             run->reason_ = "a file system of the set cannot be watched";
     });
     if (!is_asked) return Error(ErrorKind::cancelled, "the daemon is stopping");
+    (void)failpoint("run.begun");
     if (!is_known) return std::unique_ptr<TrackedRun>(std::make_unique<UntrackedRun>());
     if (full || !parent) return std::unique_ptr<TrackedRun>(std::move(run));
 

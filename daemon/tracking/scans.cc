@@ -181,7 +181,7 @@ void TrackerImpl::scan_ended(const ScanOf& what, bool has_base, const std::strin
     if (state == nullptr) return;
     MonotonicTime now = clock_.monotonic();
     if (what.is_scrub) {
-        state->next_scrub = now + kScrubPause;
+        state->next_scrub = now + std::min(kScrubPause, options_.scrub_period);
         return;
     }
     if (!state->tracked.needs_scan()) return;  // a run has compared everything meanwhile

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "daemon/watch/kernel_handle.h"
 #include "daemon/watch/mount_table.h"
@@ -138,7 +139,7 @@ void FanotifyWatcher::decode(ByteView buffer, Collector& collector, std::uint64_
         if (record.is_overflow) {
             ++overflows_;
             collector.lose("the kernel's event queue overflowed");
-        } else if (record.is_unusable) {
+        } else if (record.is_unusable || failpoint("events.garbled")) {
             collector.lose("an event record could not be understood");
         } else if (options_.own_pid == 0 || record.pid != options_.own_pid) {
             collect(record, collector);

@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "daemon/watch/mount_table.h"
 
@@ -281,7 +282,7 @@ void InotifyWatcher::process(ByteView buffer) {
             start_over("the kernel's event queue overflowed");
             continue;
         }
-        if (record.is_unusable) {
+        if (record.is_unusable || failpoint("events.garbled")) {
             start_over("an event record could not be understood");
             continue;
         }

@@ -10,6 +10,8 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 
+#include "common/failpoint.h"
+
 namespace backup {
 
 Result<> ReaderThread::start(const std::string& name) {
@@ -116,6 +118,7 @@ void ReaderThread::run() {
             const std::lock_guard lock(mutex_);
             asked = asked_;
         }
+        (void)failpoint("events.read");  // a reader that stands still
         next_read = Clock::now() + queue_.read_queue();
         const std::lock_guard lock(mutex_);
         done_ = asked;

@@ -89,10 +89,12 @@ r=$w/mnt/root
 cp "$w/kit/backupd-test.service" "$r/etc/systemd/system/"
 mkdir -p "$r/etc/systemd/system/multi-user.target.wants" "$r/test"
 ln -sf ../backupd-test.service "$r/etc/systemd/system/multi-user.target.wants/backupd-test.service"
-for u in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer console-getty.service; do
+# A first boot, in which presets decide what runs: an empty file is none (machine-id(5)).
+rm -f "$r/var/lib/dbus/machine-id"; echo uninitialized >"$r/etc/machine-id"
+for u in systemd-firstboot.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer console-getty.service; do
   ln -sf /dev/null "$r/etc/systemd/system/$u"; done
 exec systemd-nspawn -q -D "$r" -M "$name" --register=no --keep-unit --console=read-only \
-  --system-call-filter="fanotify_init fanotify_mark" --resolv-conf=off --timezone=off --link-journal=no --private-network \
+  --system-call-filter="fanotify_init fanotify_mark name_to_handle_at open_by_handle_at" --resolv-conf=off --timezone=off --link-journal=no --private-network \
   --bind="$w/kit:/test" "$@" -b systemd.unit=multi-user.target
 B
 uni=1; [ -z "$v1" ] || uni=0
