@@ -12,6 +12,7 @@ import types
 HERE = os.path.dirname(os.path.abspath(__file__))
 SUPPORT = os.path.join(HERE, "..", "support")
 sys.path.insert(0, SUPPORT)
+import cheap_repository  # noqa: E402
 from promises import check, equal, main, options, promise, skip  # noqa: E402
 
 FAIL_CALL = os.path.join(SUPPORT, "fail_call.py")
@@ -40,7 +41,7 @@ def fixture():
                 m.old[name] = b"old " + name.encode()
         os.symlink("big", m.path("src/link"))
         run = lambda *argv: subprocess.run(argv, env=m.env, check=True, cwd=m.base)
-        run("restic", "-q", "-r", m.path("repo"), "init")
+        cheap_repository.make(m.path("repo"), "x")
         run("restic", "-q", "-r", m.path("repo"), "backup", "src")
         with open(m.path("prepare"), "w") as f:
             f.write(f"#!/bin/sh\nexec {sys.executable} {os.path.abspath(__file__)} --prepare {m.base}\n")

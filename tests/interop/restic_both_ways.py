@@ -9,6 +9,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
+import cheap_repository  # noqa: E402
 from machine import ready, tree_diff, is_root  # noqa: E402
 from promises import check, equal, main, options, promise, skip  # noqa: E402
 
@@ -151,6 +152,7 @@ def adopt_once(m, source, version, attempt):
     repo = f"repo-v{version}"
     if not os.path.exists(m.path(repo, "config")):
         m.restic("init", "--repository-version", str(version), repo=repo).expect(0)
+        cheap_repository.cheapen(m.path(repo), "secret")
     first = m.restic("backup", "--json", source, repo=repo)
     check(first.code in (0, 3), first)
     summary = json.loads(first.out.splitlines()[-1])

@@ -12,6 +12,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
+import cheap_repository  # noqa: E402
 from promises import check, equal, main, options, promise  # noqa: E402
 
 NASTY = os.path.join(HERE, "../support/nasty_tree.py")
@@ -78,6 +79,7 @@ def fixture():
     try:
         place = Place(folder)
         place.restic("init")
+        cheap_repository.cheapen(place.repository, PASSWORD)
         place.run(sys.executable, NASTY, "make", place.source)
         # What restic 0.14 does not store, or stores otherwise: paths beyond PATH_MAX and link targets that are
         # not UTF-8 (it has no linktarget_raw yet).

@@ -31,7 +31,7 @@ class Tracked:
             self.m.write("config/backupd.toml", CONFIG.format(watch=names, census=census, scrub=scrub, canary=canary, watches=watches, degraded=degraded))
             self.m.env.update(environment or {})
             self.m.start()
-            self.m.repository()
+            self.m.repository(cheap=True)
             self.src = os.path.join(self.volume.place, "scope")
             self.outside = os.path.join(self.volume.place, "outside")
             os.mkdir(self.src)

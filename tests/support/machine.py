@@ -23,6 +23,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import cheap_repository  # noqa: E402
 from promises import check, options, skip, wait_for  # noqa: E402
 
 PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
@@ -255,9 +256,12 @@ class Machine:
         return self.run(["restic", "--no-cache", *args], env=env, **how)
 
     # ---- everyday steps ----
-    def repository(self, name="main", directory="repo", init=True):
-        """Makes a repository (password file: self.password_file) and configures it."""
-        verb = "init" if init else "add"
+    def repository(self, name="main", directory="repo", init=True, cheap=False):
+        """Makes a repository (password file: self.password_file) and configures it. cheap: made by the test, with a key that
+        opens at once."""
+        if cheap:
+            cheap_repository.make(self.path(directory), "secret")
+        verb = "init" if init and not cheap else "add"
         self.ctl("repo", verb, name, self.path(directory), "--password-file", self.password_file).expect(0)
         return self.path(directory)
 
@@ -320,12 +324,12 @@ class Machine:
 
 
 def ready(name="main", repo=True):
-    """A machine whose daemon runs, with an empty repository unless told otherwise."""
+    """A machine whose daemon runs, with an empty repository (its key is cheap) unless told otherwise."""
     m = Machine(name)
     try:
         m.start()
         if repo:
-            m.repository()
+            m.repository(cheap=True)
     except BaseException:
         m.explain()
         m.close()
