@@ -173,29 +173,29 @@ void TrackerImpl::drain() {
 
 void TrackerImpl::drain(TrackedVolume& volume, bool waiting) {
     if (!volume.watcher) return;
-    if (!waiting) return deliver(volume, volume.watcher->take());
+    if (!waiting) return deliver(volume, volume.watcher->take(), volume.watcher);
     auto batch = volume.watcher->barrier();
-    if (batch.ok()) return deliver(volume, *batch);
+    if (batch.ok()) return deliver(volume, *batch, volume.watcher);
     WatchBatch lost;
     lost.lost = "the events of " + printable(volume.mount.place) +
                 " could not be read: " + batch.error().message();
-    deliver(volume, lost);
+    deliver(volume, lost, volume.watcher);
 }
 
-void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch) {
+void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch,
+                          std::shared_ptr<Watcher> watcher) {
     if (batch.empty()) return;
     if (failpoint("events.dropped")) return;  // what no watcher may ever do
     if (failpoint("events.lost")) {
         WatchBatch lost;
         lost.lost = "the kernel's event queue overflowed (failpoint)";
-        return deliver(volume, lost);
+        return deliver(volume, lost, watcher);
     }
     if (!volume.canary_directory.empty()) {
         for (const WatchBatch::Name& name : batch.names)
             if (name.directory == volume.canary_directory) volume.has_canary_echo = true;
     }
     Timestamp now = clock_.now();
-    std::shared_ptr<Watcher> watcher = volume.watcher;
     TrackedSet::Resolver resolver{
         [watcher](const ObjectHandle& handle) { return watcher->path_of(handle); },
         [watcher](const ObjectHandle& handle) { return watcher->facts_of(handle).has_value(); },
@@ -222,6 +222,7 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch) {
                                                           state->tracked.scan_reason());
         }
     }
+    if (watcher != volume.watcher) return;            // it is not in charge any more
     if (!batch.lost.empty()) volume.is_kept = false;  // the group may be another one now
     if (batch.gone) {
         host_.tracking_message(LogLevel::notice,
@@ -260,6 +261,19 @@ void TrackerImpl::persist() {
 
 void TrackerImpl::set_policy(std::shared_ptr<const Policy> policy,
                              std::vector<std::string> own_places) {
+    {
+        // Whoever asks before the thread has looked is not told that nothing is tracked.
+        std::lock_guard lock(status_mutex_);
+        for (const auto& [id, set] : policy->sets) {
+            if (!set.enabled) continue;
+            auto [known, is_new] = published_.try_emplace(id);
+            if (!is_new) continue;
+            known->second.state = TrackingState::scanning;
+            known->second.watching = to_string(WatchKind::scan);
+            known->second.reason = "tracking begins";
+            known->second.gaps = 1;
+        }
+    }
     post([this, policy = std::move(policy), own_places = std::move(own_places)]() mutable {
         apply(std::move(policy), std::move(own_places));
     });
@@ -306,8 +320,10 @@ void TrackerImpl::apply(std::shared_ptr<const Policy> policy, std::vector<std::s
         if (policy_->sets.contains(id)) continue;
         if (auto dropped = store_.drop_queue(id); !dropped.ok())
             log_warning("cannot forget the queue of set '" + id + "'");
+    }
+    {
         std::lock_guard lock(status_mutex_);
-        published_.erase(id);
+        std::erase_if(published_, [&](const auto& each) { return !sets_.contains(each.first); });
     }
     scopes_ = std::move(scopes);
     persist();

@@ -95,7 +95,8 @@ class TrackerImpl final : public Tracker {
     void drain();
     // `waiting`: until the kernel's queues were read empty.
     void drain(TrackedVolume& volume, bool waiting);
-    void deliver(TrackedVolume& volume, const WatchBatch& batch);
+    // `watcher`: whose batch it is.
+    void deliver(TrackedVolume& volume, const WatchBatch& batch, std::shared_ptr<Watcher> watcher);
     void persist();
     void leave_to_successor();
     void take_census();

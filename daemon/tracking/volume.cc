@@ -8,9 +8,10 @@
 namespace backup {
 
 std::vector<VolumePlan> plan_volumes(const MountTable& table, const std::vector<SetPaths>& sets,
-                                     const std::function<std::string(const Mount&)>& id_of) {
+                                     const std::function<std::string(const Mount&)>& id_of,
+                                     const std::function<bool(const Path&)>& is_directory) {
     std::map<VolumeId, VolumePlan> plans;
-    auto add = [&](const Mount& mount, const Path& root, const std::string& set) {
+    auto add = [&](const Mount& mount, const Path& path, const std::string& set) {
         if (volume_class(mount.type) == VolumeClass::pseudo) return;
         std::string id = id_of(mount);
         auto [found, is_new] = plans.try_emplace(id);
@@ -20,6 +21,8 @@ std::vector<VolumePlan> plan_volumes(const MountTable& table, const std::vector<
             plan.mount = mount;
         }
         plan.sets.insert(set);
+        Path root = path;
+        while (root.text().size() > mount.place.size() && !is_directory(root)) root = root.parent();
         if (std::ranges::find(plan.roots, root) == plan.roots.end()) plan.roots.push_back(root);
     };
     for (const SetPaths& set : sets) {

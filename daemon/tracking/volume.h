@@ -20,7 +20,7 @@ namespace backup {
 struct TrackedVolume {
     VolumeId id;
     Mount mount;
-    std::vector<Path> roots;           // at or below the mount's place, of all sets
+    std::vector<Path> roots;           // directories at or below the mount's place, of all sets
     std::set<std::string> sets;        // that have something on it
     std::shared_ptr<Watcher> watcher;  // nothing: scan only
     // For what is marked while there is no watcher.
@@ -39,12 +39,15 @@ struct VolumePlan {
     std::set<std::string> sets;
 };
 
+// A path that is not there, or is no directory, is watched by the directory that it is in, or would
+// be: `is_directory` tells.
 struct SetPaths {
     std::string set;
     std::vector<Path> paths;
     bool other_filesystems_too = true;
 };
 std::vector<VolumePlan> plan_volumes(const MountTable& table, const std::vector<SetPaths>& sets,
-                                     const std::function<std::string(const Mount&)>& id_of);
+                                     const std::function<std::string(const Mount&)>& id_of,
+                                     const std::function<bool(const Path&)>& is_directory);
 
 }  // namespace backup

@@ -4,6 +4,9 @@
 #include <fstream>
 #include <iterator>
 
+#include <sys/stat.h>
+
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "daemon/tracking/tracker_impl.h"
 
@@ -29,6 +32,12 @@ std::string volume_name(const VolumeId& id) {
 std::string mount_info() {
     std::ifstream file("/proc/self/mountinfo", std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Not what a link leads to: the link is what is protected.
+bool is_directory(const Path& path) {
+    struct stat status {};
+    return lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 }  // namespace
@@ -62,7 +71,7 @@ void TrackerImpl::plan() {
         paths.push_back(
             {id, state->tracked.set().paths, !state->tracked.set().exclude.other_filesystems});
     std::map<VolumeId, TrackedVolume> before = std::exchange(volumes_, {});
-    for (VolumePlan& plan : plan_volumes(*mounts_, paths, id_of)) {
+    for (VolumePlan& plan : plan_volumes(*mounts_, paths, id_of, is_directory)) {
         TrackedVolume& volume = volumes_[plan.id];
         if (auto old = before.find(plan.id); old != before.end()) {
             volume = std::move(old->second);
@@ -113,6 +122,7 @@ void TrackerImpl::keep_group(TrackedVolume& volume, const std::string& name) {
 // The new watch stands before the old one goes: between the two nothing is missed. What was not
 // watched up to now must be compared.
 void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
+    (void)failpoint("watch.begin");
     WatchOptions options;
     options.nudge = [this] {
         {
@@ -152,7 +162,8 @@ void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
         problem += way + ": " + made.error().message();
     }
     std::shared_ptr<Watcher> old = std::exchange(volume.watcher, std::move(armed));
-    if (old) deliver(volume, old->take());
+    // What it has seen, it alone can name; there may be no new one.
+    if (old) deliver(volume, old->take(), old);
     if (volume.problem != problem && !problem.empty())
         host_.tracking_message(volume.watcher ? LogLevel::info : LogLevel::warning,
                                printable(volume.mount.place) + ": " + problem);

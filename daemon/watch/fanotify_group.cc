@@ -1,7 +1,9 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
+#include <memory>
 
 #include <fcntl.h>
 #include <sys/fanotify.h>
@@ -118,6 +120,12 @@ Result<std::unique_ptr<Watcher>> watch_with_fanotify(const std::vector<Path>& ro
         struct stat status {};
         if (stat(root.c_str(), &status) != 0)
             return Error::from_errno(errno, "look at " + printable(root.text()));
+        // Where things are is told without links: nothing would be found below this place.
+        const std::unique_ptr<char, decltype(&std::free)> real(realpath(root.c_str(), nullptr),
+                                                               std::free);
+        if (!real || root.text() != real.get())
+            return Error(ErrorKind::invalid,
+                         "fanotify: a symbolic link leads to " + printable(root.text()));
         if (!S_ISDIR(status.st_mode))
             return Error(ErrorKind::invalid, printable(root.text()) + " is not a directory");
         if (device == 0) device = mount->device;

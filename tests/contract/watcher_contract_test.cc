@@ -808,6 +808,26 @@ TEST_P(WatcherContract, SeveralRootsAreOneWatch) {
     EXPECT_EQ(watcher_->path_of(handle(root())), std::nullopt) << "outside of every root";
 }
 
+// Where things are is told without links: nothing would be found below such a place.
+TEST_P(WatcherContract, APlaceBehindALinkIsWatchedOrRefused) {
+    fs::create_directories(at("real/place"));
+    fs::create_directory(at("other"));
+    fs::create_directory_symlink("real", at("link"));
+    const std::vector<Path> roots{Path::parse(at("other")).value(),
+                                  Path::parse(at("link/place")).value()};
+    auto made = is_fanotify() ? watch_with_fanotify(roots, {}) : watch_with_inotify(roots, {});
+    if (!made.ok()) {
+        EXPECT_EQ(made.error().kind(), ErrorKind::invalid) << made.error().message();
+        return;
+    }
+    watcher_ = std::move(*made);
+    write_file(at("real/place/file"));
+    bool is_told = false;
+    for (const auto& name : barrier().names)
+        is_told |= watcher_->path_of(name.directory) == at("link/place");
+    EXPECT_TRUE(is_told);
+}
+
 TEST_P(WatcherContract, StatusSaysWhatItIs) {
     arm();
     write_file(at("file"));

@@ -46,7 +46,7 @@ def settled(m):
         return q["tracking"] in ("live", "degraded") and q["gaps"] == 0 and q["pending"] == 0 and not q["entries"]
 
     if queue(m)["tracking"] == "off":
-        skip("nothing can be tracked here")
+        skip("nothing can be tracked here: " + json.dumps(status(m)))
     try:
         wait_for("an empty queue", nothing)
     except AssertionError as problem:
@@ -303,6 +303,71 @@ def _(m):
     check(abs(gap - timedelta(hours=2)) < timedelta(seconds=2), gap)
     equal(m.revisions()[0]["id"], before)
     m.ctl("set", "edit", "home", "--no-automatic").expect(0)
+
+
+@promise("a path that is not there, and one that is a file, are waited for, and what lies beside them is watched on")
+def _(m):
+    settled(m)
+    before = status(m)["tracking"]
+    lone = m.write("beside/lone", "one\n")
+    m.ctl("set", "create", "later", "--repo", "main", m.path("later/src"), lone, "--no-automatic").expect(0)
+    m.ctl("--json", "run", "later", "--wait").expect(3)
+    entries = lambda: {e["path"] for e in m.json("queue", "later")["entries"] if "path" in e}
+    state = lambda name: wait_for("the scan", lambda: (lambda t: t if t != "scanning" else None)(status(m, name)["tracking"]))
+    equal((state("home"), state("later")), (before, before))
+    equal(entries(), set())
+    m.write("later/src/new", "new\n")
+    m.write("beside/lone", "two\n")
+    m.write("beside/stranger", "not ours\n")
+    wait_for("both in the queue", lambda: {lone, m.path("later/src")} <= entries())
+    m.backup("later")
+    m.write("later/src/new", "again\n")
+    wait_for("the change", lambda: m.path("later/src/new") in entries())
+    check(m.path("beside/stranger") not in entries())
+    m.backup("later")
+    m.ctl("cat", m.path("later/src/new")).expect(0, "again")
+    m.ctl("set", "remove", "later", "--yes").expect(0)
+
+
+@promise("a watch that ends with changes untold and no other to follow costs a comparison, not the daemon")
+def _(m):
+    settled(m)
+    if status(m)["watching"] == "scan":
+        skip("nothing is watched here")
+    m.env["BACKUPD_FAILPOINTS"] = f"watch.begin=gate:{m.path('gate')}@1+"
+    m.stop()
+    m.write("gate", "")
+    m.start()
+    check(status(m)["tracking"] == "scanning", "before it has looked:", status(m))
+    os.unlink(m.path("gate"))
+    settled(m)
+    os.unlink(m.path("gate.reached"))
+    m.write("gate", "")
+    os.makedirs(m.path("beside"), exist_ok=True)
+    os.symlink("/proc/self", m.path("beside/link"))  # nothing can watch what lies there
+    m.ctl("set", "create", "other", "--repo", "main", m.path("beside/link/task"), "--no-automatic").expect(0)
+    wait_for("the new watch", lambda: os.path.exists(m.path("gate.reached")))
+
+    def rounds():  # of the old watch's reader
+        tasks = f"/proc/{m.daemon.pid}/task"
+        for task in os.listdir(tasks):
+            with open(f"{tasks}/{task}/comm") as f:
+                if f.read().startswith("watch-"):
+                    with open(f"{tasks}/{task}/status") as f:
+                        yield int(next(line for line in f if line.startswith("voluntary")).split()[1])
+
+    m.write("src/a", "untold\n")
+    seen = sum(rounds())
+    wait_for("the reader", lambda: sum(rounds()) > seen + 20)
+    os.unlink(m.path("gate"))
+    m.backup()
+    check(m.daemon.poll() is None, "the daemon died")
+    equal(status(m)["watching"], "scan")
+    m.ctl("cat", m.path("src/a")).expect(0, "untold")
+    m.ctl("set", "remove", "other", "--yes").expect(0)
+    del m.env["BACKUPD_FAILPOINTS"]
+    m.restart()
+    settled(m)
 
 
 @promise("words about tracking that make no sense are refused with file and line")

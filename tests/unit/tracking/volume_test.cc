@@ -1,0 +1,68 @@
+#include "daemon/tracking/volume.h"
+
+#include <set>
+
+#include <gtest/gtest.h>
+
+namespace backup {
+
+namespace {
+
+Path path(const char* text) {
+    return Path::parse(text).value();
+}
+
+// Two file systems, and which of the paths are directories.
+struct VolumeTest : testing::Test {
+    std::vector<VolumePlan> plan(const std::vector<SetPaths>& sets) {
+        auto table = MountTable::parse(
+            "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+            "21 20 8:2 / /home rw - ext4 /dev/sdb1 rw\n");
+        EXPECT_TRUE(table.ok());
+        return plan_volumes(
+            *table, sets, [](const Mount& mount) { return mount.place; },
+            [&](const Path& each) { return directories.contains(each.text()); });
+    }
+    static std::vector<std::string> roots(const VolumePlan& plan) {
+        std::vector<std::string> texts;
+        for (const Path& root : plan.roots) texts.push_back(root.text());
+        return texts;
+    }
+    std::set<std::string> directories{"/", "/home", "/home/ada", "/home/ada/letters", "/srv"};
+};
+
+using Roots = std::vector<std::string>;
+
+}  // namespace
+
+TEST_F(VolumeTest, EachFileSystemHasTheDirectoriesOfAllSets) {
+    auto plans =
+        plan({{"one", {path("/home/ada/letters"), path("/srv")}}, {"two", {path("/home/ada")}}});
+    ASSERT_EQ(plans.size(), 2U);
+    EXPECT_EQ(roots(plans[0]), Roots({"/home", "/srv"}));
+    EXPECT_EQ(plans[0].sets, std::set<std::string>({"one"}));
+    EXPECT_EQ(roots(plans[1]), Roots({"/home/ada", "/home/ada/letters"}));
+    EXPECT_EQ(plans[1].sets, std::set<std::string>({"one", "two"}));
+}
+
+TEST_F(VolumeTest, AFileIsWatchedByItsDirectory) {
+    auto plans = plan({{"one", {path("/home/ada/letter")}, false}});
+    ASSERT_EQ(plans.size(), 1U);
+    EXPECT_EQ(roots(plans[0]), Roots({"/home/ada"}));
+}
+
+TEST_F(VolumeTest, APathThatIsNotThereIsWatchedFromWhereItWouldBegin) {
+    auto plans = plan({{"one", {path("/home/ada/not/yet/there"), path("/home/ada")}, false}});
+    ASSERT_EQ(plans.size(), 1U);
+    EXPECT_EQ(roots(plans[0]), Roots({"/home/ada"}));
+}
+
+TEST_F(VolumeTest, APathThatIsNotThereIsNeverWatchedBeyondItsFileSystem) {
+    directories.clear();
+    auto plans = plan({{"one", {path("/home/not/there"), path("/not/there")}, false}});
+    ASSERT_EQ(plans.size(), 2U);
+    EXPECT_EQ(roots(plans[0]), Roots({"/"}));
+    EXPECT_EQ(roots(plans[1]), Roots({"/home"}));
+}
+
+}  // namespace backup
