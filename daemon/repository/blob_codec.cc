@@ -14,6 +14,8 @@ constexpr std::size_t kMostKept = std::size_t{4} << 20;
 // Above this a blob is verified in pieces: neither a long chunk nor the tree of a huge directory is
 // held twice.
 constexpr std::size_t kMostWhole = std::size_t{1} << 20;
+// Checked in pieces from here on; whole is faster, and no common chunk is longer.
+constexpr std::size_t kMostCheckedWhole = std::size_t{8} << 20;
 constexpr std::size_t kPiece = std::size_t{128} << 10;
 constexpr std::uint64_t kSumFactor = 0x9e3779b97f4a7c15;
 
@@ -72,6 +74,12 @@ EncodedBlob encode_once(const MasterKey& key, BlobType type, ByteView plaintext,
     return encoded;
 }
 
+// A zstd block makes at most 128 KiB out of 4 bytes: a length beyond that is a lie, and would cost
+// memory.
+bool is_possible(std::size_t payload, std::uint32_t uncompressed_length) {
+    return uncompressed_length <= (payload / 4 + 1) * (std::size_t{128} << 10);
+}
+
 Result<> open_blob(const MasterKey& key, ByteView sealed, std::uint32_t uncompressed_length,
                    Bytes& out) {
     if (sealed.size() < kSealOverhead) return Error(ErrorKind::corrupt, "shorter than any blob");
@@ -79,9 +87,7 @@ Result<> open_blob(const MasterKey& key, ByteView sealed, std::uint32_t uncompre
     if (uncompressed_length == 0) return key.unseal_into(room(out, payload), sealed);
     MutableByteView opened = room(scratch().opened, payload);
     TRY(key.unseal_into(opened, sealed));
-    // A zstd block makes at most 128 KiB out of 4 bytes: a length beyond that is a lie, and would
-    // cost memory.
-    if (uncompressed_length > (payload / 4 + 1) * (std::size_t{128} << 10))
+    if (!is_possible(payload, uncompressed_length))
         return Error(ErrorKind::corrupt, "impossible uncompressed length");
     return decompress_to(room(out, uncompressed_length), opened);
 }
@@ -146,6 +152,32 @@ Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView se
                      std::uint32_t uncompressed_length, Bytes& out) {
     TRY(open_blob(key, sealed, uncompressed_length, out));
     if (blob_id(out) != handle.id)
+        return Error(ErrorKind::corrupt, "content does not match its id");
+    return {};
+}
+
+Result<> check_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,
+                    std::uint32_t uncompressed_length) {
+    if (uncompressed_length <= kMostCheckedWhole)
+        return decode_blob(key, handle, sealed, uncompressed_length, scratch().plain);
+    if (sealed.size() < kSealOverhead) return Error(ErrorKind::corrupt, "shorter than any blob");
+    if (!is_possible(sealed.size() - kSealOverhead, uncompressed_length))
+        return Error(ErrorKind::corrupt, "impossible uncompressed length");
+    Sha256 hash;
+    std::uint64_t bytes = 0;
+    PieceDecompressor pieces(room(scratch().plain, kPiece), [&](ByteView piece) {
+        bytes += piece.size();
+        if (bytes <= uncompressed_length) hash.update(piece);
+    });
+    Result<> fed;
+    TRY(key.unseal_pieces(sealed, room(scratch().opened, kPiece), [&](ByteView piece) {
+        if (fed.ok() && bytes <= uncompressed_length) fed = pieces.feed(piece);
+    }));
+    TRY(std::move(fed));
+    if (bytes <= uncompressed_length) TRY(pieces.finish());
+    if (bytes != uncompressed_length)
+        return Error(ErrorKind::corrupt, "another length than was promised");
+    if (BlobId{hash.finish()} != handle.id)
         return Error(ErrorKind::corrupt, "content does not match its id");
     return {};
 }

@@ -49,6 +49,11 @@ Result<EncodedBlob> encode_blob(const MasterKey& key, const BlobHandle& handle, 
 Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,
                      std::uint32_t uncompressed_length, Bytes& out);
 
+// The same for whoever does not want the plaintext: a blob that unpacks to gigabytes costs no more
+// memory than its sealed form.
+Result<> check_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,
+                    std::uint32_t uncompressed_length);
+
 // Tests flip bits between the stages: called, if set, with the bytes that a stage is about to use.
 enum class EncodeStage : std::uint8_t { plaintext, compressed, sealed };
 using EncodeFault = void (*)(EncodeStage stage, ByteView bytes);

@@ -99,7 +99,6 @@ Result<bool> PackCheck::verify(const PackId& id, const IndexedPack& expected, bo
         wrong.push_back("its header and the index disagree");
 
     Sha256 hash;
-    Bytes plain;
     std::vector<BlobHandle> bad;
     std::uint64_t begin = 0, hashed = 0;
     if (is_whole) {
@@ -121,9 +120,9 @@ Result<bool> PackCheck::verify(const PackId& id, const IndexedPack& expected, bo
             hash.update(window);
             hashed = end;
         }
-        Result<> decoded = decode_blob(key, {blob.type, blob.id},
-                                       ByteView(window).subspan(blob.offset - begin, blob.length),
-                                       blob.uncompressed_length, plain);
+        Result<> decoded = check_blob(key, {blob.type, blob.id},
+                                      ByteView(window).subspan(blob.offset - begin, blob.length),
+                                      blob.uncompressed_length);
         if (!decoded.ok()) {
             bad.push_back({blob.type, blob.id});
             wrong.push_back("blob " + blob.id.hex() + ": " + decoded.error().message());

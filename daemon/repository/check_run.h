@@ -9,6 +9,7 @@
 
 #include "daemon/repository/checker.h"
 #include "daemon/repository/index_file.h"
+#include "daemon/repository/tree.h"
 
 namespace backup {
 
@@ -100,7 +101,7 @@ class TreeCheck {
     };
     void work();
     void check(const Pending& pending, std::vector<Pending>& found);
-    std::optional<std::string> what_is_wrong(const BlobHandle& handle);
+    std::vector<std::string> what_is_wrong_with_content(const Node& file);
 
     Repository& repository_;
     const IndexedPacks& indexed_;

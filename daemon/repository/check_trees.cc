@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <thread>
 
+#include <limits.h>
+
 #include "daemon/repository/check_run.h"
 #include "daemon/repository/tree.h"
 
@@ -65,6 +67,9 @@ void TreeCheck::check(const Pending& pending, std::vector<Pending>& found) {
     progress_.items_done += 1;
     Result<> visited = visit_tree(*json, [&](Node& node) -> Result<> {
         const std::string path = pending.path + "/" + node.name;
+        if (node.name.size() > NAME_MAX)
+            report_.hint("entry " + place_of(path, pending.revision),
+                         "cannot be restored: its name is longer than Linux allows");
         switch (node.type) {
             case NodeType::file:
                 if (!node.has_content) {
@@ -72,12 +77,8 @@ void TreeCheck::check(const Pending& pending, std::vector<Pending>& found) {
                                   "has no list of content");
                     break;
                 }
-                for (const BlobId& id : node.content) {
-                    std::optional<std::string> wrong = what_is_wrong({BlobType::data, id});
-                    if (wrong)
-                        report_.error("file " + place_of(path, pending.revision),
-                                      *std::move(wrong));
-                }
+                for (std::string& wrong : what_is_wrong_with_content(node))
+                    report_.error("file " + place_of(path, pending.revision), std::move(wrong));
                 break;
             case NodeType::dir:
                 if (!node.subtree)
@@ -102,12 +103,25 @@ void TreeCheck::check(const Pending& pending, std::vector<Pending>& found) {
     if (!visited.ok()) report_.error(object(), visited.error().message());
 }
 
-std::optional<std::string> TreeCheck::what_is_wrong(const BlobHandle& handle) {
-    if (handle.id.is_null()) return "names a blob without id";
-    if (damaged_.contains(handle)) return "data blob " + handle.id.hex() + " is damaged or missing";
-    if (!repository_.blobs().contains(handle))
-        return "data blob " + handle.id.hex() + " is not in the index";
-    return std::nullopt;
+std::vector<std::string> TreeCheck::what_is_wrong_with_content(const Node& file) {
+    std::vector<std::string> wrong;
+    std::uint64_t bytes = 0;
+    for (const BlobId& id : file.content) {
+        const BlobHandle handle{BlobType::data, id};
+        if (id.is_null()) {
+            wrong.push_back("names a blob without id");
+        } else if (damaged_.contains(handle)) {
+            wrong.push_back("data blob " + id.hex() + " is damaged or missing");
+        } else if (auto location = repository_.blobs().locate(handle)) {
+            bytes += location->plain_length();
+        } else {
+            wrong.push_back("data blob " + id.hex() + " is not in the index");
+        }
+    }
+    if (wrong.empty() && bytes != file.size)
+        wrong.push_back("has " + std::to_string(bytes) + " bytes of content, and should have " +
+                        std::to_string(file.size));
+    return wrong;
 }
 
 }  // namespace backup

@@ -24,7 +24,7 @@ struct Checks : testing::Test {
             content.push_back(must(session->save(BlobType::data, text_blob(i, 60))).id);
         content.push_back(must(session->save(BlobType::data, noise_blob(9, 80))).id);
         must(session->commit(
-            snapshot_of(must(session->save(BlobType::tree, file_tree(content))).id)));
+            snapshot_of(must(session->save(BlobType::tree, file_tree(content, 320))).id)));
     }
     CheckResult check(double percent = 100) {
         Progress progress;
@@ -131,17 +131,43 @@ TEST_F(Checks, NameTheTreeThatIsDamagedAndWhere) {
 TEST_F(Checks, FindContentThatWasNeverStored) {
     auto session = must(repository->start_write({}, {}));
     const BlobId missing = blob_id(text_blob(77));
-    const BlobId tree = must(session->save(BlobType::tree, file_tree({missing}))).id;
+    const BlobId tree = must(session->save(BlobType::tree, file_tree({missing}, 200))).id;
     must(session->commit(snapshot_of(tree)));
     CheckResult result = check(0);
     EXPECT_EQ(result.errors, 1u) << findings_of(result);
     EXPECT_NE(findings_of(result).find(missing.hex()), std::string::npos);
 }
 
+TEST_F(Checks, CompareTheSizeOfAFileWithItsContent) {
+    std::uint64_t wrong = 0;
+    for (std::uint64_t size :
+         {std::uint64_t{0}, std::uint64_t{199}, std::uint64_t{1} << 60, ~std::uint64_t{0}}) {
+        auto session = must(repository->start_write({}, {}));
+        const BlobId blob = must(session->save(BlobType::data, text_blob(1))).id;
+        const BlobId tree = must(session->save(BlobType::tree, file_tree({blob}, size))).id;
+        must(session->commit(snapshot_of(tree)));
+        CheckResult result = check(0);
+        EXPECT_EQ(result.errors, ++wrong) << size << findings_of(result);
+        EXPECT_NE(findings_of(result).find("200 bytes"), std::string::npos);
+    }
+}
+
+TEST_F(Checks, HintAtNamesThatNoFileSystemTakes) {
+    auto session = must(repository->start_write({}, {}));
+    const Bytes plain = file_tree({}, 0);
+    std::string json(as_text(plain));
+    json.replace(json.find("\"f\""), 3, '"' + std::string(256, 'n') + '"');
+    const BlobId tree = must(session->save(BlobType::tree, to_bytes(json))).id;
+    must(session->commit(snapshot_of(tree)));
+    CheckResult result = check(0);
+    EXPECT_EQ(result.errors, 0u) << findings_of(result);
+    EXPECT_EQ(result.hints, 1u) << findings_of(result);
+}
+
 TEST_F(Checks, RefuseContentWithoutId) {
     auto session = must(repository->start_write({}, {}));
     must(session->commit(
-        snapshot_of(must(session->save(BlobType::tree, file_tree({BlobId{}}))).id)));
+        snapshot_of(must(session->save(BlobType::tree, file_tree({BlobId{}}, 0))).id)));
     EXPECT_EQ(check(0).errors, 1u);
 }
 

@@ -139,8 +139,8 @@ inline Bytes noise_blob(std::uint64_t seed, std::size_t size) {
 inline Bytes empty_tree() {
     return to_bytes("{\"nodes\":[]}\n");
 }
-// A tree with one file of these blobs.
-inline Bytes file_tree(const std::vector<BlobId>& content, std::uint64_t size = 0) {
+// A tree with one file of these blobs, which are `size` bytes.
+inline Bytes file_tree(const std::vector<BlobId>& content, std::uint64_t size) {
     std::string json =
         R"({"nodes":[{"name":"f","type":"file","mode":420,"mtime":"2024-01-01T00:00:00Z",)"
         R"("atime":"2024-01-01T00:00:00Z","ctime":"2024-01-01T00:00:00Z","uid":0,"gid":0,)" +

@@ -31,13 +31,14 @@ Result<RevisionId> write_revision(Repository& repository, int count,
                                   WriteOptions options = kSmallPacks, int first = 0) {
     auto session = TRY(repository.start_write(options, {}));
     std::vector<BlobId> content;
-    for (int i = first; i < first + count; ++i)
-        content.push_back(
-            TRY(session->save(BlobType::data,
-                              i % 3 == 0 ? noise_blob(static_cast<std::uint64_t>(i) + 1, 3000)
-                                         : text_blob(i, 1000)))
-                .id);
-    BlobId tree = TRY(session->save(BlobType::tree, file_tree(content))).id;
+    std::uint64_t bytes = 0;
+    for (int i = first; i < first + count; ++i) {
+        const Bytes blob =
+            i % 3 == 0 ? noise_blob(static_cast<std::uint64_t>(i) + 1, 3000) : text_blob(i, 1000);
+        content.push_back(TRY(session->save(BlobType::data, blob)).id);
+        bytes += blob.size();
+    }
+    BlobId tree = TRY(session->save(BlobType::tree, file_tree(content, bytes))).id;
     return session->commit(snapshot_of(tree));
 }
 
@@ -67,6 +68,7 @@ TEST_F(Sessions, WhatWasSavedIsReadBackByAFreshRepository) {
     {
         auto session = must(repository->start_write(kSmallPacks, {}));
         int number = 0;
+        std::uint64_t bytes = 0;
         for (std::size_t size : {1, 2, 31, 32, 33, 100, 4096, 8191, 8192, 8193, 20'000, 300'000}) {
             for (bool is_text : {true, false}) {
                 Bytes blob = is_text ? text_blob(++number, size)
@@ -74,10 +76,11 @@ TEST_F(Sessions, WhatWasSavedIsReadBackByAFreshRepository) {
                 SavedBlob result = must(session->save(BlobType::data, blob));
                 EXPECT_EQ(result.id, blob_id(blob));
                 content.push_back(result.id);
+                bytes += size;
                 saved[result.id] = std::move(blob);
             }
         }
-        tree = must(session->save(BlobType::tree, file_tree(content))).id;
+        tree = must(session->save(BlobType::tree, file_tree(content, bytes))).id;
         EXPECT_TRUE(session->contains({BlobType::tree, tree}));
         EXPECT_FALSE(session->contains({BlobType::data, tree}));
         must(session->commit(snapshot_of(tree)));
@@ -226,7 +229,7 @@ TEST_F(Sessions, DoNotRelyOnWhatAnotherMayNeverFinish) {
     EXPECT_TRUE(must(two->save(BlobType::data, text_blob(1))).is_new);
     one.reset();
     must(two->commit(
-        snapshot_of(must(two->save(BlobType::tree, file_tree({blob_id(text_blob(1))}))).id)));
+        snapshot_of(must(two->save(BlobType::tree, file_tree({blob_id(text_blob(1))}, 200))).id)));
     CheckResult result = check_all(*repository);
     EXPECT_EQ(result.errors, 0u) << findings_of(result);
 }
@@ -361,7 +364,8 @@ TEST_F(Sessions, LostLockIsTakenAgainWhenNothingElseChanged) {
     for (int i = 0; i < 40; ++i)
         must(session->save(BlobType::data, noise_blob(static_cast<std::uint64_t>(i) + 1, 1000)));
     remove_locks();
-    BlobId tree = must(session->save(BlobType::tree, file_tree({blob_id(noise_blob(1, 1000))}))).id;
+    BlobId tree =
+        must(session->save(BlobType::tree, file_tree({blob_id(noise_blob(1, 1000))}, 1000))).id;
     must(session->commit(snapshot_of(tree)));
     EXPECT_EQ(list(FileType::lock).size(), 1u);
     EXPECT_EQ(check_all(*repository).errors, 0u);
@@ -376,7 +380,8 @@ TEST_F(Sessions, LostLockAndPrunedBlobsAreAConflict) {
     remove_all(FileType::snapshot);
     remove_all(FileType::index);
     remove_all(FileType::pack);
-    BlobId tree = must(session->save(BlobType::tree, file_tree({blob_id(text_blob(1, 1000))}))).id;
+    BlobId tree =
+        must(session->save(BlobType::tree, file_tree({blob_id(text_blob(1, 1000))}, 1000))).id;
     auto committed = session->commit(snapshot_of(tree));
     ASSERT_FALSE(committed.ok());
     EXPECT_EQ(committed.error().kind(), ErrorKind::conflict);
