@@ -53,6 +53,7 @@ class Record {
     std::string parts_;
 };
 
+// The record points into the bytes: they have to outlive it.
 FanotifyRecord only(const std::string& bytes) {
     FanotifyDecoder decoder(as_bytes(bytes));
     FanotifyRecord record, end;
@@ -88,11 +89,12 @@ TEST(FanotifyDecoder, ReadsNameAndObject) {
 }
 
 TEST(FanotifyDecoder, ReadsBothSidesOfARename) {
-    const FanotifyRecord record = only(Record(FAN_RENAME | FAN_ONDIR)
-                                           .named(kOld, "olddir12", "before")
-                                           .named(kNew, "newdir12", "after")
-                                           .part(kObject, "moved123")
-                                           .bytes());
+    const std::string bytes = Record(FAN_RENAME | FAN_ONDIR)
+                                  .named(kOld, "olddir12", "before")
+                                  .named(kNew, "newdir12", "after")
+                                  .part(kObject, "moved123")
+                                  .bytes();
+    const FanotifyRecord record = only(bytes);
     EXPECT_FALSE(record.is_unusable);
     EXPECT_EQ(record.old_name, "before");
     EXPECT_EQ(record.new_name, "after");
@@ -112,25 +114,28 @@ TEST(FanotifyDecoder, ReadsADirectoryItself) {
 }
 
 TEST(FanotifyDecoder, ReadsAnObjectWithoutAName) {
-    const FanotifyRecord record = only(Record(FAN_MODIFY).part(kObject, "objobjob").bytes());
+    const std::string bytes = Record(FAN_MODIFY).part(kObject, "objobjob").bytes();
+    const FanotifyRecord record = only(bytes);
     EXPECT_FALSE(record.is_unusable);
     EXPECT_TRUE(record.directory.empty());
     EXPECT_EQ(record.object.bytes, "objobjob");
 }
 
 TEST(FanotifyDecoder, ReadsAnOverflowThatHasNoParts) {
-    const FanotifyRecord record = only(Record(FAN_Q_OVERFLOW).bytes());
+    const std::string bytes = Record(FAN_Q_OVERFLOW).bytes();
+    const FanotifyRecord record = only(bytes);
     EXPECT_TRUE(record.is_overflow);
     EXPECT_FALSE(record.is_unusable);
 }
 
 TEST(FanotifyDecoder, SkipsPartsItDoesNotKnow) {
-    const FanotifyRecord record = only(Record(FAN_DELETE)
-                                           .raw(FAN_EVENT_INFO_TYPE_PIDFD, "abcd")
-                                           .raw(200, std::string(64, 'x'))
-                                           .raw(201, "")
-                                           .named(kName, "dirdirdi", "name")
-                                           .bytes());
+    const std::string bytes = Record(FAN_DELETE)
+                                  .raw(FAN_EVENT_INFO_TYPE_PIDFD, "abcd")
+                                  .raw(200, std::string(64, 'x'))
+                                  .raw(201, "")
+                                  .named(kName, "dirdirdi", "name")
+                                  .bytes();
+    const FanotifyRecord record = only(bytes);
     EXPECT_FALSE(record.is_unusable);
     EXPECT_EQ(record.name, "name");
 }
