@@ -198,10 +198,14 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch,
     Timestamp now = clock_.now();
     TrackedSet::Resolver resolver{
         [watcher](const ObjectHandle& handle) { return watcher->path_of(handle); },
-        [watcher](const ObjectHandle& handle) { return watcher->facts_of(handle).has_value(); },
+        [watcher](const ObjectHandle& handle) {
+            // An open file without a name is in no set; a name that it gets later is told.
+            auto facts = watcher->facts_of(handle);
+            return facts && facts->links > 0;
+        },
         [watcher](const ObjectHandle& handle) {
             auto facts = watcher->facts_of(handle);
-            return facts && facts->links > 1;
+            return facts && !facts->is_directory && facts->links > 1;
         },
         // fanotify finds every directory that there is.
         [watcher,

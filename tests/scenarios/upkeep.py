@@ -1,8 +1,12 @@
 """What tracking says of itself, and how it looks after itself: counts of what waits, the scrubber, canaries, gaps."""
+import ctypes
 import os
 
 from promises import check, equal, wait_for
 from scenarios import fill, scenario
+
+libc = ctypes.CDLL(None, use_errno=True)
+AT_FDCWD, AT_SYMLINK_FOLLOW = -100, 0x400
 
 
 def pending(t):
@@ -50,3 +54,30 @@ def _(t):
     wait_for("1234 bytes to wait", lambda: t.status()["bytes"] == 1234)
     t.run()
     t.same()
+
+
+@scenario(93, "files without a name wait for nothing, until they get one in the set", own=True, fs=("ext4", "tmpfs"), watch=("fanotify",))
+def _(t):
+    fill(t)
+    t.protect()
+    wait_for("nothing to wait", lambda: t.run() and pending(t) == (0, 0))
+    place = os.path.join(t.outside, "temporary")
+    with open(place, "wb") as unlinked:
+        os.unlink(place)
+        unlinked.write(b"x" * 100_000)
+        unlinked.flush()
+        os.makedirs(os.path.join(t.outside, "a", "b"))
+        t.write("plain/f", b"x" * 10)  # what is told behind the others
+        t.waits("plain/f")
+        wait_for("one file to wait", lambda: pending(t) == (1, 10))
+        t.backed_up("plain/f")
+    wait_for("nothing to wait", lambda: t.run() and pending(t) == (0, 0))
+    fd = os.open(t.outside, os.O_TMPFILE | os.O_RDWR, 0o640)
+    try:
+        os.write(fd, b"linked later\n")
+        if libc.linkat(AT_FDCWD, b"/proc/self/fd/%d" % fd, AT_FDCWD, os.fsencode(t.path("plain/linked")), AT_SYMLINK_FOLLOW) != 0:
+            raise OSError(ctypes.get_errno(), "linkat")
+        os.write(fd, b"and written on\n")
+    finally:
+        os.close(fd)
+    t.backed_up("plain/linked")
