@@ -166,6 +166,10 @@ void TrackerImpl::take_findings(const std::string& set, const std::vector<ScanFi
         }
         // No such directory any more: whoever took it away is told by its parent.
         if (!place) continue;
+        // What could not be looked into may differ anywhere below.
+        if (each.finding.kind == SurveyFinding::Kind::unreadable && each.finding.is_directory)
+            if (auto inside = place_of(join_path(last, each.finding.name)))
+                state->tracked.queue().mark_subtree(inside->first, inside->second, now);
         state->tracked.queue().mark_name(place->first, place->second, each.finding.name,
                                          each.finding.kind == SurveyFinding::Kind::content, false,
                                          now);

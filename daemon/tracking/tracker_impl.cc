@@ -186,7 +186,7 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch,
                           std::shared_ptr<Watcher> watcher) {
     if (batch.empty()) return;
     if (failpoint("events.dropped")) return;  // what no watcher may ever do
-    if (failpoint("events.lost")) {
+    if (batch.lost.empty() && failpoint("events.lost")) {
         WatchBatch lost;
         lost.lost = "the kernel's event queue overflowed (failpoint)";
         return deliver(volume, lost, watcher);

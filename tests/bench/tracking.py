@@ -11,6 +11,7 @@ latency  from a write to the revision in the repository, with no settle time
 unpack   unpacking 80,000 files while backupd watches, beside a bare program that drains the same fanotify mark
 memory   resident memory of the idle daemon, 1,500,000 files in 60,000 directories
 start    comparing after a clean stop, beside a bare walk of two threads
+marks    a million changes waiting: stop, start, loaded, and a run that takes them
 strace   system calls of the idle daemon in a minute, with its timers and without; of a run with ten changes
 
 The watched trees lie on an ext4 file system of their own (a loop device), so that nobody else's files are in the figures;
@@ -37,7 +38,7 @@ from compare import MIB, Restic  # noqa: E402
 from machine import Machine, tree_diff  # noqa: E402
 from promises import check, wait_for  # noqa: E402
 
-PARTS = ("ten", "percent", "latency", "memory", "start", "strace", "unpack")
+PARTS = ("ten", "percent", "latency", "memory", "start", "marks", "strace", "unpack")
 TRACKING = '[tracking]\nwatch = ["fanotify"]\n'
 NO_TIMERS = TRACKING + 'census-period = "0"\nscrub-period = "0"\ncanary-period = "0"\n'
 failures, lines = [], []
@@ -166,7 +167,10 @@ def backup(m, name):
 
 
 def live(m, name, seconds=1200):
-    state = lambda: next(s for s in m.json("status")["sets"] if s["id"] == name)
+    def state():
+        status = m.json("status", name, "-v")["sets"][0]
+        return {**status, **status["tracking_counts"]}
+
     wait_for("tracking to be live", lambda: state()["tracking"] == "live", seconds=seconds, every=0.2)
     return state()
 
@@ -320,6 +324,35 @@ def start(place, a):
     tell(f"  bare walk {spread(bare)}; start to live {spread(ours)}")
     ratio = statistics.median(ours) / statistics.median(bare)
     target(f"start and comparison of {place.sizes['big']:,} files beside a bare walk", f"{ratio:.2f}x", "at most 2x", ratio <= 2)
+
+
+def marks(place, a):
+    tree, files = place.tree("big"), place.sizes["big"]
+    m = place.machine("big", tree)
+    backup(m, "big")
+    mode = os.stat(file_of(tree, 0)).st_mode & 0o777 ^ 0o040
+    begin = time.monotonic()
+    count = files * 2 // 3
+    for number in range(count):
+        os.chmod(file_of(tree, number), mode)
+    tell(f"  changed the mode of {count:,} files in {time.monotonic() - begin:.1f} s")
+    wait_for("the marks", lambda: live(m, "big")["pending"] > 0)
+    time.sleep(5)
+    tell(f"  {live(m, 'big')['pending']:,} wait; the daemon's peak memory {m.peak_memory() / MIB:.0f} MiB")
+    begin = time.monotonic()
+    m.stop()
+    stopped = time.monotonic() - begin
+    begin = time.monotonic()
+    m.start()
+    ready = time.monotonic() - begin
+    state = wait_for("the marks to be there again", lambda: m.json("status", "big")["sets"][0]["pending"], seconds=600, every=0.05)
+    loaded = time.monotonic() - begin
+    tell(f"  stopped in {stopped:.2f} s, ready after {ready:.2f} s, {state:,} known after {loaded:.2f} s")
+    target(f"marks of {count:,} files loaded", f"{loaded:.2f} s", "3 s", loaded < 3)
+    live(m, "big")
+    begin = time.monotonic()
+    result = backup(m, "big")
+    tell(f"  a run that takes them: {time.monotonic() - begin:.1f} s, {result['counts']['files_changed']:,} files changed")
 
 
 # ---- system calls ----------------------------------------------------------------------------------

@@ -21,6 +21,9 @@ import promises  # noqa: E402
 from promises import Skip, check  # noqa: E402
 
 
+SCRUB = 5  # seconds for a pass
+
+
 class Writer(threading.Thread):
     """Changes the tree at random; whatever another writer has taken away meanwhile is no matter."""
 
@@ -169,49 +172,66 @@ def disturb(t, chance, log):
         log.append("run")
 
 
+def explained(t, log):
+    """What is needed to understand a failure, before all of it is removed."""
+    try:
+        print("--- this round:", log, "\n---", t.status(), file=sys.stderr)
+    except Exception as problem:
+        print("--- no status:", problem, file=sys.stderr)
+    t.m.explain()
+
+
 def rounds(kind, watch, seconds, seed, totals):
     from tracked import Tracked
 
     end = time.monotonic() + seconds
     chance = random.Random(seed)
-    with Tracked(kind, watch, census="1s", environment={"BACKUPD_FAILPOINTS": f"events.lost=fail@{chance.randrange(3, 30)}"}) as t:
+    with Tracked(kind, watch, census="1s", scrub=f"{SCRUB}s", environment={"BACKUPD_FAILPOINTS": f"events.lost=fail@{chance.randrange(3, 30)}"}) as t:
         t.write("plain/f")
         t.protect()
-        count = 0
-        while time.monotonic() < end:
-            log = []
-            writers = [Writer(t, chance.random(), chance.randrange(20, 300)) for _ in range(chance.randrange(1, 4))]
-            for w in writers:
-                w.start()
-            while any(w.is_alive() for w in writers):
-                disturb(t, chance, log)
-                time.sleep(chance.random() * 0.1)
-            for w in writers:
-                w.join()
-            if watch == "inotify":
-                writers[0].link_some()
-            if chance.random() < 0.1 and kind != "tmpfs":
-                t.volume.unmount()
-                if chance.random() < 0.5:
-                    t.m.ctl("run", "home", "--wait")
-                t.volume.mount()
-                t.write("after-remount", os.urandom(10))
-                log.append("remount")
-            if chance.random() < 0.7:
-                t.live()
-            t.run()
-            t.same()
-            count += 1
-            totals["rounds"] += 1
-            totals["operations"] += sum(w.done for w in writers)
-            for word in log:
-                totals[word] = totals.get(word, 0) + 1
-            if sum(len(f) for _, _, f in os.walk(t.src)) > 2000:
-                for name in os.listdir(t.src):
-                    shutil.rmtree(t.path(name), ignore_errors=True)
-                t.write("plain/f")
-        missed = sum(s.get("missed_changes", 0) for s in t.m.json("status")["sets"])
-        check(missed == 0, f"{missed} changes were missed")
+        count, log = 0, []
+        try:
+            while time.monotonic() < end:
+                log = []
+                writers = [Writer(t, chance.random(), chance.randrange(20, 300)) for _ in range(chance.randrange(1, 4))]
+                for w in writers:
+                    w.start()
+                while any(w.is_alive() for w in writers):
+                    disturb(t, chance, log)
+                    time.sleep(chance.random() * 0.1)
+                for w in writers:
+                    w.join()
+                if watch == "inotify":
+                    writers[0].link_some()
+                if chance.random() < 0.1 and kind != "tmpfs":
+                    t.volume.unmount()
+                    if chance.random() < 0.5:
+                        t.m.ctl("run", "home", "--wait")
+                    t.volume.mount()
+                    t.write("after-remount", os.urandom(10))
+                    log.append("remount")
+                if chance.random() < 0.7:
+                    t.live()
+                t.run()
+                t.same()
+                count += 1
+                totals["rounds"] += 1
+                totals["operations"] += sum(w.done for w in writers)
+                for word in log:
+                    totals[word] = totals.get(word, 0) + 1
+                if sum(len(f) for _, _, f in os.walk(t.src)) > 2000:
+                    for name in os.listdir(t.src):
+                        shutil.rmtree(t.path(name), ignore_errors=True)
+                    t.write("plain/f")
+        except Exception:
+            explained(t, log)
+            raise
+        # One pass of the scrubber over what is quiet now, and the time that it gives a suspect.
+        time.sleep(3 * SCRUB + 6)
+        # In the log, because a killed daemon counts anew.
+        with open(t.m.log, errors="replace") as f:
+            missed = [line for line in f if "was missed" in line]
+        check(not missed and t.status()["missed_changes"] == 0, f"{len(missed)} changes were missed: {missed[:3]}")
     return count
 
 

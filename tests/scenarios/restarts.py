@@ -3,7 +3,7 @@ import os
 import shutil
 
 from promises import check, contains, equal, wait_for
-from scenarios import fill, scenario
+from scenarios import EVERYWHERE, fill, scenario
 from service_manager import ServiceManager
 
 
@@ -70,7 +70,7 @@ def _(t):
     t.same()
 
 
-@scenario(77, "a stop and a start with nothing changed: nothing waits, nothing is read", own=True, fs=("ext4", "btrfs"))
+@scenario(762, "a stop and a start with nothing changed: nothing waits, nothing is read", own=True, fs=("ext4", "btrfs"))
 def _(t):
     fill(t)
     t.protect()
@@ -120,3 +120,67 @@ def _(t):
     finally:
         t.m.stop()
         manager.close()
+
+
+STEPS = ("run.begun", "read.begin", "read.end", "pack.stored", "run.durable", "run.cleared", "queue.written")
+
+
+@scenario(73, "killed at each step of a run, and changed while dead: all of it is in the next revision", own=True, fs=EVERYWHERE)
+def _(t):
+    fill(t)
+    for i in range(20):
+        t.write(f"d/{i}", b"%d" % i)
+    t.protect()
+    armed = t.m.path("armed")
+    for step in STEPS:
+        t.m.stop()
+        t.m.env["BACKUPD_FAILPOINTS"] = f"{step}=kill:{armed}@1+"
+        t.m.start()
+        del t.m.env["BACKUPD_FAILPOINTS"]
+        t.live()
+        t.write("plain/f", b"before " + step.encode())
+        t.write("plain/large", os.urandom(9 << 20))
+        os.rename(t.path("d"), t.path("e"))
+        t.write("e/new " + step, b"new")
+        os.unlink(t.path("e/" + str(STEPS.index(step))))
+        t.waits("plain/f", "plain/large", "e")
+        t.m.write("armed", "")
+        client = t.m.ctl_spawn("run", "home", "--wait")
+        t.m.daemon.wait(60)
+        client.communicate(timeout=60)
+        os.unlink(armed)
+        t.write("plain/g", b"after " + step.encode())
+        os.rename(t.path("e"), t.path("d"))
+        t.m.start()
+        t.live()
+        t.waits("plain/g")
+        t.run()
+        t.same()
+
+
+@scenario(77, "the power fails, and the disk has newer bytes than the last revision under the same stamps: they are read again", own=True,
+          fs=("ext4",))
+def _(t):
+    import re
+
+    from volumes import call
+
+    fill(t)
+    t.write("plain/big", b"A" * 100_000)
+    t.protect()
+    inode = os.stat(t.path("plain/big")).st_ino
+    os.sync()
+    t.m.kill()
+    t.volume.unmount()
+    block = int(re.findall(r"\d+", call("debugfs", "-R", f"bmap <{inode}> 1", t.volume.image))[-1])
+    with open(t.volume.image, "r+b") as f:
+        f.seek(4096 * block)
+        equal(f.read(8), b"AAAAAAAA")
+        f.seek(4096 * block)
+        f.write(b"newer bytes")
+    t.volume.mount()
+    equal(open(t.path("plain/big"), "rb").read()[4096:4107], b"newer bytes")
+    t.m.start()
+    t.live()
+    t.run()
+    t.same()

@@ -31,22 +31,23 @@ WATCHERS = {
     "overlay": ("inotify",),
 }
 QUICK = (("tmpfs", "fanotify"), ("ext4", "inotify"))
+EVERYWHERE = ("ext4", "xfs", "btrfs", "btrfs-sub", "tmpfs")
 
 
 class Scenario:
-    def __init__(self, number, promise, function, fs, watch, own, settings):
+    def __init__(self, number, promise, function, fs, watch, own, heavy, settings):
         self.number, self.promise, self.function = number, promise, function
-        self.fs, self.watch, self.own, self.settings = fs, watch, own, settings
+        self.fs, self.watch, self.own, self.heavy, self.settings = fs, watch, own, heavy, settings
 
     def applies(self, kind, watch):
         return (self.fs is None or kind in self.fs) and (self.watch is None or watch in self.watch)
 
 
-def scenario(number, promise, fs=None, watch=("fanotify", "inotify"), own=False, **settings):
-    """`own`: wants a daemon and a volume of its own (with these settings), and makes its tree itself."""
+def scenario(number, promise, fs=None, watch=("fanotify", "inotify"), own=False, heavy=False, **settings):
+    """`own`: wants a daemon and a volume of its own (with these settings), and makes its tree itself. `heavy`: not in every check."""
 
     def mark(function):
-        SCENARIOS.append(Scenario(number, promise, function, fs, watch, own, settings))
+        SCENARIOS.append(Scenario(number, promise, function, fs, watch, own, heavy, settings))
         return function
 
     return mark
@@ -125,7 +126,7 @@ def main():
     parser.add_argument("--keep", action="store_true")
     a = parser.parse_args()
     vars(promises.options).update(build=os.path.abspath(a.build), keep=a.keep)
-    for name in ("plain", "mounts", "writers", "faults", "restarts", "upkeep"):
+    for name in ("plain", "mounts", "writers", "faults", "restarts", "races", "limits", "clocks", "upkeep"):
         importlib.import_module(name)
     if os.geteuid() != 0:
         print("SKIP everything: mounting file systems of our own needs root")
@@ -135,7 +136,7 @@ def main():
         for watch in a.watch.split(","):
             if watch not in WATCHERS[kind] or (a.quick and (kind, watch) not in QUICK):
                 continue
-            chosen = [s for s in SCENARIOS if s.applies(kind, watch) and (not a.only or s.number in a.only)]
+            chosen = [s for s in SCENARIOS if s.applies(kind, watch) and (not a.only or s.number in a.only) and not (s.heavy and a.quick)]
             if chosen:
                 combination(kind, watch, chosen, results)
     columns = sorted({(k, w) for _, k, w in results}, key=lambda c: (list(WATCHERS).index(c[0]), c[1]))

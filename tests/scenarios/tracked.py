@@ -85,7 +85,8 @@ class Tracked:
 
     # ---- the daemon ----
     def status(self):
-        return next(s for s in self.m.json("status")["sets"] if s["id"] == "home")
+        status = self.m.json("status", "home", "-v")["sets"][0]
+        return {**status, **status["tracking_counts"]}
 
     def live(self, wanted=("live", "degraded")):
         wait_for("tracking to be live", lambda: self.status()["tracking"] in wanted)
@@ -118,11 +119,11 @@ class Tracked:
         log = self.m.ctl("log", str(self.result["job"])).expect(0).out
         check("everything is compared" not in log, "the run compared everything:", log)
 
-    def same(self, ignore=()):
-        """What the last revision gives back is what lies there, contents and metadata."""
+    def same(self, *revision, ignore=()):
+        """What the last revision (or --revision ID) gives back is what lies there, contents and metadata."""
         out = self.m.path("out")
         subprocess_rm(out)
-        self.m.ctl("restore", self.src, "--to", out).expect(0)
+        self.m.ctl("restore", self.src, *revision, "--to", out).expect(0)
         differences = [d for d in tree_diff(self.src, os.path.join(out, "scope")) if not any(i in str(d) for i in ignore)]
         equal(differences, [], "the restored tree differs")
         subprocess_rm(out)
@@ -134,7 +135,7 @@ class Tracked:
         self.run()
         if self.watch != "scan":
             self.only_changes()
-        self.same(ignore)
+        self.same(ignore=ignore)
         return self.counts
 
     def clean(self):

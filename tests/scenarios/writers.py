@@ -7,7 +7,7 @@ import sys
 import textwrap
 
 from promises import check, equal, skip, wait_for
-from scenarios import fill, scenario
+from scenarios import HERE, fill, scenario
 
 
 class Writer:
@@ -136,3 +136,57 @@ def _(t):
     check(len([p for p in t.queue() if p.endswith("plain/f")]) == 1)
     t.backed_up("plain/f")
     t.read_only(1)
+
+
+@scenario(43, "an asynchronous write into a file that stays open: found by the census", own=True, fs=("ext4", "xfs", "btrfs"), census="1s")
+def _(t):
+    fill(t)
+    t.protect()
+    w = Writer()
+    try:
+        w.do(f"sys.path.insert(0, {HERE!r}); import aio; writes = aio.Writes()")
+        w.do(f"fd = os.open({t.path('plain/big')!r}, os.O_RDWR)")
+        for i in range(3):
+            w.do(f"writes.submit(fd, b'asynchronous {i}', {4096 * i}); writes.finish()")
+            t.waits("plain/big")
+            t.run()
+            t.same()
+    finally:
+        w.end()
+    t.waits("plain/big")
+    t.run()
+    t.same()
+
+
+@scenario(44, "a large asynchronous write on its way while the file is read: stays marked, and is complete in the end", own=True,
+          fs=("ext4", "xfs", "btrfs"), census="1s")
+def _(t):
+    fill(t)
+    t.write("plain/disk", b"0" * (64 << 20))
+    t.protect()
+    paused = t.m.path("paused")
+    t.m.env["BACKUPD_FAILPOINTS"] = f"read.begin=pause:{paused}"
+    t.m.restart()
+    del t.m.env["BACKUPD_FAILPOINTS"]
+    t.live()
+    w = Writer()
+    try:
+        w.do(f"sys.path.insert(0, {HERE!r}); import aio; writes = aio.Writes()")
+        w.do(f"fd = os.open({t.path('plain/disk')!r}, os.O_RDWR | os.O_DIRECT)")
+        w.do("data = b'1' * (64 << 20)")
+        os.utime(t.path("plain/disk"))
+        t.waits("plain/disk")
+        client = t.m.ctl_spawn("--json", "run", "home", "--wait")
+        wait_for("the run to read", lambda: os.path.exists(paused))
+        w.do("writes.submit(fd, data, 0)")
+        os.unlink(paused)
+        client.communicate(timeout=120)
+        t.waits("plain/disk")
+        w.do("writes.finish()")
+        t.run()
+        t.same()
+    finally:
+        w.end()
+    t.run()
+    t.same()
+    t.clean()
