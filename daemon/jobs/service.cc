@@ -210,10 +210,15 @@ void Service::refresh_repository(const std::string& name) {
         },
         [this, name](Result<RepositoryView> view) {
             if (!view.ok()) {
-                events_.add(LogLevel::warning,
-                            "repository '" + name + "': " + view.error().message());
+                const std::string& message = view.error().message();
+                // Some messages name the repository themselves.
+                const std::string prefix = "repository '" + name + "': ";
+                if (probes_.failed(name, message, clock_.monotonic()))
+                    events_.add(LogLevel::warning,
+                                message.starts_with(prefix) ? message : prefix + message);
                 return;
             }
+            probes_.succeeded(name);
             if (view->used_bytes) pool_.set_used_bytes(name, *view->used_bytes);
             for (auto& [id, status] : view->sets) {
                 sets_[id].revision_count = status.revision_count;
@@ -553,8 +558,15 @@ void Service::tick() {
         });
     }
     // A disk that was unplugged may be back.
-    for (const auto& [name, repository] : policy_->repositories)
-        if (pool_.status(name).state == RepositoryState::unavailable) refresh_repository(name);
+    const MonotonicTime elapsed = clock_.monotonic();
+    for (const auto& [name, repository] : policy_->repositories) {
+        if (pool_.status(name).state != RepositoryState::unavailable) continue;
+        if (probes_.is_due(name, elapsed)) {
+            probes_.begin(name, elapsed);
+            refresh_repository(name);
+        }
+        wake = std::min(wake, now + (probes_.next(name) - elapsed));
+    }
     if (any) tick_.start(std::max<Duration>(wake - now, std::chrono::milliseconds(20)));
     if (listener_ != nullptr) listener_->any_changed();
 }

@@ -15,6 +15,7 @@
 #include "daemon/jobs/event_log.h"
 #include "daemon/jobs/health.h"
 #include "daemon/jobs/job_runner.h"
+#include "daemon/jobs/probe_times.h"
 #include "daemon/jobs/repository_pool.h"
 #include "daemon/jobs/tracking_host.h"
 #include "daemon/runtime/executor.h"
@@ -134,6 +135,7 @@ class Service final : private JobListener {
     bool tick_soon_ = false;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
     RepositoryPool pool_;
+    ProbeTimes probes_;  // of repositories that could not be reached
     TrackingHost tracking_host_;
     std::unique_ptr<Tracker> tracker_;  // after the jobs that use it
     // Destroyed in this order, the last first: jobs, then the threads that serve them.
