@@ -339,6 +339,7 @@ def _(m):
     m.write("gate", "")
     m.start()
     check(status(m)["tracking"] == "scanning", "before it has looked:", status(m))
+    wait_for("the watch to begin", lambda: os.path.exists(m.path("gate.reached")))
     os.unlink(m.path("gate"))
     settled(m)
     os.unlink(m.path("gate.reached"))
