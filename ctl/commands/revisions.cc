@@ -150,7 +150,7 @@ Result<ExitCode> run(Context& context) {
             remark("! " + count_text(r.number("exceptions"), "exception", "exceptions"));
         if (r.text("mode") == "full") remark("full");
         if (r.flag("pinned")) remark("pinned");
-        if (r.flag("gap")) remark("after a gap");
+        if (r.flag("gap")) remark("with a gap");
         bool known = r.number("items") > 0 || r.number("bytes") > 0;
         table.add(
             {name, time_text(r.number("time"), looks), r.text("id").substr(0, 8),

@@ -97,7 +97,7 @@ Result<ExitCode> run(Context& context) {
             paint(count_text(d.number("exceptions")) + " items are missing", Tone::warn, looks));
     if (d.flag("pinned")) row("pinned", "yes");
     if (d.flag("gap"))
-        row("gap", "changes may have escaped the watcher before it; it was reconciled by a scan");
+        row("gap", "a file system was missing: what the revision has of it is older");
     return ExitCode::done;
 }
 

@@ -61,7 +61,8 @@ void add_counts(BackupCounts& to, const BackupCounts& from) {
 }  // namespace
 
 Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token stop) {
-    Walk walk(input, stop, chosen_buffers(), chosen_open_directories());
+    const bool is_slow = input.survey != nullptr && input.survey->pace;
+    Walk walk(input, stop, chosen_buffers(), is_slow ? 0 : chosen_open_directories());
     auto cancelled = [] {
         return Error(ErrorKind::cancelled, ErrorCode::cancelled, "the backup was cancelled");
     };

@@ -79,7 +79,7 @@ struct BackupRequest {
     // Where a file system is missing that the parent revision has: these paths are kept as they are
     // there, whatever lies there now.
     std::vector<Path> absent;
-    // True: the revision was made from changes while some were known to be missing.
+    // True: some of what the revision holds is known to be older than it (`absent`).
     bool has_gap = false;
 };
 

@@ -38,12 +38,17 @@ struct SurveyRequest {
     std::vector<Path> absent;  // see BackupRequest
     unsigned threads = 2;
     // Called before each directory with the number of its entries in the revision; may wait (the
-    // scrubber's pace). From several threads.
+    // scrubber's pace). From several threads. With it no directory stays open meanwhile: what is
+    // walked slowly can be unmounted.
     std::function<void(std::uint64_t entries)> pace;
     // From several threads. What lies below a created directory is not told.
     std::function<void(const SurveyFinding& finding)> found;
     // Files whose node says that they have more than one name, told once per name.
     std::function<void(const std::string& path, std::uint64_t inode)> linked;
+    // Files with content that are as the revision has them, whose inode answers true: for a closer
+    // look, which must not be taken in here (the directory is open).
+    std::function<bool(std::uint64_t inode)> is_sample;
+    std::function<void(const std::string& path)> sample;
     const Clock* clock = nullptr;
     Fs* fs = nullptr;
 };

@@ -35,7 +35,11 @@ void WalkWorker::compare(Entry& entry, const struct statx& status) {
                         before->device == now.device && before->mtime() == now.mtime &&
                         before->has_content == now.has_content;
     if (!same_content) return tell(entry, Kind::content, false);
-    if (!same_metadata(now, *before)) tell(entry, Kind::metadata, false);
+    if (!same_metadata(now, *before)) return tell(entry, Kind::metadata, false);
+    const SurveyRequest& survey = *input_.survey;
+    if (before->type == NodeType::file && now.size != 0 && survey.is_sample &&
+        survey.is_sample(now.inode))
+        survey.sample(path_of_entry(entry));
 }
 
 void WalkWorker::compare_directory(Entry& entry, const struct statx& status,

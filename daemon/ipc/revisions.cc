@@ -76,7 +76,7 @@ wire::Dict revision_summary(const Revision& revision) {
         {"new-bytes", summary.data_added_packed},
         {"exceptions", revision.tags.exceptions},
         {"pinned", false},
-        {"gap", false},
+        {"gap", revision.tags.has_gap},
         {"host", snapshot.hostname},
         {"program", snapshot.program_version},
         {"tags", revision.tags.others},

@@ -191,10 +191,11 @@ void JobRunner::write_end(Job& job, JobOutcome outcome, std::vector<JobLine> lin
             if (auto added = store_.append_lines(record.id, lines); !added.ok())
                 log_warning("cannot keep the report of job " + std::to_string(record.id) + ": " +
                             added.error().message());
+            // Not synced by itself: it is as durable as the end of the job, which follows.
+            if (remember) remember(store_, record, number);
             if (auto done = store_.end_job(record); !done.ok())
                 log_error("cannot record the end of job " + std::to_string(record.id) + ": " +
                           done.error().message());
-            if (remember) remember(store_, record, number);
             if (record.id % 64 == 0) (void)store_.trim_jobs(options_.keep_records);
         },
         [this, id = record.id] { ended(id); });

@@ -138,6 +138,7 @@ void Service::track() {
         options.watching = wanted.watching;
         options.census_period = wanted.census_period;
         options.scrub_period = wanted.scrub_period;
+        options.scrub_content_percent = wanted.scrub_content_percent;
         options.canary_period = wanted.canary_period;
         options.degraded_scan_period = wanted.degraded_scan_period;
         options.most_watches = wanted.most_watches;

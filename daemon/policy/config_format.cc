@@ -106,6 +106,7 @@ std::string tracking_body(const TrackingPolicy& tracking) {
     };
     period("census-period", tracking.census_period);
     period("scrub-period", tracking.scrub_period);
+    out += line("scrub-content-percent", std::to_string(tracking.scrub_content_percent));
     period("canary-period", tracking.canary_period);
     period("degraded-scan-period", tracking.degraded_scan_period);
     return out + line("most-watches", std::to_string(tracking.most_watches));

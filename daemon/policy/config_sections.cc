@@ -254,6 +254,9 @@ void read_tracking(const TomlValue& root, const std::string& file, LoadedPolicy&
     period("degraded-scan-period", tracking.degraded_scan_period);
     auto watches = static_cast<std::int64_t>(tracking.most_watches);
     table.whole_number("most-watches", 0, 0x7fffffff, watches);
+    std::int64_t share = tracking.scrub_content_percent;
+    table.whole_number("scrub-content-percent", 0, 100, share);
+    tracking.scrub_content_percent = static_cast<unsigned>(share);
     tracking.most_watches = static_cast<std::uint64_t>(watches);
     table.finish();
 }

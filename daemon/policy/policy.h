@@ -59,6 +59,8 @@ struct TrackingPolicy {
     std::vector<std::string> watching = {"fanotify", "inotify", "scan"};
     Duration census_period = std::chrono::seconds(60);
     Duration scrub_period = std::chrono::hours(24);
+    // Of the files that look unchanged, the share whose content is read again in each scrub period.
+    unsigned scrub_content_percent = 1;
     Duration canary_period = std::chrono::minutes(10);
     Duration degraded_scan_period = std::chrono::minutes(15);
     std::uint64_t most_watches = 0;  // inotify; 0: as many as the kernel allows

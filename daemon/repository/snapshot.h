@@ -49,7 +49,7 @@ struct RevisionTags {
     std::uint64_t number = 0;
     std::string trigger, mode;
     std::uint64_t exceptions = 0;
-    bool has_gap = false;             // made from changes while some were known to be missing
+    bool has_gap = false;             // some of it is older: a file system was missing
     std::vector<std::string> others;  // everything else, kept as it is
 };
 RevisionTags parse_revision_tags(const std::vector<std::string>& tags);

@@ -191,7 +191,9 @@ class LevelStateStore final : public StateStore {
     }
     Result<> put_set_record(const std::string& set, const SetRecord& record) override {
         std::lock_guard guard(mutex_);
-        return put(set_key(set), encode(record));
+        leveldb::WriteBatch batch;
+        batch.Put(set_key(set), encode(record));
+        return level_.write("write the state", batch, false);
     }
     Result<RepositoryRecord> repository_record(const std::string& name) override {
         return load<RepositoryRecord>(repository_key(name), decode_repository);

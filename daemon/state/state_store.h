@@ -88,6 +88,7 @@ class StateStore {
     virtual Result<> trim_jobs(std::size_t keep) = 0;
 
     virtual Result<SetRecord> set_record(const std::string& set) = 0;
+    // Outlives the process; durable with the next write that is.
     virtual Result<> put_set_record(const std::string& set, const SetRecord& record) = 0;
     virtual Result<RepositoryRecord> repository_record(const std::string& name) = 0;
     virtual Result<> put_repository_record(const std::string& name,

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "daemon/tracking/tracker_impl.h"
+#include "daemon/watch/open_path.h"
 
 namespace backup {
 
@@ -40,8 +41,9 @@ struct FrozenView {
 // revision; what was born later is not in it.
 void look(QueueEntry& entry, const Mark& mark, const std::optional<Timestamp>& known) {
     struct statx status;
-    if (::statx(AT_FDCWD, entry.path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME,
-                &status) != 0) {
+    const UniqueFd object(std::max(open_path(entry.path, O_PATH | O_NOFOLLOW | O_CLOEXEC), -1));
+    if (!object ||
+        ::statx(object.get(), "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &status) != 0) {
         entry.kind = "deleted";
         return;
     }
@@ -54,6 +56,24 @@ void look(QueueEntry& entry, const Mark& mark, const std::optional<Timestamp>& k
 }
 
 }  // namespace
+
+// Of a directory's own marks; nullptr: the object says what it is.
+const char* TrackerImpl::word_of(MarkOver::Kind kind) {
+    switch (kind) {
+        case MarkOver::Kind::itself:
+            return "metadata";
+        case MarkOver::Kind::listing:
+            return "directory";
+        case MarkOver::Kind::subtree:
+            return "subtree";
+        case MarkOver::Kind::everything:
+            return "everything";
+        case MarkOver::Kind::name:
+        case MarkOver::Kind::renamed:
+            return nullptr;
+    }
+    return nullptr;
+}
 
 TrackingStatus TrackerImpl::status(const std::string& set) const {
     std::lock_guard lock(status_mutex_);
@@ -122,6 +142,7 @@ TrackingStatus TrackerImpl::describe(const SetState& state) const {
         status.reason = one.place + ": " + one.problem;
         status.volumes.push_back(std::move(one));
         is_degraded = true;
+        ++status.gaps;
     }
     if (weakest >= 0) status.watching = to_string(static_cast<WatchKind>(weakest));
     if (tracked.needs_scan()) {
@@ -222,43 +243,19 @@ Result<std::optional<QueueEntry>> TrackerImpl::pending(const std::string& set,
     bool is_asked = ask([&] {
         SetState* state = find(set);
         if (state == nullptr) return;
-        const auto& volumes = state->tracked.queue().volumes();
-        auto marks_of = [&](const std::string& directory) -> const DirectoryMarks* {
-            auto place = place_of(directory);
-            if (!place) return nullptr;
-            auto volume = volumes.find(place->first);
-            if (volume == volumes.end()) return nullptr;
-            auto marks = volume->second.directories.find(place->second);
-            return marks == volume->second.directories.end() ? nullptr : &marks->second;
-        };
-        auto answer = [&](const Mark& mark, const char* kind) {
+        each_mark_over(*state, path, [&](const MarkOver& over) {
+            if (over.mark == nullptr) return;  // its name is marked, too
             QueueEntry entry;
             entry.path = path;
-            entry.since = mark.first_seen;
-            look(entry, mark, state->tracked.protected_until);
-            if (kind != nullptr) entry.kind = kind;
-            if (!found || entry.since < found->since) found = std::move(entry);
-        };
-        if (const DirectoryMarks* own = marks_of(path)) {
-            if (own->itself() != nullptr) answer(*own->itself(), "metadata");
-            if (own->listing() != nullptr) answer(*own->listing(), "directory");
-            if (own->subtree() != nullptr) answer(*own->subtree(), "subtree");
-        }
-        std::string below = path;
-        bool is_parent = true;
-        while (below != "/" && !below.empty()) {
-            std::size_t slash = below.rfind('/');
-            std::string name = below.substr(slash + 1);
-            std::string directory = slash == 0 ? "/" : below.substr(0, slash);
-            if (const DirectoryMarks* marks = marks_of(directory)) {
-                // A marked directory that is new brings everything below it along.
-                if (const Mark* mark = marks->names.find(name)) answer(*mark, nullptr);
-                if (marks->listing() != nullptr && is_parent) answer(*marks->listing(), nullptr);
-                if (marks->subtree() != nullptr) answer(*marks->subtree(), nullptr);
+            entry.since = over.mark->first_seen;
+            look(entry, *over.mark, state->tracked.protected_until);
+            // A marked directory that is new brings everything below it along.
+            if (over.is_direct || over.kind == MarkOver::Kind::everything) {
+                const char* kind = word_of(over.kind);
+                if (kind != nullptr) entry.kind = kind;
             }
-            is_parent = false;
-            below = directory;
-        }
+            if (!found || entry.since < found->since) found = std::move(entry);
+        });
     });
     if (!is_asked) return Error(ErrorKind::cancelled, "the daemon is stopping");
     return found;

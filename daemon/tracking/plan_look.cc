@@ -2,6 +2,7 @@
 // names to all of them.
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <set>
 
 #include <dirent.h>
@@ -15,6 +16,7 @@
 #include "daemon/runtime/fs.h"
 #include "daemon/tracking/look_plan.h"
 #include "daemon/tracking/past_paths.h"
+#include "daemon/watch/open_path.h"
 
 namespace backup::tracking {
 
@@ -141,7 +143,9 @@ class Planner {
     // Not open: it is not there any more, and marked anew because of that, or nothing needs it.
     UniqueFd open(const std::string& path, int how) {
         if (plan_.everything) return {};
-        int fd = fs_.open(AT_FDCWD, path.c_str(), how | O_DIRECTORY | O_NOFOLLOW);
+        const int flags = how | O_DIRECTORY | O_NOFOLLOW;
+        int fd = path.size() < PATH_MAX ? fs_.open(AT_FDCWD, path.c_str(), flags)
+                                        : open_path(path, flags);
         if (fd >= 0) return UniqueFd(fd);
         bool is_gone = fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP || fd == -ESTALE;
         bool is_closed_to_us = fd == -EACCES || fd == -EPERM;  // to the run as well

@@ -13,10 +13,11 @@ namespace backup {
 
 class TrackedRunImpl final : public TrackedRun {
   public:
-    explicit TrackedRunImpl(TrackerImpl& tracker) : tracker_(tracker) {}
+    explicit TrackedRunImpl(TrackerImpl& tracker) : tracker_(tracker) { ++tracker_.runs_; }
+    ~TrackedRunImpl() override { --tracker_.runs_; }
 
     const LookAt* look_at() const override { return look_at_.get(); }
-    bool has_gap() const override { return false; }
+    bool has_gap() const override { return !absent_.empty(); }
     std::vector<Path> absent() const override { return absent_; }
     std::string reason() const override { return reason_; }
 
@@ -187,6 +188,13 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
                                                            const std::optional<RevisionId>& parent,
                                                            bool full) {
     auto run = std::make_unique<TrackedRunImpl>(*this);
+    // On this thread: the tracker goes on taking what the watchers have.
+    std::shared_ptr<const std::vector<Scope>> scopes;
+    ask([&] {
+        if (find(set) != nullptr) scopes = scopes_;
+    });
+    std::optional<Result<CensusResult>> census;
+    if (options_.census_period.count() > 0 && scopes) census = look_around(std::move(scopes));
     bool is_known = false;
     bool is_asked = ask([&] {
         SetState* state = find(set);
@@ -199,7 +207,7 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         for (auto& [id, volume] : volumes_)
             if (volume.sets.contains(set)) drain(volume, true);
         if (std::exchange(mounts_changed_, false) || mounts_differ()) plan();
-        if (options_.census_period.count() > 0) take_census();
+        if (census) note_census(*census);
         bool is_scan_only = std::ranges::none_of(
             volumes_, [&](const auto& each) { return each.second.sets.contains(set); });
         for (auto& [id, volume] : volumes_) {

@@ -1,10 +1,15 @@
 #include "daemon/tracking/tracked_set.h"
 
+#include <algorithm>
+#include <climits>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "common/bytes.h"
+#include "common/unique_fd.h"
+#include "daemon/watch/open_path.h"
 
 namespace backup {
 
@@ -51,16 +56,9 @@ bool get(std::string_view& in, std::uint64_t& number) {
     return true;
 }
 
-Error bad_record(std::string_view key) {
-    return Error(ErrorKind::corrupt, "the record " + std::string(key) + " of the queue is damaged");
-}
-
-}  // namespace
-
-std::optional<HeldState> held_state(const std::string& path) {
+std::optional<HeldState> look(int at, const char* name, int flags) {
     struct statx status;
-    if (::statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &status) != 0)
-        return std::nullopt;
+    if (::statx(at, name, flags, STATX_BASIC_STATS, &status) != 0) return std::nullopt;
     HeldState state;
     state.device = makedev(status.stx_dev_major, status.stx_dev_minor);
     state.inode = status.stx_ino;
@@ -68,6 +66,23 @@ std::optional<HeldState> held_state(const std::string& path) {
     state.mtime_ns = nanoseconds(status.stx_mtime);
     state.ctime_ns = nanoseconds(status.stx_ctime);
     return state;
+}
+
+Error bad_record(std::string_view key) {
+    return Error(ErrorKind::corrupt, "the record " + std::string(key) + " of the queue is damaged");
+}
+
+}  // namespace
+
+std::optional<HeldState> held_state(const std::string& path) {
+    if (path.size() < PATH_MAX) return look(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW);
+    const UniqueFd object(std::max(open_path(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), -1));
+    if (!object) return std::nullopt;
+    return look(object.get(), "", AT_EMPTY_PATH);
+}
+
+std::optional<HeldState> held_state(int fd) {
+    return look(fd, "", AT_EMPTY_PATH);
 }
 
 TrackedSet::TrackedSet(BackupSet set, Scope scope)
@@ -260,7 +275,17 @@ bool TrackedSet::has_records() const {
 
 std::vector<QueueRecord> TrackedSet::take_records() {
     std::vector<QueueRecord> records = queue_.take_records();
-    if (!is_base_changed_) return records;
+    if (is_base_changed_) add_base(records);
+    return records;
+}
+
+std::vector<QueueRecord> TrackedSet::all_records() {
+    std::vector<QueueRecord> records = queue_.all_records();
+    add_base(records);
+    return records;
+}
+
+void TrackedSet::add_base(std::vector<QueueRecord>& records) {
     is_base_changed_ = false;
     std::string base;
     put(base, base_.revision);
@@ -280,7 +305,6 @@ std::vector<QueueRecord> TrackedSet::take_records() {
             put(held, std::to_string(number));
     }
     records.push_back({std::string(kHeldKey), std::move(held)});
-    return records;
 }
 
 Result<> TrackedSet::load(const std::vector<QueueRecord>& records) {

@@ -89,6 +89,8 @@ class TrackedSet {
 
     // All that take_records() of the queue gives, and the base when it changed.
     std::vector<QueueRecord> take_records();
+    // Everything, after the store had to be emptied.
+    std::vector<QueueRecord> all_records();
     bool has_records() const;
     void base_changed() { is_base_changed_ = true; }
     // `corrupt`: the records cannot be understood.
@@ -105,6 +107,7 @@ class TrackedSet {
     };
     const Verdict& verdict(const VolumeId& volume, const ObjectHandle& directory,
                            const Resolver& resolver);
+    void add_base(std::vector<QueueRecord>& records);
     void absorb_move(const VolumeId& volume, const WatchBatch::DirectoryMove& move,
                      const Resolver& resolver, WatchBatch& mine, Timestamp now);
 
@@ -122,5 +125,6 @@ class TrackedSet {
 };
 
 std::optional<HeldState> held_state(const std::string& path);
+std::optional<HeldState> held_state(int fd);
 
 }  // namespace backup

@@ -40,7 +40,7 @@ struct TrackingStatus {
     TrackingState state = TrackingState::off;
     std::string watching;    // fanotify, inotify or scan: the weakest of the volumes
     std::string reason;      // why it is not live, or what a person should know; with the remedy
-    std::uint64_t gaps = 0;  // volumes on which changes may be unknown now
+    std::uint64_t gaps = 0;  // volumes on which changes may be unknown now, missing ones included
     std::uint64_t pending = 0;
     std::uint64_t pending_bytes = 0;  // of what was looked at so far; an estimate
     std::optional<Timestamp> oldest;
@@ -48,6 +48,7 @@ struct TrackingStatus {
     std::optional<Timestamp> last_change;
     // Everything that happened before this is in a revision. Nothing: not known.
     std::optional<Timestamp> protected_until;
+    // Changes that nothing told of, missed_content among them (not even the stamps told).
     std::uint64_t missed_changes = 0, missed_content = 0, silent_metadata = 0, overflows = 0,
                   rescans = 0, held_files = 0;
     std::vector<VolumeStatus> volumes;
@@ -67,6 +68,9 @@ class TrackedRun {
     virtual ~TrackedRun() = default;
     // nullptr: everything, by metadata.
     virtual const LookAt* look_at() const = 0;
+    // Something that the revision will hold is older than the revision: a file system is missing,
+    // and what happened to it meanwhile is not known. There is no other gap: a run that cannot rely
+    // on what was tracked compares everything.
     virtual bool has_gap() const = 0;
     // Places where a file system is missing that the parent revision has: kept as they are there.
     virtual std::vector<Path> absent() const = 0;
@@ -85,6 +89,7 @@ struct TrackerOptions {
     std::vector<std::string> watching = {"fanotify", "inotify", "scan"};  // in order of preference
     Duration census_period = std::chrono::seconds(60);
     Duration scrub_period = std::chrono::hours(24);
+    unsigned scrub_content_percent = 1;
     Duration canary_period = std::chrono::minutes(10);
     Duration degraded_scan_period = std::chrono::minutes(15);
     Duration persist_period = std::chrono::seconds(1);

@@ -10,12 +10,12 @@
 
 #include "common/failpoint.h"
 #include "common/log.h"
+#include "daemon/watch/open_path.h"
 
 namespace backup {
 
 namespace {
 
-constexpr Duration kCanaryPatience = std::chrono::seconds(5);
 constexpr Duration kLongSleep = std::chrono::hours(1);
 
 std::string boot_id() {
@@ -49,7 +49,9 @@ TrackerImpl::~TrackerImpl() {
     thread_.join();
     // Only now: up to its end the thread may have begun another scan, and a scrub takes a day.
     scanner_.request_stop();
+    scrubber_.request_stop();
     if (scanner_.joinable()) scanner_.join();
+    if (scrubber_.joinable()) scrubber_.join();
     if (weigher_.joinable()) weigher_.join();
 }
 
@@ -107,9 +109,9 @@ void TrackerImpl::run(std::stop_token stop) {
         if (clock_.monotonic() >= next_census_) take_census();
         if (clock_.monotonic() >= next_canary_) touch_canaries();
         check_canaries();
-        check_suspects();
         if (clock_.monotonic() >= next_unwatched_) scan_unwatched();
         start_scan();
+        start_scrub();
         if (clock_.monotonic() >= next_persist_) persist();
         start_weighing();
         publish();
@@ -144,21 +146,18 @@ MonotonicTime TrackerImpl::next_deadline() const {
         deadline = std::min({deadline, next_census_, next_canary_, next_unwatched_});
         if (canary_deadline_ != MonotonicTime{}) deadline = std::min(deadline, canary_deadline_);
     }
-    bool has_records = !unwritten_.empty();
+    bool has_records = false;
     for (const auto& [id, state] : sets_) {
-        has_records = has_records || state->tracked.has_records();
+        has_records = has_records || state->tracked.has_records() || state->is_unwritten;
         if (!is_weighing_ && !state->is_weighed())
             deadline = std::min(deadline, std::max(state->weighed.next, now));
-        if (scanning_set_.empty()) {
-            if (state->tracked.needs_scan() && state->next_scan > now)
-                deadline = std::min(deadline, state->next_scan);
-            if (!state->tracked.needs_scan() && state->has_base &&
-                options_.scrub_period.count() > 0)
-                deadline = std::min(deadline, std::max(state->next_scrub, now));
-        }
+        if (scanning_set_.empty() && state->tracked.needs_scan() && state->next_scan > now)
+            deadline = std::min(deadline, state->next_scan);
+        if (scrubbing_set_.empty() && !state->tracked.needs_scan() && state->has_base &&
+            options_.scrub_period.count() > 0)
+            deadline = std::min(deadline, std::max(state->next_scrub, now));
     }
     if (has_records) deadline = std::min(deadline, next_persist_);
-    if (!suspects_.empty()) deadline = std::min(deadline, suspects_.front().check_at);
     return deadline;
 }
 
@@ -191,9 +190,15 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch,
         lost.lost = "the kernel's event queue overflowed (failpoint)";
         return deliver(volume, lost, watcher);
     }
-    if (!volume.canary_directory.empty()) {
-        for (const WatchBatch::Name& name : batch.names)
-            if (name.directory == volume.canary_directory) volume.has_canary_echo = true;
+    if (volume.canary.is_waited_for) {
+        WatchBatch rest = batch;
+        std::erase_if(rest.names, [&](const WatchBatch::Name& name) {
+            return name.directory == volume.canary.directory && name.name == volume.canary.name;
+        });
+        if (rest.names.size() != batch.names.size()) {
+            volume.canary.is_waited_for = false;
+            return deliver(volume, rest);
+        }
     }
     Timestamp now = clock_.now();
     TrackedSet::Resolver resolver{
@@ -240,24 +245,32 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch,
 void TrackerImpl::persist() {
     next_persist_ = clock_.monotonic() + options_.persist_period;
     for (auto& [id, state] : sets_) {
-        if (!state->tracked.has_records()) continue;
-        std::vector<QueueRecord> records = state->tracked.take_records();
-        auto& waiting = unwritten_[id];
-        waiting.insert(waiting.end(), std::make_move_iterator(records.begin()),
-                       std::make_move_iterator(records.end()));
-    }
-    for (auto next = unwritten_.begin(); next != unwritten_.end();) {
-        auto written = store_.write_queue(next->first, next->second);
-        if (!written.ok()) {
-            // Nothing is lost: they stay in memory, and after a restart everything is compared.
-            log_warning("cannot keep the queue of set '" + next->first +
-                        "': " + written.error().message());
-            next_persist_ = clock_.monotonic() + std::chrono::seconds(30);
-            return;
+        if (!state->tracked.has_records() && !state->is_unwritten) continue;
+        auto written = write(*state);
+        if (written.ok()) {
+            (void)failpoint("queue.written");
+            continue;
         }
-        (void)failpoint("queue.written");
-        next = unwritten_.erase(next);
+        // Nothing is lost: it stays in memory, and after a restart everything is compared.
+        state->is_unwritten = true;
+        log_warning("cannot keep the queue of set '" + id + "': " + written.error().message());
+        next_persist_ = clock_.monotonic() + std::chrono::seconds(30);
+        // What the store says may be of another time: no successor may go on from it.
+        for (auto& [volume_id, volume] : volumes_)
+            if (volume.sets.contains(id)) forget_group(volume);
     }
+}
+
+// What could not be written is not kept beside the marks: then all of them are written, once that
+// works. Without them the store says that nothing is known, which is safe.
+Result<> TrackerImpl::write(SetState& state) {
+    const std::string& id = state.tracked.set().id;
+    if (failpoint("queue.write")) return Error(ErrorKind::io, "the disk is full (failpoint)");
+    if (!state.is_unwritten) return store_.write_queue(id, state.tracked.take_records());
+    TRY(store_.drop_queue(id));
+    TRY(store_.write_queue(id, state.tracked.all_records()));
+    state.is_unwritten = false;
+    return {};
 }
 
 // ---- policy
@@ -366,7 +379,7 @@ std::optional<std::pair<VolumeId, ObjectHandle>> TrackerImpl::place_of(
     const std::string& directory) {
     TrackedVolume* volume = volume_at(directory);
     if (volume == nullptr) return std::nullopt;
-    auto handle = handle_of(AT_FDCWD, directory.c_str());
+    auto handle = handle_of_path(directory);
     if (!handle.ok()) return std::nullopt;
     if (!volume->watcher) volume->places->remember(*handle, directory);
     return std::make_pair(volume->id, std::move(*handle));
@@ -376,15 +389,21 @@ void TrackerImpl::take_census() {
     Duration period =
         options_.census_period.count() > 0 ? options_.census_period : Duration(kLongSleep);
     next_census_ = clock_.monotonic() + period;
-    if (sets_.empty()) return;
+    if (!sets_.empty()) note_census(look_around(scopes_));
+}
+
+Result<CensusResult> TrackerImpl::look_around(std::shared_ptr<const std::vector<Scope>> scopes) {
     CensusOptions options;
     options.own_pid = ::getpid();
-    options.wanted = [this](const std::string& path) {
-        return std::ranges::any_of(*scopes_, [&](const Scope& scope) {
+    options.wanted = [&scopes](const std::string& path) {
+        return std::ranges::any_of(*scopes, [&](const Scope& scope) {
             return scope.of_file(path) == Scope::Place::inside;
         });
     };
-    auto census = backup::take_census(options);
+    return backup::take_census(options);
+}
+
+void TrackerImpl::note_census(const Result<CensusResult>& census) {
     if (!census.ok()) {
         log_warning("cannot see who writes to files: " + census.error().message());
         return;
@@ -397,49 +416,6 @@ void TrackerImpl::take_census() {
             now);
         if (state->tracked.queue().generation() != before) state->last_change = now;
     }
-}
-
-// ---- canary
-// ---------------------------------------------------------------------------------------
-
-// A file of our own is touched on the volume that holds our state; if no event tells of it, the
-// watch is dead whatever it says.
-void TrackerImpl::touch_canaries() {
-    next_canary_ = clock_.monotonic() + (options_.canary_period.count() > 0 ? options_.canary_period
-                                                                            : Duration(kLongSleep));
-    if (options_.canary_period.count() == 0 || options_.state_dir.empty()) return;
-    std::string directory = options_.state_dir + "/canary";
-    ::mkdir(directory.c_str(), 0700);
-    TrackedVolume* volume = volume_at(directory);
-    if (volume == nullptr || !volume->watcher ||
-        volume->watcher->status().kind != WatchKind::fanotify)
-        return;
-    auto handle = handle_of(AT_FDCWD, directory.c_str());
-    if (!handle.ok()) return;
-    volume->canary_directory = std::move(*handle);
-    volume->has_canary_echo = false;
-    std::string file = directory + "/file";
-    int fd = ::open(file.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    if (fd < 0) return;
-    (void)::futimens(fd, nullptr);
-    ::close(fd);
-    canary_deadline_ = clock_.monotonic() + kCanaryPatience;
-}
-
-void TrackerImpl::check_canaries() {
-    if (canary_deadline_ == MonotonicTime{}) return;
-    bool is_late = clock_.monotonic() >= canary_deadline_;
-    bool is_waiting = false;
-    for (auto& [id, volume] : volumes_) {
-        if (volume.canary_directory.empty() || volume.has_canary_echo) continue;
-        if (!is_late) {
-            is_waiting = true;
-            continue;
-        }
-        arm(volume, "a change of our own was not seen at " + printable(volume.mount.place));
-        volume.has_canary_echo = true;
-    }
-    if (!is_waiting) canary_deadline_ = MonotonicTime{};
 }
 
 }  // namespace backup

@@ -2,7 +2,9 @@
 //
 //   tracker_impl.cc   the thread: tasks, timers, taking from the watchers, keeping
 //   volumes.cc        which file systems are watched, and by what
-//   scans.cc          comparing with the last revision: after a start or a loss, and the scrubber
+//   canary.cc         changes of our own that must be seen
+//   scans.cc          comparing with the last revision after a start or a loss
+//   scrub.cc          when the scrubber begins, and whether what it finds was missed
 //   runs.cc           what a backup run must look at, and what is cleared after it
 //   weighing.cc       how many bytes wait, and what of it is nothing
 //   answers.cc        status, queue, pending
@@ -21,6 +23,7 @@
 #include <vector>
 
 #include "daemon/tracking/look_at_changes.h"
+#include "daemon/tracking/scrub_pass.h"
 #include "daemon/tracking/tracked_set.h"
 #include "daemon/tracking/tracker.h"
 #include "daemon/tracking/volume.h"
@@ -57,6 +60,7 @@ class TrackerImpl final : public Tracker {
         MonotonicTime next_scan{};
         std::string scan_problem;
         bool has_base = false;      // a revision to compare with
+        bool is_unwritten = false;  // the store lacks some of it: all of it must be written
         std::uint64_t commits = 0;  // revisions made since the start
         MonotonicTime next_scrub{};
         // Stopped cleanly in this boot: with inherited descriptors nothing was missed since.
@@ -98,13 +102,15 @@ class TrackerImpl final : public Tracker {
     // `watcher`: whose batch it is.
     void deliver(TrackedVolume& volume, const WatchBatch& batch, std::shared_ptr<Watcher> watcher);
     void persist();
+    Result<> write(SetState& state);
     void leave_to_successor();
     void take_census();
+    // Blocking, any thread: some milliseconds, more with many processes.
+    static Result<CensusResult> look_around(std::shared_ptr<const std::vector<Scope>> scopes);
+    void note_census(const Result<CensusResult>& census);
     void apply(std::shared_ptr<const Policy> policy, std::vector<std::string> own_places);
     void load(SetState& state);
     MonotonicTime next_deadline() const;
-    void touch_canaries();
-    void check_canaries();
     SetState* find(const std::string& set);
     std::optional<std::pair<VolumeId, ObjectHandle>> place_of(const std::string& directory);
     // Blocking: reads all trees of the revision if they are not known.
@@ -118,8 +124,13 @@ class TrackerImpl final : public Tracker {
     bool mounts_differ() const;
     void arm(TrackedVolume& volume, const std::string& why);
     void note_places(SetState& state);
+    void forget_group(TrackedVolume& volume);
     void keep_group(TrackedVolume& volume, const std::string& name);
     TrackedVolume* volume_at(const std::string& path);
+
+    // ---- canary.cc
+    void touch_canaries();
+    void check_canaries();
 
     // ---- scans.cc
     void start_scan();
@@ -130,14 +141,29 @@ class TrackerImpl final : public Tracker {
         std::vector<Path> absent;
         std::vector<std::string> never_enter;
         std::uint64_t losses = 0, commits = 0;
-        bool is_scrub = false;
     };
-    void begin_scan(const SetState& state, bool is_scrub);
+    void begin_scan(const SetState& state);
     void scan(const ScanOf& what, std::stop_token stop);
     void take_findings(const std::string& set, const std::vector<struct ScanFinding>& findings);
     void scan_ended(const ScanOf& what, bool has_base, const std::string& revision,
                     const Result<>& done);
-    void check_suspects();
+
+    // ---- scrub.cc
+    void start_scrub();
+    void scrub_ended(const std::string& set);
+    struct MarkOver {
+        enum class Kind : std::uint8_t { itself, listing, subtree, name, everything, renamed };
+        const Mark* mark;  // nullptr: a directory that was renamed or is new
+        Kind kind;
+        bool is_direct;  // of the path itself, not of something above it
+    };
+    void each_mark_over(const SetState& state, const std::string& path,
+                        const std::function<void(const MarkOver&)>& visit);
+    static const char* word_of(MarkOver::Kind kind);
+    bool is_asked_for(const SetState& state, const std::string& path);
+    // Not on the thread.
+    std::optional<std::uint64_t> unmarked(const std::string& set, const std::string& path);
+    void note_missed(const std::string& set, const Missed& missed);
 
     // ---- weighing.cc
     void start_weighing();
@@ -152,6 +178,8 @@ class TrackerImpl final : public Tracker {
     StateStore& store_;
     const Clock& clock_;
     const TrackerOptions options_;
+
+    std::atomic<unsigned> runs_ = 0;  // under way
 
     std::mutex tasks_mutex_;  // guards tasks_, nudged_, is_stopping_
     std::condition_variable_any wake_;
@@ -173,18 +201,11 @@ class TrackerImpl final : public Tracker {
     bool mounts_changed_ = false;
     MonotonicTime next_persist_{}, next_census_{}, next_canary_{}, next_unwatched_{},
         canary_deadline_{};
-    std::map<std::string, std::vector<QueueRecord>> unwritten_;
-    std::string scanning_set_;  // empty: no scan runs
-    struct Suspect {
-        std::string set, path;
-        HeldState seen;
-        bool is_there = false;
-        MonotonicTime check_at{};
-    };
-    std::deque<Suspect> suspects_;
+    std::string scanning_set_;   // empty: no scan runs
+    std::string scrubbing_set_;  // empty: no pass is under way
     bool is_weighing_ = false;
     std::jthread weigher_;
-    std::jthread scanner_;
+    std::jthread scanner_, scrubber_;
     std::jthread thread_;
 };
 

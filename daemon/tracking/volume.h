@@ -25,9 +25,13 @@ struct TrackedVolume {
     std::shared_ptr<Watcher> watcher;  // nothing: scan only
     // For what is marked while there is no watcher.
     std::shared_ptr<KnownPlaces> places = std::make_shared<KnownPlaces>();
-    std::string problem;            // why it is not watched as well as it could be, with the remedy
-    ObjectHandle canary_directory;  // empty: none on this volume
-    bool has_canary_echo = false;
+    std::string problem;  // why it is not watched as well as it could be, with the remedy
+    // A change of our own that must be told.
+    struct Canary {
+        ObjectHandle directory;
+        std::string name;
+        bool is_waited_for = false;
+    } canary;
     bool is_kept = false;  // the service manager has a copy of its descriptor
 };
 

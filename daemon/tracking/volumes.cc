@@ -109,6 +109,11 @@ void TrackerImpl::plan() {
     for (auto& [id, state] : sets_) note_places(*state);
 }
 
+void TrackerImpl::forget_group(TrackedVolume& volume) {
+    if (std::exchange(volume.is_kept, false) && options_.forget)
+        options_.forget("watch-" + volume_name(volume.id));
+}
+
 void TrackerImpl::keep_group(TrackedVolume& volume, const std::string& name) {
     volume.is_kept = false;
     if (!options_.keep || !volume.watcher) return;
@@ -168,7 +173,7 @@ void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
         host_.tracking_message(volume.watcher ? LogLevel::info : LogLevel::warning,
                                printable(volume.mount.place) + ": " + problem);
     volume.problem = std::move(problem);
-    volume.canary_directory.clear();
+    volume.canary = {};
     keep_group(volume, name);
     for (const std::string& id : volume.sets)
         if (SetState* state = find(id)) {

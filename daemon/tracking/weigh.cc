@@ -10,7 +10,7 @@
 
 #include "common/unique_fd.h"
 #include "daemon/archive/listing.h"
-#include "daemon/tracking/scope.h"
+#include "daemon/watch/open_path.h"
 
 namespace backup {
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -15,6 +16,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "common/unique_fd.h"
@@ -53,6 +55,23 @@ std::optional<std::string> read_link(int at, const char* name) {
     if (length <= 0 || static_cast<std::size_t>(length) >= sizeof(text)) return std::nullopt;
     return std::string(text, static_cast<std::size_t>(length));
 }
+
+// From linux/fs.h of Linux 6.11: the kernel looks for the mappings that we want, and formats
+// nothing.
+struct MappingQuery {
+    std::uint64_t size = sizeof(MappingQuery);
+    std::uint64_t flags = kWritable | kShared | kFileBacked | kThisOrNext;
+    std::uint64_t address = 0;
+    std::uint64_t start = 0, end = 0, vma_flags = 0, page_size = 0, offset = 0, inode = 0;
+    std::uint32_t device_major = 0, device_minor = 0;
+    std::uint32_t name_size = 0, build_id_size = 0;
+    std::uint64_t name = 0, build_id = 0;
+
+    static constexpr std::uint64_t kWritable = 0x02, kShared = 0x08, kThisOrNext = 0x10,
+                                   kFileBacked = 0x20;
+};
+static_assert(sizeof(MappingQuery) == 104);
+constexpr unsigned long kQueryMapping = _IOWR('f', 17, MappingQuery);
 
 std::string_view next_line(std::string_view& text) {
     const auto end = std::min(text.find('\n'), text.size());
@@ -132,14 +151,21 @@ class Census {
         const UniqueFd process(openat(proc, pid, O_PATH | O_DIRECTORY | O_CLOEXEC));
         if (!process) return;  // gone
         ++result_.processes;
-        const std::uint64_t space = namespace_of(process.get(), "ns/mnt");
-        is_foreign_ = space != 0 && own_namespace_ != 0 && space != own_namespace_;
-        namespace_ = space;
+        is_space_known_ = false;
         if (!look_at_descriptors(process.get())) {
             if (errno == EACCES || errno == EPERM) ++result_.processes_denied;
             return;
         }
-        look_at_mappings(process.get());
+        if (!query_mappings(process.get())) look_at_mappings(process.get());
+    }
+
+    // Of the process at hand. Most have nothing that makes the question worth a look.
+    bool is_foreign(int process) {
+        if (is_space_known_) return is_foreign_;
+        is_space_known_ = true;
+        namespace_ = namespace_of(process, "ns/mnt");
+        is_foreign_ = namespace_ != 0 && own_namespace_ != 0 && namespace_ != own_namespace_;
+        return is_foreign_;
     }
 
     bool look_at_descriptors(int process) {
@@ -158,6 +184,29 @@ class Census {
             if (path) add(process, *path, at, entry->d_name, false);
         }
         return true;
+    }
+
+    // False: this kernel cannot, or a path is too long for it.
+    bool query_mappings(int process) {
+        if (!can_query_) return false;
+        const UniqueFd maps(openat(process, "maps", O_RDONLY | O_CLOEXEC));
+        if (!maps) return true;  // nothing is told either way
+        char path[4096];         // not zeroed
+        MappingQuery query;
+        for (;;) {
+            query.name = reinterpret_cast<std::uintptr_t>(path);
+            query.name_size = sizeof(path);
+            if (ioctl(maps.get(), kQueryMapping, &query) != 0) {
+                can_query_ = errno != ENOTTY && errno != EINVAL;
+                return can_query_ && errno != ENAMETOOLONG;
+            }
+            std::array<char, 64> link{};
+            std::snprintf(link.data(), link.size(), "map_files/%llx-%llx",
+                          static_cast<unsigned long long>(query.start),
+                          static_cast<unsigned long long>(query.end));
+            if (query.name_size != 0) add(process, path, process, link.data(), true);
+            query.address = query.end;
+        }
     }
 
     // 7f5c8a000000-7f5c8a021000 rw-s 00000000 fe:00 1234      /path with spaces
@@ -191,7 +240,7 @@ class Census {
     // `link` in `at` leads to the very file; without the right to follow it, its path must do.
     void add(int process, std::string path, int at, const char* link, bool is_mapped) {
         if (path.empty() || path[0] != '/') return;  // a pipe, a socket ...
-        if (is_foreign_) path = spaces_.ours(namespace_, process, path);
+        if (is_foreign(process)) path = spaces_.ours(namespace_, process, path);
         if (options_.wanted && !options_.wanted(path)) return;
         struct stat status {};
         if (fstatat(at, link, &status, 0) != 0 && stat(path.c_str(), &status) != 0) return;
@@ -230,7 +279,8 @@ class Census {
     std::map<std::pair<std::uint64_t, std::uint64_t>, HeldFile> files_;
     Namespaces spaces_;
     std::uint64_t own_namespace_ = 0, namespace_ = 0;
-    bool is_foreign_ = false;
+    bool is_foreign_ = false, is_space_known_ = false;
+    bool can_query_ = true;
 };
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "daemon/watch/kernel_handle.h"
 #include "daemon/watch/mount_table.h"
+#include "daemon/watch/open_path.h"
 
 namespace backup {
 
@@ -297,9 +298,15 @@ std::optional<std::string> FanotifyWatcher::path_through(const Root& root,
     std::snprintf(link.data(), link.size(), "%d", object.get());
     std::string path;
     for (int tries = 0; tries < 10; ++tries) {
-        // The kernel's answer ends at PATH_MAX; deeper directories have no path to give.
         char text[4096];  // not zeroed
         const ssize_t length = readlinkat(links_.get(), link.data(), text, sizeof(text));
+        if (length < 0 && errno == ENAMETOOLONG) {
+            auto deep = path_of_deep_directory(object.get());
+            if (!deep || !is_below(*deep, root.path)) return std::nullopt;
+            auto there = handle_of_path(*deep);
+            if (!there.ok() || *there != handle) return std::nullopt;
+            return deep;
+        }
         if (length <= 0 || static_cast<std::size_t>(length) >= sizeof(text)) return std::nullopt;
         const std::string_view answer(text, static_cast<std::size_t>(length));
         // The same again: deleted, hidden under another mount, or not below this mount. Another

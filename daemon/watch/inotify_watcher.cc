@@ -393,7 +393,9 @@ void InotifyWatcher::came(Node node, const ObjectHandle& directory, const Inotif
             break;
         case Found::fresh:
             moves.push_back(arrival(look.object, directory, record.name));
-            if ((record.mask & IN_CREATE) != 0) moves.back().kind = Kind::born;
+            // Born, and all that happened in it is told; not if something came before its watch.
+            if ((record.mask & IN_CREATE) != 0 && look.relist.empty())
+                moves.back().kind = Kind::born;
             break;
         case Found::unreachable:
             moves.push_back(arrival(look.object, directory, record.name));

@@ -14,6 +14,7 @@ CONFIG = """[tracking]
 watch = [{watch}]
 census-period = "{census}"
 scrub-period = "{scrub}"
+scrub-content-percent = {content}
 canary-period = "{canary}"
 degraded-scan-period = "{degraded}"
 most-watches = {watches}
@@ -22,13 +23,13 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Tracked:
-    def __init__(self, kind, watch, census="1h", scrub="0", canary="0", watches=0, degraded="1h", environment=None):
+    def __init__(self, kind, watch, census="1h", scrub="0", canary="0", watches=0, degraded="1h", content=1, environment=None):
         self.volume = Volume(kind)
         self.kind, self.watch = kind, watch
         self.m = Machine("tracked")
         try:
             names = {"fanotify": '"fanotify"', "inotify": '"inotify"', "scan": '"scan"'}[watch]
-            self.m.write("config/backupd.toml", CONFIG.format(watch=names, census=census, scrub=scrub, canary=canary, watches=watches, degraded=degraded))
+            self.m.write("config/backupd.toml", CONFIG.format(watch=names, census=census, scrub=scrub, canary=canary, watches=watches, degraded=degraded, content=content))
             self.m.env.update(environment or {})
             self.m.start()
             self.m.repository(cheap=True)
@@ -143,6 +144,15 @@ class Tracked:
             # Stamps of whole seconds: what was read within its second is read once more.
             if self.kind == "ext4-128":
                 self.run()
+            return self.queue() == {}
+
+        wait_for("the queue to be empty", is_empty)
+
+    def clean_after_runs(self):
+        """What was written a moment ago may be read once more."""
+
+        def is_empty():
+            self.run()
             return self.queue() == {}
 
         wait_for("the queue to be empty", is_empty)

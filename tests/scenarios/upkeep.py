@@ -1,8 +1,10 @@
 """What tracking says of itself, and how it looks after itself: counts of what waits, the scrubber, canaries, gaps."""
 import ctypes
+import mmap
 import os
+import time
 
-from promises import check, equal, wait_for
+from promises import check, contains, equal, wait_for
 from scenarios import fill, scenario
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -56,7 +58,7 @@ def _(t):
     t.same()
 
 
-@scenario(93, "files without a name wait for nothing, until they get one in the set", own=True, fs=("ext4", "tmpfs"), watch=("fanotify",))
+@scenario(101, "files without a name wait for nothing, until they get one in the set", own=True, fs=("ext4", "tmpfs"), watch=("fanotify",))
 def _(t):
     fill(t)
     t.protect()
@@ -81,3 +83,139 @@ def _(t):
     finally:
         os.close(fd)
     t.backed_up("plain/linked")
+
+
+def counts(t):
+    return t.status()["tracking_counts"]
+
+
+@scenario(93, "a content that changed without a trace is found by reading, told with its path, and repaired", own=True,
+          fs=("tmpfs",), census="0", scrub="2s", content=100)
+def _(t):
+    fill(t)
+    t.write("plain/mapped", b"x" * 8192)
+    t.protect()
+    with open(t.path("plain/mapped"), "r+b") as f:
+        mapped = mmap.mmap(f.fileno(), 0)
+    mapped[0:4] = b"seen"  # the first store moves ctime; the page stays dirty
+    os.utime(t.path("plain/mapped"))
+    t.waits("plain/mapped")
+    t.clean_after_runs()
+    equal(counts(t)["missed_changes"], 0)
+    mapped[0:4] = b"lost"  # neither event nor stamp
+    wait_for("the scrubber to find it", lambda: counts(t)["missed_content"] == 1, seconds=60)
+    equal(counts(t)["missed_changes"], 1)
+    contains(t.m.ctl("log").expect(0).out, "missed", t.path("plain/mapped"))
+    check(t.path("plain/mapped") in t.queue(), t.queue())
+    t.run()
+    t.same()
+    mapped.close()
+
+
+@scenario(94, "what was renamed away, changed there and brought back is not missed: a run is asked to look", own=True,
+          fs=("ext4",), scrub="1s")
+def _(t):
+    fill(t)
+    t.protect()
+    os.rename(t.path("plain"), os.path.join(t.outside, "plain"))
+    t.write(os.path.join(t.outside, "plain/f"), b"changed out there")
+    os.rename(os.path.join(t.outside, "plain"), t.path("plain"))
+    t.waits("plain")
+    time.sleep(9)  # several passes, and the time that suspects are given
+    equal((counts(t)["missed_changes"], counts(t)["silent_metadata"]), (0, 0))
+    t.run()
+    t.same()
+
+
+@scenario(95, "a watch that is dead is noticed by a change of our own, and all is compared", own=True, fs=("ext4", "tmpfs"),
+          canary="1s", environment={"BACKUPD_FAILPOINTS": "events.dropped=fail@1+"})
+def _(t):
+    fill(t)
+    t.protect()
+    before = counts(t)["rescans"]
+    t.write("plain/f", b"nobody told of this")
+    wait_for("the watch to be made anew", lambda: counts(t)["rescans"] > before, seconds=60)
+    contains(t.m.ctl("log").expect(0).out, "a change of our own was not seen")
+    t.waits("plain/f")
+    t.run()
+    t.same()
+
+
+@scenario(96, "changes of our own leave no mark and no trace", own=True, fs=("ext4", "xfs", "btrfs", "tmpfs"), canary="1s")
+def _(t):
+    fill(t)
+    t.protect()
+    t.clean_after_runs()
+    before = os.stat(t.src).st_mtime_ns, counts(t)["rescans"]
+    records = t.status()["volumes"][0]["records"]
+    wait_for("several of them", lambda: t.status()["volumes"][0]["records"] >= records + 3, seconds=60)
+    equal((t.queue(), t.status()["pending"]), ({}, 0))
+    equal((os.stat(t.src).st_mtime_ns, counts(t)["rescans"]), before)
+
+
+@scenario(97, "a revision made while a file system is missing says so", own=True, fs=("ext4",))
+def _(t):
+    fill(t)
+    t.protect()
+    t.volume.unmount()
+    wait_for("the volume to be seen as away", lambda: "away" in str(t.m.json("status")))
+    equal(t.status()["gaps"], 1)
+    t.m.ctl("--json", "run", "home", "--wait")
+    t.volume.mount()
+    t.live()
+    t.run()
+    newest, without = t.m.revisions()[:2]
+    equal((without.get("gap"), newest.get("gap")), (True, False))
+    equal(t.status()["gaps"], 0)
+
+
+@scenario(98, "marks that cannot be written are kept, and written when that works again", own=True, fs=("ext4",))
+def _(t):
+    fill(t)
+    t.m.env["BACKUPD_FAILPOINTS"] = "queue.write=fail@1+"
+    t.m.restart()
+    t.protect()
+    t.write("plain/f", b"changed")
+    t.waits("plain/f")
+    t.m.kill()
+    del t.m.env["BACKUPD_FAILPOINTS"]
+    t.m.start()
+    t.live()
+    t.backed_up("plain/f")
+
+
+@scenario(99, "a scrub under way does not hold a file system", own=True, fs=("ext4",), scrub="1h", content=100)
+def _(t):
+    fill(t)
+    for i in range(50):
+        t.write(f"deep/{i}/a/b/c/f", b"x" * 5000)
+    t.protect()
+    t.volume.unmount()
+
+
+@scenario(100, "below paths longer than the kernel takes: changes wait, are taken and are named", own=True, fs=("ext4", "tmpfs"))
+def _(t):
+    fill(t)
+    at = os.open(t.src, os.O_RDONLY)
+    name = "n" * 200
+    for _ in range(25):
+        os.mkdir(name, dir_fd=at)
+        at, before = os.open(name, os.O_RDONLY, dir_fd=at), at
+        os.close(before)
+    deep = "/".join([t.src] + [name] * 25 + ["f"])
+
+    def write(content):
+        with open(os.open("f", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, dir_fd=at), "wb") as f:
+            f.write(content)
+
+    write(b"first")
+    t.protect()
+    t.clean_after_runs()
+    write(b"changed in the deep")
+    wait_for("the file to be in the queue", lambda: t.queue().get(deep) == "modified")
+    t.run()
+    t.only_changes()
+    check(t.counts["files_read"] >= 1, t.counts)
+    out = t.m.ctl("cat", deep).expect(0).out
+    equal(out, "changed in the deep")
+    os.close(at)

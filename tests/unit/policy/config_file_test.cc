@@ -67,6 +67,7 @@ tree-rules = "go119"
 watch = ["inotify", "scan"]
 census-period = "30s"
 scrub-period = "off"
+scrub-content-percent = 5
 canary-period = 5
 degraded-scan-period = "1h"
 most-watches = 5000
@@ -83,6 +84,7 @@ most-watches = 5000
     EXPECT_EQ(tracking.watching, (std::vector<std::string>{"inotify", "scan"}));
     EXPECT_EQ(tracking.census_period, std::chrono::seconds(30));
     EXPECT_EQ(tracking.scrub_period, Duration::zero());
+    EXPECT_EQ(tracking.scrub_content_percent, 5u);
     EXPECT_EQ(tracking.canary_period, std::chrono::seconds(5));
     EXPECT_EQ(tracking.degraded_scan_period, std::chrono::hours(1));
     EXPECT_EQ(tracking.most_watches, 5000u);
@@ -321,6 +323,7 @@ TEST(Config, FormattedTextComesBackAsTheSameValues) {
         policy.read_threads = static_cast<unsigned>(random() % 9);
         policy.pack_bytes = std::uint64_t{8} << 20;
         policy.tracking.scrub_period = std::chrono::seconds(random() % 100000);
+        policy.tracking.scrub_content_percent = static_cast<unsigned>(random() % 101);
         policy.tracking.canary_period = std::chrono::seconds(random() % 2);
         policy.tracking.most_watches = random() % 3;
         if (random() % 2) policy.tracking.watching = {"scan", "inotify"};

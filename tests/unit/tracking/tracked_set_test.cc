@@ -113,4 +113,17 @@ TEST_F(TrackedSetTest, AComparisonDuringARunThatMetALossCountsForNothing) {
     EXPECT_FALSE(tracked_.needs_scan());
 }
 
+TEST_F(TrackedSetTest, AllRecordsAreWhatAllBatchesTogetherWouldBe) {
+    tracked_.base().revision = "0123";
+    tracked_.base_changed();
+    tracked_.queue().mark_name("v", "D", "name", true, false, Timestamp{});
+    (void)tracked_.take_records();  // a batch that could not be written
+    tracked_.queue().mark_name("v", "D", "later", true, false, Timestamp{});
+    TrackedSet again(definition(), *Scope::make(definition(), {}));
+    ASSERT_TRUE(again.load(tracked_.all_records()).ok());
+    EXPECT_EQ(again.queue().size(), 2u);
+    EXPECT_EQ(again.base().revision, "0123");
+    EXPECT_FALSE(tracked_.has_records());
+}
+
 }  // namespace backup
