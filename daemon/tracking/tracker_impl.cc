@@ -197,7 +197,7 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch,
         });
         if (rest.names.size() != batch.names.size()) {
             volume.canary.is_waited_for = false;
-            return deliver(volume, rest);
+            return deliver(volume, rest, watcher);
         }
     }
     Timestamp now = clock_.now();
