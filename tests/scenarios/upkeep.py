@@ -184,13 +184,34 @@ def _(t):
     t.backed_up("plain/f")
 
 
-@scenario(99, "a scrub under way does not hold a file system", own=True, fs=("ext4",), scrub="1h", content=100)
+@scenario(99, "the scrubber holds no directory open while it waits", own=True, fs=("ext4",), scrub="60s", content=100)
 def _(t):
     fill(t)
     for i in range(50):
         t.write(f"deep/{i}/a/b/c/f", b"x" * 5000)
     t.protect()
-    t.volume.unmount()
+    proc = f"/proc/{t.m.daemon.pid}"
+
+    def is_under_way():
+        names = [open(f"{proc}/task/{task}/comm").read() for task in os.listdir(f"{proc}/task")]
+        return any(name.startswith("archive-") for name in names)
+
+    def is_held():
+        held = []
+        for fd in os.listdir(f"{proc}/fd"):
+            try:
+                held.append(os.readlink(f"{proc}/fd/{fd}"))
+            except FileNotFoundError:
+                pass
+        return any(path.startswith(t.volume.place) for path in held)
+
+    wait_for("the scrubber to begin", is_under_way)
+    samples = []
+    for _ in range(60):
+        samples.append(is_held())
+        time.sleep(0.05)
+    check(is_under_way(), "the scrubber ended too soon to tell")
+    check(sum(samples) < 10, samples)  # a moment each
 
 
 @scenario(100, "below paths longer than the kernel takes: changes wait, are taken and are named", own=True, fs=("ext4", "tmpfs"))
