@@ -158,7 +158,7 @@ void Service::tracking_changed(const std::string& set) {
     if (listener_ != nullptr) listener_->set_changed(set);
     if (begun_ && !tick_soon_) {
         tick_soon_ = true;
-        tick_.start(std::chrono::milliseconds(20));
+        tick_.start(std::chrono::milliseconds(5));
     }
 }
 
@@ -437,7 +437,7 @@ void Service::apply(LoadedPolicy loaded) {
         change_repository_record(name, nullptr, [](Result<>) {});
         probe(name);
     }
-    if (begun_) tick_.start(std::chrono::seconds(1));
+    tick_later();
     if (listener_ != nullptr) listener_->any_changed();
 }
 
@@ -505,7 +505,12 @@ void Service::job_finished(const Job& job) {
         listener_->job_finished(job);
         listener_->any_changed();
     }
-    if (begun_) tick_.start(std::chrono::seconds(1));
+    tick_later();
+}
+
+// Not later than was asked for already.
+void Service::tick_later() {
+    if (begun_ && !tick_soon_) tick_.start(std::chrono::seconds(1));
 }
 
 // Memory is given back some time after use, not right after it: the next run may follow at once.

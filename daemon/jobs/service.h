@@ -117,6 +117,7 @@ class Service final : private JobListener {
     std::optional<Timestamp> change_due(const BackupSet& set, const SetRecord& record,
                                         Timestamp now) const;
     void tick();
+    void tick_later();
     void rest();
 
     Loop& loop_;
