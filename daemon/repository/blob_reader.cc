@@ -33,15 +33,17 @@ std::optional<BlobLocation> BlobReader::locate(const BlobHandle& handle) const {
     return place ? place : marked_.find(handle);
 }
 
-Result<> BlobReader::load_copy(const BlobHandle& handle, const BlobLocation& place, Bytes& out) {
+Result<> BlobReader::load_copy(const BlobHandle& handle, const BlobLocation& place, Bytes* out) {
     const Handle file{FileType::pack, retag<struct FileTag>(place.pack)};
     // Damage is read twice: what a cable or a cache did may not happen again.
     for (int attempt = 0;; ++attempt) {
         Result<Bytes> sealed = backend_.get(file, {place.offset, place.length});
         if (!sealed.ok()) return std::move(sealed).error().during(file.text());
-        Result<> decoded = sealed->size() == place.length
-                               ? decode_blob(key_, handle, *sealed, place.uncompressed_length, out)
-                               : Error(ErrorKind::corrupt, "short read");
+        Result<> decoded = Error(ErrorKind::corrupt, "short read");
+        if (sealed->size() == place.length)
+            decoded = out != nullptr
+                          ? decode_blob(key_, handle, *sealed, place.uncompressed_length, *out)
+                          : check_blob(key_, handle, *sealed, place.uncompressed_length);
         if (decoded.ok()) return {};
         if (attempt == 1 || decoded.error().kind() != ErrorKind::corrupt)
             return std::move(decoded).error().during(file.text());
@@ -49,16 +51,25 @@ Result<> BlobReader::load_copy(const BlobHandle& handle, const BlobLocation& pla
 }
 
 Result<Bytes> BlobReader::load(const BlobHandle& handle) {
+    Bytes plain;
+    TRY(load_any_copy(handle, &plain));
+    return plain;
+}
+
+Result<> BlobReader::check(const BlobHandle& handle) {
+    return load_any_copy(handle, nullptr);
+}
+
+Result<> BlobReader::load_any_copy(const BlobHandle& handle, Bytes* out) {
     std::vector<BlobLocation> places = index_.find_all(handle);
     std::ranges::move(marked_.find_all(handle), std::back_inserter(places));
     if (places.empty())
         return Error(ErrorKind::not_found, ErrorCode::repository_damaged,
                      name_of(handle) + " is not in the index");
     std::optional<Error> unreachable, damage;
-    Bytes plain;
     for (const BlobLocation& place : places) {
-        Result<> loaded = load_copy(handle, place, plain);
-        if (loaded.ok()) return plain;
+        Result<> loaded = load_copy(handle, place, out);
+        if (loaded.ok()) return {};
         (is_damage(loaded.error()) ? damage : unreachable) = std::move(loaded).error();
     }
     // A copy that could not be reached may be good: the caller may try again later.

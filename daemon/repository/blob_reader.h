@@ -16,13 +16,16 @@ class BlobReader final : public BlobSource {
         : backend_(backend), key_(key), index_(index), marked_(marked) {}
 
     Result<Bytes> load(const BlobHandle& handle) override;
+    Result<> check(const BlobHandle& handle) override;
     bool contains(const BlobHandle& handle) const override;
     std::optional<BlobLocation> locate(const BlobHandle& handle) const override;
     Result<> load_from_pack(const PackId& pack, std::span<const Wanted> wanted,
                             const EachBlob& each) override;
 
   private:
-    Result<> load_copy(const BlobHandle& handle, const BlobLocation& place, Bytes& out);
+    // Without `out` it is only checked.
+    Result<> load_copy(const BlobHandle& handle, const BlobLocation& place, Bytes* out);
+    Result<> load_any_copy(const BlobHandle& handle, Bytes* out);
 
     Backend& backend_;
     const MasterKey& key_;

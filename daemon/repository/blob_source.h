@@ -17,6 +17,9 @@ class BlobSource {
     virtual ~BlobSource() = default;
     // Tries every copy; `corrupt` when all are damaged, `not_found` when the index knows none.
     virtual Result<Bytes> load(const BlobHandle& handle) = 0;
+    // The same for whoever only wants to know whether it could be had; in little memory, however
+    // large it is.
+    virtual Result<> check(const BlobHandle& handle) = 0;
     virtual bool contains(const BlobHandle& handle) const = 0;
     // The first known copy, for planning reads pack by pack.
     virtual std::optional<BlobLocation> locate(const BlobHandle& handle) const = 0;

@@ -246,9 +246,9 @@ class Check {
         }
         for (const BlobHandle& handle : suspects_) {
             TRY(still_wanted());
-            Result<Bytes> plain = repository_.blobs().load(handle);
-            if (plain.ok()) continue;
-            if (!is_damage(plain.error())) return std::move(plain).error();
+            Result<> found = repository_.blobs().check(handle);
+            if (found.ok()) continue;
+            if (!is_damage(found.error())) return std::move(found).error();
             damaged_.insert(handle);
         }
         return {};

@@ -45,8 +45,8 @@ TrackerImpl::~TrackerImpl() {
         is_stopping_ = true;
     }
     wake_.notify_all();
-    mount_watch_.reset();
     thread_.join();
+    mount_watch_.reset();  // the thread's own until then
     // Only now: up to its end the thread may have begun another scan, and a scrub takes a day.
     scanner_.request_stop();
     scrubber_.request_stop();
