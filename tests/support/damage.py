@@ -148,7 +148,8 @@ def sweep(a, cmd):
             else "detected"
         )
         tally[v] += 1
-        if v in ("wrong", "hang", "crash") or (v == "accepted" and a.expect == "detected"):
+        missed = v == "accepted" and a.expect == "detected" and not (a.accept and re.search(a.accept, f"{m[0]} {m[1]}"))
+        if v in ("wrong", "hang", "crash") or missed:
             bad += 1
             print(json.dumps({"verdict": v, "rc": rc, "mutation": m}), flush=True)
     if run() != 0:
@@ -194,6 +195,7 @@ def main():
     ap.add_argument("--only", metavar="REGEX")
     ap.add_argument("--sample", type=int, help="at most this many mutations, spread evenly")
     ap.add_argument("--expect", choices=["detected", "safe"], default="detected")
+    ap.add_argument("--accept", metavar="REGEX", help="'KIND PATH' of damage that nobody can detect")
     ap.add_argument("--wrong", type=int, default=66)
     ap.add_argument("--timeout", type=float, default=60)
     ap.add_argument("--id", type=int)
