@@ -24,15 +24,15 @@ def one(what, repo, target):
     try:
         key = m.write("x", "x\n", 0o600)
         m.start()
-        reply = m.ctl("repo", "add", "evil", repo, "--password-file", key, timeout=60)
+        reply = m.ctl("repo", "add", "evil", repo, "--password-file", key, timeout=200)
         print(reply)
         if reply.code == 0:
             m.ctl("set", "create", "rescue", "--repo", "evil", m.path("home")).expect(0)
             if what == "verify":
-                reply = m.ctl("verify", "--data", "all", timeout=60)
+                reply = m.ctl("verify", "--data", "all", timeout=200)
             else:
                 revision = os.listdir(os.path.join(repo, "snapshots"))[0]
-                reply = m.ctl("restore", "/", "--revision", revision, "--to", target, "--full-paths", timeout=60)
+                reply = m.ctl("restore", "/", "--revision", revision, "--to", target, "--full-paths", timeout=200)
             print(reply)
         code = reply.code
         # Nothing is damaged, but a reader has to be told: a hint.
@@ -65,7 +65,7 @@ def main():
             os.path.join(HERE, "../support/hostile_repository.py"),
             "run",
             "--timeout",
-            "60",
+            "240",  # a hang, whatever else the machine does
             "--fsize",
             "4096",
         ]
