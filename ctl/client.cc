@@ -224,6 +224,42 @@ Result<std::string> Client::verify(const std::string& set,
     return read_text(answer);
 }
 
+Result<std::string> Client::pin(const std::string& set, const std::string& revision, bool pinned) {
+    Message answer = TRY(impl_->ours(
+        set, "Set", "PinRevision",
+        [&](auto* m) {
+            return sd_bus_message_append(m, "sb", revision.c_str(), pinned ? 1 : 0) >= 0 &&
+                   append_dict(m, {});
+        },
+        kPatient));
+    return read_text(answer);
+}
+Result<std::string> Client::delete_revisions(const std::string& set,
+                                             const std::vector<std::string>& revisions) {
+    Message answer = TRY(impl_->ours(
+        set, "Set", "DeleteRevisions",
+        [&](auto* m) { return append_texts(m, revisions) && append_dict(m, {}); }, kPatient));
+    return read_text(answer);
+}
+Result<std::string> Client::apply_retention(const std::string& set) {
+    Message answer = TRY(impl_->ours(set, "Set", "ApplyRetention", no_options, kPatient));
+    return read_text(answer);
+}
+Result<UniqueFd> Client::plan_retention(const std::string& set) {
+    Message answer = TRY(impl_->ours(set, "Set", "PlanRetention", no_options, kPatient));
+    return read_fd(answer);
+}
+Result<std::uint32_t> Client::restore_trash(const std::string& set,
+                                            const std::vector<std::string>& revisions) {
+    Message m = TRY(impl_->ours(
+        set, "Set", "RestoreTrash",
+        [&](auto* message) { return append_texts(message, revisions) && append_dict(message, {}); },
+        kPatient));
+    std::uint32_t restored = 0;
+    if (sd_bus_message_read_basic(m.get(), 'u', &restored) <= 0) return garbled();
+    return restored;
+}
+
 namespace {
 auto secret_only(int secret) {
     return [secret](sd_bus_message* m) {

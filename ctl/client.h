@@ -126,6 +126,16 @@ class Client {
     Result<std::string> verify(const std::string& set, const std::vector<std::string>& revisions,
                                const Dict& options);
 
+    // The snapshot's new id.
+    Result<std::string> pin(const std::string& set, const std::string& revision, bool pinned);
+    // Each returns the job's object path.
+    Result<std::string> delete_revisions(const std::string& set,
+                                         const std::vector<std::string>& revisions);
+    Result<std::string> apply_retention(const std::string& set);
+    Result<UniqueFd> plan_retention(const std::string& set);
+    Result<std::uint32_t> restore_trash(const std::string& set,
+                                        const std::vector<std::string>& revisions);
+
     Result<> unlock(const std::string& repository, int secret);
     Result<Dict> test(const std::string& repository, int secret);
     Result<std::uint32_t> remove_locks(const std::string& repository, const Dict& options);

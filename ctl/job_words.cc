@@ -74,6 +74,10 @@ std::string counts_sentence(const std::string& kind, const Dict& details, const 
         if (details.number("orphan-bytes") > 0)
             size("orphan-bytes", "in packs that no index names");
     }
+    if (kind == "forget") {
+        count("forgotten", "revision moved to the trash", "revisions moved to the trash", true);
+        count("kept", "kept", "kept");
+    }
     std::string text;
     for (const auto& part : parts) text += (text.empty() ? "" : "; ") + part;
     return text;

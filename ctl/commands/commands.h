@@ -22,6 +22,7 @@ Command restore_command();
 Command verify_command();
 Command explain_command();
 Command queue_command();
+std::vector<Command> keep_commands();
 std::vector<Command> repo_commands();
 std::vector<Command> key_commands();
 std::vector<Command> set_commands();

@@ -150,6 +150,7 @@ Result<ExitCode> run(Context& context) {
             remark("! " + count_text(r.number("exceptions"), "exception", "exceptions"));
         if (r.text("mode") == "full") remark("full");
         if (r.flag("pinned")) remark("pinned");
+        if (r.number("forgotten") > 0) remark("in the trash");
         if (r.flag("gap")) remark("with a gap");
         bool known = r.number("items") > 0 || r.number("bytes") > 0;
         table.add(
@@ -177,7 +178,7 @@ Command revisions_command() {
         .summary = "what can be restored, newest first",
         .description = "Lists the complete revisions of this machine's sets.",
         .positionals = {{"SET", false, true, Completion::set}},
-        .options = {{.name = "--all", .help = "also incomplete ones"},
+        .options = {{.name = "--all", .help = "also incomplete ones and those in the trash"},
                     {.name = "--foreign",
                      .help = "everything in the repositories: other sets, hosts and programs, too"},
                     {.name = "--host", .value = "HOST", .help = "those of this host"},

@@ -45,6 +45,7 @@ JsonObject config_object(const Dict& c) {
     return object.add("repository", c.text("repository"))
         .add("title", c.text("title"))
         .add("exclude", c.texts("exclude"))
+        .add("keep", c.text("keep"))
         .add("cachedir_tag", c.flag("cachedir-tag"))
         .add("nodump", c.flag("nodump"))
         .add("one_file_system", c.flag("one-file-system"))
@@ -87,6 +88,7 @@ void print_config(Context& context, const std::string& id, const Dict& c) {
     row("cachedir-tag",
         c.flag("cachedir-tag") ? "folders with CACHEDIR.TAG are left out" : "ignored");
     row("nodump", c.flag("nodump") ? "files marked by chattr +d are left out" : "ignored");
+    row("keeps", !c.has("keep") || c.text("keep") == "none" ? "every revision" : c.text("keep"));
     row("enabled", c.flag("enabled") ? "yes" : "no");
 }
 
@@ -197,6 +199,7 @@ Result<Dict> settings_of(const Context& context) {
         std::uint64_t bytes = *size == "none" ? 0 : TRY_DURING(parse_size(*size), "--larger-than");
         config.set("larger-than", Value(bytes));
     }
+    if (auto keep = args.value("--keep")) config.set("keep", Value(*keep));
     struct Switch {
         const char *on, *off, *key;
     };
@@ -374,6 +377,10 @@ std::vector<OptionSpec> setting_options() {
         {.name = "--interval",
          .value = "TIME",
          .help = "run by itself when the last run is this old, changes or not (1h, 1d); none: off"},
+        {.name = "--keep",
+         .value = "RULES",
+         .help = "which revisions to keep: \"last=10 hourly=24 daily=14 weekly=8 monthly=12 yearly=10 "
+                 "within=7d tag=T minimum=3\"; none: all"},
         {.name = "--title", .value = "TEXT", .help = "a name for people"},
         {.name = "--larger-than",
          .value = "SIZE",

@@ -17,6 +17,7 @@ const std::vector<Command>& commands() {
             {revisions_command(), show_command(), ls_command(), cat_command(), restore_command()});
         add("Protection", {explain_command(), queue_command()});
         add("Protection", set_commands());
+        add("Protection", keep_commands());
         add("Repository", repo_commands());
         add("Repository", key_commands());
         add("Repository", {verify_command()});

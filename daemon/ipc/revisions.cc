@@ -23,6 +23,8 @@ bool passes(const Revision& revision, const std::optional<SetOnHost>& set,
     if (filter.since && time < to_usec(*filter.since)) return false;
     if (filter.until && time > to_usec(*filter.until)) return false;
     if (filter.host && *filter.host != "*" && snapshot.hostname != *filter.host) return false;
+    if (filter.state == "trashed" && !revision.is_trashed()) return false;
+    if (filter.state == "complete" && revision.is_trashed()) return false;
     if (!set || filter.foreign) return true;
     if (revision.tags.set != set->set) return false;
     return filter.host.has_value() || snapshot.hostname == set->host;
@@ -41,9 +43,9 @@ Result<RevisionFilter> read_revision_filter(wire::DictReader& options) {
     if (auto since = options.number("since")) filter.since = from_usec(*since);
     if (auto until = options.number("until")) filter.until = from_usec(*until);
     std::string state = options.text("state").value_or("complete");
-    if (state != "complete" && state != "incomplete" && state != "any")
-        return invalid_argument("state: complete, incomplete or any");
-    filter.incomplete_only = state == "incomplete";
+    if (state != "complete" && state != "incomplete" && state != "trashed" && state != "any")
+        return invalid_argument("state: complete, incomplete, trashed or any");
+    filter.state = state;
     filter.host = options.text("host");
     filter.foreign = options.boolean("foreign").value_or(false);
     return filter;
@@ -52,7 +54,7 @@ Result<RevisionFilter> read_revision_filter(wire::DictReader& options) {
 Result<Page> list_revisions(std::vector<Revision> newest_first, const std::optional<SetOnHost>& set,
                             const RevisionFilter& filter) {
     // What is in the repository is complete: the snapshot is written last.
-    if (filter.incomplete_only) newest_first.clear();
+    if (filter.state == "incomplete") newest_first.clear();
     std::erase_if(newest_first,
                   [&](const Revision& revision) { return !passes(revision, set, filter); });
     return cut_page(std::move(newest_first), filter.page, filter.limit);
@@ -66,7 +68,7 @@ wire::Dict revision_summary(const Revision& revision) {
         {"id", revision.id().hex()},
         {"number", revision.tags.number},
         {"set", revision.tags.set},
-        {"state", "complete"},
+        {"state", revision.is_trashed() ? "trashed" : "complete"},
         {"time", to_usec(snapshot.time)},
         {"trigger", revision.tags.trigger},
         {"mode", revision.tags.mode},
@@ -75,8 +77,9 @@ wire::Dict revision_summary(const Revision& revision) {
         {"bytes", summary.total_bytes_processed},
         {"new-bytes", summary.data_added_packed},
         {"exceptions", revision.tags.exceptions},
-        {"pinned", false},
+        {"pinned", revision.tags.is_pinned},
         {"gap", revision.tags.has_gap},
+        {"forgotten", revision.tags.trashed ? to_usec(*revision.tags.trashed) : std::uint64_t{0}},
         {"host", snapshot.hostname},
         {"program", snapshot.program_version},
         {"tags", revision.tags.others},

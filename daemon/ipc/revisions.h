@@ -14,7 +14,7 @@ struct RevisionFilter {
     std::size_t limit = 100;
     std::string page;
     std::optional<Timestamp> since, until;
-    bool incomplete_only = false;
+    std::string state = "complete";
     std::optional<std::string> host;  // "*": any
     bool foreign = false;
 };

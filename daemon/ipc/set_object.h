@@ -22,6 +22,11 @@ class SetObject final : public BusObject {
     Result<> list_files(std::shared_ptr<Call> call);
     Result<> open_file(std::shared_ptr<Call> call);
     Result<> verify(std::shared_ptr<Call> call);
+    Result<> pin_revision(std::shared_ptr<Call> call);
+    Result<> delete_revisions(std::shared_ptr<Call> call);
+    Result<> apply_retention(std::shared_ptr<Call> call);
+    Result<> plan_retention(std::shared_ptr<Call> call);
+    Result<> restore_trash(std::shared_ptr<Call> call);
     Result<> list_queue(std::shared_ptr<Call> call);
     Result<> get_tracking(std::shared_ptr<Call> call);
 

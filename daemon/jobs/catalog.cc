@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <set>
 
 #include <unistd.h>
 
@@ -50,9 +51,12 @@ bool covers(const Snapshot& snapshot, const std::vector<Path>& paths) {
 }  // namespace
 
 std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries) {
+    std::set<RevisionId> old;
+    for (const RevisionEntry& entry : superseded_revisions(entries)) old.insert(entry.id);
     std::vector<Revision> list;
     list.reserve(entries.size());
     for (RevisionEntry& entry : entries) {
+        if (old.contains(entry.id)) continue;
         RevisionTags tags = parse_revision_tags(entry.snapshot.tags);
         list.push_back({std::move(entry), std::move(tags)});
     }
@@ -68,7 +72,7 @@ Result<Revision> resolve_revision(const std::vector<Revision>& newest_first, con
                                   std::string_view text) {
     if (text == "latest") {
         for (const Revision& revision : newest_first)
-            if (belongs_to(revision, set)) return revision;
+            if (belongs_to(revision, set) && !revision.is_trashed()) return revision;
         return no_such_revision("set '" + set.set + "' has no complete revision yet");
     }
     if (auto number = as_number(text); number && text.size() < 64) {
@@ -80,12 +84,16 @@ Result<Revision> resolve_revision(const std::vector<Revision>& newest_first, con
                                 "' is no revision: give a number of the set, 6 or more digits of "
                                 "an id, or \"latest\"");
     const Revision* found = nullptr;
-    for (const Revision& revision : newest_first) {
-        if (!revision.id().hex().starts_with(text)) continue;
-        if (found != nullptr)
-            return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
-                         "several revisions begin with " + std::string(text));
-        found = &revision;
+    for (bool by_identity : {false, true}) {
+        for (const Revision& revision : newest_first) {
+            const RevisionId& id = by_identity ? revision.identity() : revision.id();
+            if (!id.hex().starts_with(text)) continue;
+            if (found != nullptr)
+                return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
+                             "several revisions begin with " + std::string(text));
+            found = &revision;
+        }
+        if (found != nullptr) break;
     }
     if (found == nullptr)
         return no_such_revision("there is no revision " + std::string(text) + " in the repository");

@@ -11,6 +11,7 @@
 #include "common/result.h"
 #include "daemon/policy/policy.h"
 #include "daemon/repository/repository.h"
+#include "daemon/revisions/editions.h"
 
 namespace backup {
 
@@ -25,19 +26,23 @@ struct Revision {
     RevisionTags tags;
     const RevisionId& id() const { return entry.id; }
     const Snapshot& snapshot() const { return entry.snapshot; }
+    bool is_trashed() const { return tags.trashed.has_value(); }
+    // Stays the same when what is said of the revision changes, and with it the id of its snapshot.
+    const RevisionId& identity() const { return identity_of(entry); }
 };
 
-// Newest first; equal times by id, so that pages fit together.
+// Newest first; equal times by id, so that pages fit together. Without those that were superseded.
 std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries);
 bool belongs_to(const Revision& revision, const SetOnHost& set);
 
 // A full id, a unique prefix of one (6 digits or more), the set's revision number, or "latest". Ids
-// may be of any snapshot; numbers and "latest" are the set's. `not_found`/no_such_revision,
+// may be of any snapshot; numbers and "latest" are the set's; "latest" is never in the trash. An id
+// that a revision had before it was pinned or the like still means it. `not_found`/no_such_revision,
 // `invalid` for a prefix of several.
 Result<Revision> resolve_revision(const std::vector<Revision>& newest_first, const SetOnHost& set,
                                   std::string_view text);
 
-// The newest revision of the set, or a newer snapshot by another program, of this host, that covers
+// The newest revision of the set, be it in the trash, or a newer snapshot by another program, of this host, that covers
 // all paths of the set: so an adopted repository continues.
 std::optional<Revision> pick_parent(const std::vector<Revision>& newest_first, const SetOnHost& set,
                                     const std::vector<Path>& paths);

@@ -201,7 +201,7 @@ void Service::refresh_repository(const std::string& name) {
                 SetOnHost on_host{id, host_of(set)};
                 SetStatus& status = view.sets[id];
                 for (const Revision& revision : revisions) {
-                    if (!belongs_to(revision, on_host)) continue;
+                    if (!belongs_to(revision, on_host) || revision.is_trashed()) continue;
                     if (status.revision_count++ == 0)
                         status.record.latest_revision = revision.id().hex();
                 }
@@ -251,6 +251,13 @@ std::string Service::set_state(const BackupSet& set) const {
     if (!set.enabled) return "disabled";
     if (repository_facts(set.repository).status.state == RepositoryState::damaged) return "error";
     return "idle";
+}
+
+std::string Service::frozen(const BackupSet& set) const {
+    if (tracker_ == nullptr) return {};
+    for (const VolumeStatus& volume : tracker_->status(set.id).volumes)
+        if (volume.state == "away") return "the file system at " + volume.place + " is missing";
+    return {};
 }
 
 std::vector<std::string> Service::blocked_by(const BackupSet& set) const {
@@ -497,6 +504,7 @@ void Service::job_finished(const Job& job) {
             ++sets_[record.set].revision_count;
         }
     }
+    if (record.kind == "forget" || record.kind == "gc") refresh_repository(record.repository);
     if (record.kind == "check" || record.kind == "verify")
         change_repository_record(record.repository, nullptr, [](Result<>) {});
     if (listener_ != nullptr) {

@@ -67,6 +67,8 @@ class Service final : private JobListener {
     SetStatus set_status(const std::string& id) const;
     RepositoryFacts repository_facts(const std::string& name) const;
     std::string set_state(const BackupSet& set) const;
+    // Why no rule may forget a revision of the set now: a source is missing. Empty: they may.
+    std::string frozen(const BackupSet& set) const;
     std::vector<std::string> blocked_by(const BackupSet& set) const;
     std::string state() const;
     Health health() const;

@@ -88,11 +88,54 @@ std::string set_body(const BackupSet& set, bool hints, bool inherited) {
     return out;
 }
 
+// Only what is not at its default; "" when all is.
+std::string keep_body(const KeepRules& keep) {
+    const KeepRules plain;
+    std::string out;
+    const auto count = [&](std::string_view key, std::uint32_t value, std::uint32_t usual) {
+        if (value != usual) out += line(key, std::to_string(value));
+    };
+    count("last", keep.last, plain.last);
+    count("hourly", keep.hourly, plain.hourly);
+    count("daily", keep.daily, plain.daily);
+    count("weekly", keep.weekly, plain.weekly);
+    count("monthly", keep.monthly, plain.monthly);
+    count("yearly", keep.yearly, plain.yearly);
+    if (keep.within_seconds != 0)
+        out += line("within", toml_quoted(format_interval(keep.within_seconds)));
+    if (!keep.tags.empty())
+        out += list("tags", 0, keep.tags.size(),
+                    [&](std::size_t i) { return std::string_view(keep.tags[i]); });
+    count("minimum", keep.minimum, plain.minimum);
+    return out;
+}
+
 std::string repository_body(const RepositoryPolicy& repository) {
+    const RepositoryPolicy plain;
     std::string out = line("url", toml_quoted(repository.url));
     if (!repository.password_file.empty())
         out += line("password-file", toml_quoted(repository.password_file));
+    const auto interval = [&](std::string_view key, std::uint64_t value, std::uint64_t usual) {
+        if (value != usual)
+            out += line(key, toml_quoted(value == 0 ? "off" : format_interval(value)));
+    };
+    interval("trash", repository.trash_seconds, plain.trash_seconds);
+    interval("grace", repository.grace_seconds, plain.grace_seconds);
+    interval("collect", repository.collect_seconds, plain.collect_seconds);
+    if (repository.collect_rate != 0)
+        out += line("collect-rate", toml_quoted(format_size(repository.collect_rate)));
+    if (repository.waste_percent != plain.waste_percent)
+        out += line("waste", std::to_string(repository.waste_percent));
+    if (repository.append_only) out += line("append-only", flag(true));
     return out;
+}
+
+// A table of its own: it must come last.
+std::string keep_section(const KeepRules& keep) {
+    const std::string body = keep_body(keep);
+    if (!body.empty()) return "\n[keep]\n" + body;
+    return "\n# Without rules every revision is kept.\n# [keep]\n# daily = 14    # the newest of "
+           "each of the last 14 days that have one\n# weekly = 8\n# monthly = 12\n# yearly = 10\n";
 }
 
 std::string tracking_body(const TrackingPolicy& tracking) {
@@ -117,7 +160,7 @@ std::string tracking_body(const TrackingPolicy& tracking) {
 std::string format_set_config(const BackupSet& set) {
     return "# The backup set \"" + set.id +
            "\". See backupd.toml(5); `backupctl config reload` takes changes over.\n" +
-           set_body(set, true, false);
+           set_body(set, true, false) + keep_section(set.keep);
 }
 
 std::string format_repository_config(const RepositoryPolicy& repository) {
@@ -157,6 +200,8 @@ std::string format_policy(const Policy& policy) {
             out += line("settle", toml_quoted(format_short_interval(set.settle_ms)));
         if (set.min_interval_seconds == plain.min_interval_seconds)
             out += line("min-interval", toml_quoted(gap_text(set.min_interval_seconds)));
+        if (const std::string keep = keep_body(set.keep); !keep.empty())
+            out += "\n[set." + toml_quoted(id) + ".keep]\n" + keep;
     }
     return out;
 }

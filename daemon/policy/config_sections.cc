@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "daemon/policy/config_table.h"
+#include "daemon/policy/keep_rules.h"
 #include "daemon/policy/matcher.h"
 
 namespace backup {
@@ -118,6 +119,37 @@ void read_settle(ConfigTable& table, std::uint64_t& out) {
     }
 }
 
+void read_keep(ConfigTable& set, const std::string& file, LoadedPolicy& into, KeepRules& out) {
+    const TomlValue* root = set.table("keep");
+    if (root == nullptr) return;
+    ConfigTable table(*root, file, "[keep]", into.problems);
+    struct Count {
+        const char* key;
+        std::uint32_t KeepRules::*member;
+    };
+    for (auto [key, member] :
+         {Count{"last", &KeepRules::last}, Count{"hourly", &KeepRules::hourly},
+          Count{"daily", &KeepRules::daily}, Count{"weekly", &KeepRules::weekly},
+          Count{"monthly", &KeepRules::monthly}, Count{"yearly", &KeepRules::yearly},
+          Count{"minimum", &KeepRules::minimum}}) {
+        std::int64_t count = out.*member;
+        table.whole_number(key, 0, kMostKept, count);
+        out.*member = static_cast<std::uint32_t>(count);
+    }
+    table.interval("within", out.within_seconds);
+    std::vector<ConfigTable::Element> tags;
+    if (table.list("tags", tags) == Taken::ok) {
+        out.tags.clear();
+        for (auto& [tag, at] : tags) {
+            if (tag.empty() || tag.find_first_of(" ,") != std::string::npos)
+                table.problem(at, "\"tags\": a tag has no spaces and no commas");
+            else
+                out.tags.push_back(std::move(tag));
+        }
+    }
+    table.finish();
+}
+
 void read_watching(ConfigTable& table, std::vector<std::string>& out) {
     static const std::vector<std::string> kKnown = {"fanotify", "inotify", "scan"};
     std::vector<ConfigTable::Element> elements;
@@ -164,6 +196,16 @@ void read_repository(const TomlValue& root, const std::string& file, const std::
     if (!repository.password_file.empty() && !repository.password_file.starts_with('/')) {
         table.problem(table.line_of("password-file"), "\"password-file\" must be an absolute path");
     }
+    table.interval("trash", repository.trash_seconds);
+    if (table.interval("grace", repository.grace_seconds) == Taken::ok &&
+        repository.grace_seconds < kLeastGraceSeconds)
+        table.problem(table.line_of("grace"), "\"grace\" must be at least 24h");
+    table.interval("collect", repository.collect_seconds);
+    table.size("collect-rate", repository.collect_rate);
+    std::int64_t waste = repository.waste_percent;
+    table.whole_number("waste", 1, 100, waste);
+    repository.waste_percent = static_cast<unsigned>(waste);
+    table.flag("append-only", repository.append_only);
     table.finish();
     if (!check_name(table, line, name, "a repository")) return;
     if (is_twin(into.policy.repositories, name, file, table, line, "repository")) return;
@@ -204,6 +246,7 @@ void read_set(const TomlValue& root, const std::string& file, const std::string&
     table.flag("automatic", set.automatic);
     read_settle(table, set.settle_ms);
     table.interval("min-interval", set.min_interval_seconds);
+    read_keep(table, file, into, set.keep);
     table.finish();
     if (!check_name(table, line, name, "a set")) return;
     if (is_twin(into.policy.sets, name, file, table, line, "set")) return;

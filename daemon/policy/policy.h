@@ -15,10 +15,21 @@
 
 namespace backup {
 
+// Longer than any job runs.
+inline constexpr std::uint64_t kLeastGraceSeconds = 86'400;
+
 struct RepositoryPolicy {
     std::string name;  // [a-zA-Z0-9._-]+, the key of [repository.NAME]
     std::string url;
     std::string password_file;  // empty: credential repo-password.NAME, else CONFIG/secrets/NAME
+    // What becomes of data that nobody needs: how long a forgotten revision can be taken back, how
+    // long a pack is marked before it is removed, how often that is looked into (0: when asked).
+    std::uint64_t trash_seconds = 7 * 86'400;
+    std::uint64_t grace_seconds = kLeastGraceSeconds;
+    std::uint64_t collect_seconds = 86'400;
+    std::uint64_t collect_rate = 0;  // bytes a second that a collection copies; 0: no limit
+    unsigned waste_percent = 25;     // packs with more than this of garbage are written anew
+    bool append_only = false;        // nothing is ever removed from there by this machine
     std::string origin;         // file:line, for messages
 };
 
@@ -32,6 +43,21 @@ struct ExcludeRules {
     std::uint64_t larger_than = 0;   // bytes; 0: no limit
     // file:line of each pattern, for people; shorter than `patterns` for those that came otherwise.
     std::vector<std::string> origins;
+};
+
+// Which revisions of a set are kept; see daemon/retention/retention.h for the meaning. Without any
+// rule all of them are.
+struct KeepRules {
+    std::uint32_t last = 0, hourly = 0, daily = 0, weekly = 0, monthly = 0, yearly = 0;
+    std::uint64_t within_seconds = 0;
+    std::vector<std::string> tags;
+    std::uint32_t minimum = 3;  // at least that many, whatever the rules say
+
+    bool any() const {
+        return last != 0 || hourly != 0 || daily != 0 || weekly != 0 || monthly != 0 ||
+               yearly != 0 || within_seconds != 0 || !tags.empty();
+    }
+    bool operator==(const KeepRules&) const = default;
 };
 
 struct BackupSet {
@@ -49,6 +75,7 @@ struct BackupSet {
     bool automatic = true;
     std::uint64_t settle_ms = 2000;
     std::uint64_t min_interval_seconds = 15 * 60;
+    KeepRules keep;
     std::string origin;
 };
 

@@ -156,7 +156,8 @@ class Check {
         void pack(const PackId& pack, std::span<const PackedBlob> blobs) override {
             check_.note_pack(name_, pack, blobs);
         }
-        void pack_to_delete(const PackId& pack, std::span<const PackedBlob>) override {
+        void pack_to_delete(const PackId& pack, std::span<const PackedBlob>,
+                            const PackMark&) override {
             check_.marked_.insert(pack);
         }
 

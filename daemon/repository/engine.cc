@@ -162,6 +162,22 @@ Result<std::unique_ptr<WriteSession>> Engine::start_write(const WriteOptions& op
         std::move(lock), options, std::move(stop)));
 }
 
+Result<std::unique_ptr<RepositoryLock>> Engine::lock(LockKind kind, std::stop_token stop) {
+    return RepositoryLock::acquire(lock_place(), kind, std::move(stop));
+}
+
+Result<FileId> Engine::store_unpacked(FileType type, ByteView json) {
+    UnpackedFile file = TRY(make_unpacked(key_, config_.version, json));
+    const Handle handle{type, file.id};
+    TRY_DURING(backend_.put(handle, file.sealed), "store " + handle.text());
+    Bytes stored = TRY_DURING(read_unpacked(backend_, key_, config_.version, type, file.id),
+                              "read back " + handle.text());
+    if (as_text(stored) != as_text(json))
+        return Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
+                     handle.text() + " read back is not what was stored");
+    return file.id;
+}
+
 Result<unsigned> Engine::remove_stale_locks(bool all) {
     return backup::remove_stale_locks(lock_place(), all);
 }

@@ -27,11 +27,17 @@ class Engine final : public Repository {
     Result<> refresh_index(std::stop_token stop, std::vector<Error>* broken) override;
     Result<std::vector<RevisionEntry>> list_revisions(std::vector<Error>* broken) override;
     Result<Snapshot> load_revision(const RevisionId& id) override;
+    std::map<PackId, PackMark> marks() override { return loader_.marks(); }
+    void avoid_packs(std::vector<PackId> packs) override { loader_.avoid(std::move(packs)); }
     BlobSource& blobs() override { return reader_; }
     void each_indexed(
         const std::function<void(const BlobHandle&, const BlobLocation&)>& each) const override;
     Result<std::unique_ptr<WriteSession>> start_write(const WriteOptions& options,
                                                       std::stop_token stop) override;
+    Result<std::unique_ptr<RepositoryLock>> lock(LockKind kind, std::stop_token stop) override;
+    Result<std::vector<FoundLock>> locks() override { return read_locks(lock_place()); }
+    Result<FileId> store_unpacked(FileType type, ByteView json) override;
+    const Clock& clock() const override { return *options_.clock; }
     Result<unsigned> remove_stale_locks(bool all) override;
     Result<Bytes> load_unpacked(FileType type, const FileId& id) override;
     Result<Bytes> unseal(ByteView sealed) const override { return key_.unseal(sealed); }

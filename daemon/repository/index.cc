@@ -61,15 +61,36 @@ bool BlobIndex::add(const BlobHandle& handle, PackNumber pack, std::uint32_t off
 
 // With the shard's mutex held. False if there is no copy.
 bool BlobIndex::note_relied_on(Shard& shard, const BlobHandle& handle) {
-    if (Entry* entry = shard.find_copy(handle)) {
+    auto accept = [this](const Entry& entry) { return !entry.is_claim() && is_reliable(entry); };
+    if (Entry* entry = shard.find(handle, accept)) {
         entry->word |= Entry::kReliedOnBit;
     } else {
-        const std::uint32_t place = shard.find_in_table(handle);
+        const std::uint32_t place = shard.find_in_table(handle, accept);
         if (place == Shard::kNone) return false;
         shard.note_relied_on(place);
     }
     any_relied_on_.store(true, std::memory_order_relaxed);
     return true;
+}
+
+bool BlobIndex::is_reliable(const Entry& entry) const {
+    if (!any_marked_.load(std::memory_order_acquire)) return true;
+    std::shared_lock lock(packs_mutex_);
+    return !packs_[entry.number()].is_marked;
+}
+
+void BlobIndex::set_marked(const std::vector<PackId>& packs) {
+    std::unique_lock lock(packs_mutex_);
+    if (any_marked_)
+        for (Pack& pack : packs_) pack.is_marked = false;
+    bool any = false;
+    for (const PackId& id : packs) {
+        auto found = pack_numbers_.find(id);
+        if (found == pack_numbers_.end()) continue;
+        packs_[found->second].is_marked = true;
+        any = true;
+    }
+    any_marked_.store(any, std::memory_order_release);
 }
 
 template <typename Forget>

@@ -55,6 +55,10 @@ class BlobIndex {
     // other copy counts as lost. Gives the packs without users, whose numbers are free again.
     std::vector<PackNumber> release_packs(const std::vector<PackNumber>& packs);
 
+    // The packs that are about to be deleted, all of them: their copies are found, but nothing new
+    // may rely on them.
+    void set_marked(const std::vector<PackId>& packs);
+
     // Forgets the copies in these packs of any blob but the ones given for the pack.
     void keep_only(const std::map<PackNumber, std::unordered_set<BlobHandle>>& packs);
 
@@ -114,11 +118,13 @@ class BlobIndex {
     struct Pack {
         PackId id;
         std::uint32_t users = 0;
+        bool is_marked = false;
     };
 
     template <typename Forget>
     void forget_copies(const Forget& forget);
     bool note_relied_on(Shard& shard, const BlobHandle& handle);
+    bool is_reliable(const Entry& entry) const;
     Shard& shard_of(const BlobId& id) const;
     BlobLocation location_of(const Entry& entry) const;
 
@@ -128,6 +134,8 @@ class BlobIndex {
     std::vector<Pack> packs_;
     std::vector<PackNumber> free_packs_;
     std::unordered_map<PackId, PackNumber> pack_numbers_;
+
+    std::atomic<bool> any_marked_{false};  // without it nobody asks whether a pack is
 
     std::mutex sessions_mutex_;  // guards sessions_
     std::vector<bool> sessions_;

@@ -101,6 +101,8 @@ class IndexDecoder {
 
     void read_pack(bool to_delete) {
         PackId id;
+        PackMark mark;
+        std::string time;
         blobs_.clear();
         json_.begin_object();
         for (std::string_view key; json_.next_key(key);) {
@@ -108,6 +110,12 @@ class IndexDecoder {
                 read_id(json_, id);
             else if (key == "blobs")
                 read_blobs();
+            else if (to_delete && key == "time")
+                json_.read(time);
+            else if (to_delete && key == "size")
+                json_.read(mark.size);
+            else if (to_delete && key == "unlisted")
+                json_.read(mark.is_unlisted);
             else
                 json_.skip();
         }
@@ -116,9 +124,12 @@ class IndexDecoder {
             json_.fail("a pack without id");
             return;
         }
-        if (to_delete)
-            visitor_.pack_to_delete(id, blobs_);
-        else
+        if (to_delete) {
+            // A mark without a time that can be read is as good as one of the year 2262: never due.
+            auto parsed = parse_rfc3339(time);
+            mark.time = parsed.ok() ? *parsed : Timestamp::max();
+            visitor_.pack_to_delete(id, blobs_, mark);
+        } else
             visitor_.pack(id, blobs_);
     }
 
@@ -210,8 +221,28 @@ void IndexEncoder::add_pack(const PackId& pack, std::span<const PackedBlob> blob
     blobs_ += blobs.size();
 }
 
+void IndexEncoder::add_mark(const PackId& pack, const PackMark& mark) {
+    put(marks_, marks_.empty() ? R"({"id":")" : R"(,{"id":")");
+    put_id(marks_, pack);
+    put(marks_, R"(","blobs":[],"time":")");
+    put(marks_, format_rfc3339_utc(mark.time));
+    put(marks_, "\"");
+    if (mark.size != 0) {
+        put(marks_, R"(,"size":)");
+        put_number(marks_, mark.size);
+    }
+    if (mark.is_unlisted) put(marks_, R"(,"unlisted":true)");
+    put(marks_, "}");
+}
+
 Bytes IndexEncoder::finish() {
-    put(json_, packs_ == 0 ? "{\"packs\":[]}\n" : "]}\n");
+    put(json_, packs_ == 0 ? R"({"packs":[])" : "]");
+    if (!marks_.empty()) {
+        put(json_, R"(,"packs_to_delete":[)");
+        append(json_, std::exchange(marks_, Bytes{}));
+        put(json_, "]");
+    }
+    put(json_, "}\n");
     packs_ = 0;
     blobs_ = 0;
     return std::exchange(json_, Bytes{});

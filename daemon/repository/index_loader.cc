@@ -25,8 +25,10 @@ class Collector final : public IndexVisitor {
         file.packs.push_back(add(index_, pack, blobs));
         note_(file.packs.back(), blobs.size());
     }
-    void pack_to_delete(const PackId& pack, std::span<const PackedBlob> blobs) override {
+    void pack_to_delete(const PackId& pack, std::span<const PackedBlob> blobs,
+                        const PackMark& mark) override {
         file.marked_packs.push_back(add(marked_, pack, blobs));
+        file.marks.emplace_back(pack, mark);
     }
 
     IndexLoader::File file;
@@ -50,6 +52,21 @@ class Collector final : public IndexVisitor {
 Result<> IndexLoader::refresh(std::stop_token stop, std::vector<Error>* broken) {
     std::lock_guard refresh_lock(refresh_mutex_);
     open_copy();
+    // A collector writes the packs it keeps into new index files and removes the old ones: one that
+    // was listed and is not there when it is to be read means that others are there now.
+    constexpr int kMostAttempts = 5;
+    for (int attempt = 1;; ++attempt) {
+        bool changed_meanwhile = false;
+        TRY(refresh_once(stop, broken, changed_meanwhile));
+        if (!changed_meanwhile || attempt == kMostAttempts) break;
+        if (broken != nullptr) broken->clear();
+    }
+    tell_marks();
+    return {};
+}
+
+Result<> IndexLoader::refresh_once(const std::stop_token& stop, std::vector<Error>* broken,
+                                   bool& changed_meanwhile) {
     // Only what was there before the listing began can be found to have vanished by it.
     std::vector<IndexId> before;
     {
@@ -74,13 +91,46 @@ Result<> IndexLoader::refresh(std::stop_token stop, std::vector<Error>* broken) 
     }
     // New ones first: a prune writes the packs it keeps into new index files, and their blobs must
     // not seem lost in between. Nor if some cannot be loaded: then the old ones stay for now.
-    if (TRY(load_all(wanted, stop, broken))) return forget(vanished);
+    const bool is_whole = TRY(load_all(wanted, stop, broken, changed_meanwhile));
+    if (is_whole && !changed_meanwhile) return forget(vanished);
     return {};
 }
 
+std::map<PackId, PackMark> IndexLoader::marks() {
+    std::map<PackId, PackMark> all;
+    std::lock_guard lock(mutex_);
+    for (const auto& [id, file] : files_) {
+        for (const auto& [pack, mark] : file.marks) {
+            auto [place, is_new] = all.emplace(pack, mark);
+            if (!is_new && mark.outweighs(place->second)) place->second = mark;
+        }
+    }
+    return all;
+}
+
+// A mark on a pack that no index listed then says nothing of one that is listed now: a session was
+// about to.
+void IndexLoader::tell_marks() {
+    std::vector<PackId> listed;
+    for (const auto& [pack, mark] : marks())
+        if (!mark.is_unlisted) listed.push_back(pack);
+    std::lock_guard lock(mutex_);
+    listed.insert(listed.end(), avoided_.begin(), avoided_.end());
+    index_.set_marked(listed);
+}
+
+void IndexLoader::avoid(std::vector<PackId> packs) {
+    {
+        std::lock_guard lock(mutex_);
+        avoided_ = std::move(packs);
+    }
+    tell_marks();
+}
+
 Result<bool> IndexLoader::load_all(const std::vector<IndexId>& wanted, const std::stop_token& stop,
-                                   std::vector<Error>* broken) {
+                                   std::vector<Error>* broken, bool& changed_meanwhile) {
     std::atomic<std::size_t> next{0};
+    std::atomic<bool> any_vanished{false};
     std::atomic<bool> is_over{false};
     std::mutex mutex;  // guards failures
     std::vector<Error> failures;
@@ -91,7 +141,9 @@ Result<bool> IndexLoader::load_all(const std::vector<IndexId>& wanted, const std
             if (file.ok()) {
                 std::lock_guard lock(mutex_);
                 files_[wanted[i]] = *std::move(file);
-            } else if (file.error().kind() != ErrorKind::not_found) {  // else it vanished since
+            } else if (file.error().kind() == ErrorKind::not_found) {
+                any_vanished = true;
+            } else {
                 std::lock_guard lock(mutex);
                 failures.push_back(
                     std::move(file).error().during("index " + wanted[i].short_hex()));
@@ -110,6 +162,7 @@ Result<bool> IndexLoader::load_all(const std::vector<IndexId>& wanted, const std
     }
     if (stop.stop_requested())
         return Error(ErrorKind::cancelled, ErrorCode::cancelled, "stopped while loading the index");
+    changed_meanwhile = any_vanished;
     if (failures.empty()) return true;
     if (!broken) return std::move(failures.front());
     std::ranges::move(failures, std::back_inserter(*broken));

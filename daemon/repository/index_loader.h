@@ -15,6 +15,7 @@
 #include "daemon/backend/backend.h"
 #include "daemon/repository/crypto.h"
 #include "daemon/repository/index.h"
+#include "daemon/repository/index_file.h"
 
 namespace backup {
 
@@ -43,6 +44,12 @@ class IndexLoader {
     // loaded so far stays.
     Result<> refresh(std::stop_token stop, std::vector<Error>* broken = nullptr);
 
+    // What the loaded index files say of packs that are to be deleted. Of several marks of a pack the
+    // latest counts.
+    std::map<PackId, PackMark> marks();
+    // Treated as if they were marked, for this process.
+    void avoid(std::vector<PackId> packs);
+
     // For index files that we write ourselves. Announced before they are stored, so that a refresh
     // at the same time neither loads them a second time nor takes them for vanished.
     void announce(const IndexId& id);
@@ -60,13 +67,18 @@ class IndexLoader {
     struct File {
         bool is_loaded = false;  // else: announced, being stored
         std::vector<PackNumber> packs, marked_packs;
+        std::vector<std::pair<PackId, PackMark>> marks;
     };
 
   private:
     // False if some could not be loaded and were reported in `broken`.
+    // `changed_meanwhile`: some had vanished when they were to be read.
     Result<bool> load_all(const std::vector<IndexId>& wanted, const std::stop_token& stop,
-                          std::vector<Error>* broken);
+                          std::vector<Error>* broken, bool& changed_meanwhile);
     Result<> forget(const std::vector<IndexId>& vanished);
+    Result<> refresh_once(const std::stop_token& stop, std::vector<Error>* broken,
+                          bool& changed_meanwhile);
+    void tell_marks();
     Result<File> load(const IndexId& id);
     void drop(const std::vector<File>& files);
     void open_copy();
@@ -89,6 +101,7 @@ class IndexLoader {
     bool copy_failed_ = false;  // said once
     std::mutex mutex_;          // guards what follows
     std::map<IndexId, File> files_;
+    std::vector<PackId> avoided_;
     std::vector<std::uint32_t>
         listed_;  // by pack number: how many blobs the last index file listed for it
     // Packs that two index files described differently (one was wrong, a repair replaced it). Both

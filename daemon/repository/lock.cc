@@ -15,6 +15,8 @@ namespace {
 constexpr auto kSettle = std::chrono::milliseconds(200);
 constexpr int kReadAttempts = 3;
 
+constexpr std::string_view kProgram = "backupd", kCollect = "collect", kUnlist = "unlist";
+
 // The locks that objects of this process hold. The journal survives a kill, this does not: together
 // they tell a lock left behind from one in use.
 class LiveLocks {
@@ -59,12 +61,30 @@ Error in_the_way(const FoundLock& lock) {
     return {ErrorKind::conflict, ErrorCode::repository_locked, std::move(message)};
 }
 
-Result<> check_for_conflict(const LockPlace& place, bool exclusive, const LockId* own) {
+// The table in lock.h.
+bool is_in_the_way(LockKind wanted, const LockFile& found) {
+    const LockKind holds = kind_of(found);
+    if (holds == LockKind::exclusive) return true;
+    switch (wanted) {
+        case LockKind::shared:
+            return false;
+        case LockKind::exclusive:
+            return true;
+        case LockKind::collect:
+            return holds != LockKind::shared;
+        case LockKind::unlist:
+            return holds == LockKind::unlist ||
+                   (holds == LockKind::shared && found.program != kProgram);
+    }
+    return true;
+}
+
+Result<> check_for_conflict(const LockPlace& place, LockKind kind, const LockId* own) {
     for (const FoundLock& lock : TRY(read_locks(place))) {
         if (own && lock.id == *own) continue;
         // One that stays unreadable could be an exclusive one: better no backup than one that a
         // prune breaks.
-        if (exclusive || !lock.file || lock.file->exclusive) return in_the_way(lock);
+        if (!lock.file || is_in_the_way(kind, *lock.file)) return in_the_way(lock);
     }
     return {};
 }
@@ -81,6 +101,12 @@ void remove_and_forget(const LockPlace& place, const LockId& id) {
 }
 
 }  // namespace
+
+LockKind kind_of(const LockFile& lock) {
+    if (lock.program == kProgram && lock.purpose == kCollect) return LockKind::collect;
+    if (lock.program == kProgram && lock.purpose == kUnlist) return LockKind::unlist;
+    return lock.exclusive ? LockKind::exclusive : LockKind::shared;
+}
 
 std::string describe(const LockFile& lock) {
     std::string who = (lock.username.empty() ? "uid " + std::to_string(lock.uid) : lock.username) +
@@ -128,9 +154,9 @@ Result<std::vector<FoundLock>> read_locks(const LockPlace& place, bool with_empt
 }
 
 Result<std::unique_ptr<RepositoryLock>> RepositoryLock::acquire(const LockPlace& place,
-                                                                bool exclusive,
+                                                                LockKind kind,
                                                                 std::stop_token stop) {
-    std::unique_ptr<RepositoryLock> lock(new RepositoryLock(place, exclusive));
+    std::unique_ptr<RepositoryLock> lock(new RepositoryLock(place, kind));
     TRY(lock->take(stop));
     return lock;
 }
@@ -148,7 +174,11 @@ Result<RepositoryLock::Written> RepositoryLock::write_file() {
     const Identity self = own_identity();
     LockFile content;
     content.time = place_.clock.now();
-    content.exclusive = exclusive_;
+    content.exclusive = kind_ == LockKind::exclusive || kind_ == LockKind::unlist;
+    content.program = kProgram;
+    if (kind_ == LockKind::collect) content.purpose = kCollect;
+    if (kind_ == LockKind::unlist) content.purpose = kUnlist;
+    content.begin = began_;
     content.hostname = self.hostname;
     content.username = self.username;
     content.pid = self.pid;
@@ -173,7 +203,7 @@ void RepositoryLock::withdraw(const LockId& id) {
 }
 
 Result<> RepositoryLock::take(std::stop_token stop) {
-    TRY(check_for_conflict(place_, exclusive_, nullptr));
+    TRY(check_for_conflict(place_, kind_, nullptr));
 
     const Written file = TRY(write_file());
     auto give_up = [&](Error error) {
@@ -186,7 +216,7 @@ Result<> RepositoryLock::take(std::stop_token stop) {
         Result<> waited = pause(stop);
         if (!waited.ok()) return give_up(std::move(waited).error());
     }
-    Result<> clear = check_for_conflict(place_, exclusive_, &file.id);
+    Result<> clear = check_for_conflict(place_, kind_, &file.id);
     if (!clear.ok()) return give_up(std::move(clear).error());
 
     id_ = file.id;

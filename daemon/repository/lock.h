@@ -1,8 +1,22 @@
 // RepositoryLock is a lock file of ours in a repository, in restic's protocol: whoever writes holds
 // a shared one, whoever removes an exclusive one; they are advisory, and each is refreshed every 5
-// minutes. Anybody may remove our lock
-// (`restic unlock` does so when it cannot signal us), so it is verified before every write that
-// relies on it. Thread-safe. Blocking. Times are wall clock: monotonic time stands still while a
+// minutes. Anybody may remove our lock (`restic unlock` does so when it cannot signal us), so it is
+// verified before every write that relies on it.
+//
+// Two kinds are our own. A collector holds a `collect` lock from begin to end: to others a shared
+// one, of which there is only one at a time. For the moment in which it takes packs out of the index
+// it adds an `unlist` lock: to restic an exclusive one, so nobody who loaded the index before and
+// knows nothing of marks is running; programs that say they are backupd do not mind it, because they
+// rely on no marked pack.
+//
+//     holder \ wanted   shared   exclusive   collect   unlist
+//     shared, ours       yes      no          yes       yes
+//     shared, restic's   yes      no          yes       no
+//     exclusive          no       no          no        no
+//     collect            yes      no          no        yes (its own)
+//     unlist             yes      no          no        no
+//
+// Thread-safe. Blocking. Times are wall clock: monotonic time stands still while a
 // laptop sleeps.
 #pragma once
 
@@ -34,6 +48,10 @@ struct LockPlace {
     std::string repository_id;
 };
 
+enum class LockKind : std::uint8_t { shared, exclusive, collect, unlist };
+// What a lock file that was found is.
+LockKind kind_of(const LockFile& lock);
+
 inline constexpr Duration kLockRefreshEvery = std::chrono::minutes(5);
 // After this without a refresh a lock is stale to everybody.
 inline constexpr Duration kLockStaleAfter = std::chrono::minutes(30);
@@ -44,8 +62,12 @@ class RepositoryLock {
   public:
     // `conflict`/repository_locked, naming the holder, when another lock is in the way; nothing is
     // left behind then.
-    static Result<std::unique_ptr<RepositoryLock>> acquire(const LockPlace& place, bool exclusive,
+    static Result<std::unique_ptr<RepositoryLock>> acquire(const LockPlace& place, LockKind kind,
                                                            std::stop_token stop);
+    static Result<std::unique_ptr<RepositoryLock>> acquire(const LockPlace& place, bool exclusive,
+                                                           std::stop_token stop) {
+        return acquire(place, exclusive ? LockKind::exclusive : LockKind::shared, std::move(stop));
+    }
     // Removes the lock file; if that fails, the journal remembers it for the next open.
     ~RepositoryLock();
     RepositoryLock(const RepositoryLock&) = delete;
@@ -67,7 +89,8 @@ class RepositoryLock {
     LockId id() const;
 
   private:
-    RepositoryLock(const LockPlace& place, bool exclusive) : place_(place), exclusive_(exclusive) {}
+    RepositoryLock(const LockPlace& place, LockKind kind)
+        : place_(place), kind_(kind), began_(place.clock.now()) {}
     Result<> take(std::stop_token stop);
     Result<State> refresh(std::stop_token stop);
     struct Written {
@@ -79,7 +102,8 @@ class RepositoryLock {
     Result<bool> exists();
 
     const LockPlace place_;
-    const bool exclusive_;
+    const LockKind kind_;
+    const Timestamp began_;
     mutable std::mutex mutex_;  // guards the rest; held during I/O
     LockId id_{};
     bool has_file_ = false;

@@ -17,12 +17,21 @@ std::string encode_lock(const LockFile& lock) {
     json += R"(,"pid":)" + std::to_string(lock.pid);
     if (lock.uid != 0) json += R"(,"uid":)" + std::to_string(lock.uid);
     if (lock.gid != 0) json += R"(,"gid":)" + std::to_string(lock.gid);
+    if (!lock.program.empty()) {
+        json += R"(,"program":)";
+        append_go_json_string(json, lock.program, GoRules::go122);
+    }
+    if (!lock.purpose.empty()) {
+        json += R"(,"purpose":)";
+        append_go_json_string(json, lock.purpose, GoRules::go122);
+    }
+    if (lock.begin) json += R"(,"begin":")" + format_rfc3339(*lock.begin) + '"';
     return json + "}";
 }
 
 Result<LockFile> decode_lock(ByteView text) {
     LockFile lock;
-    std::string time;
+    std::string time, begin;
     JsonReader json(text);
     json.begin_object();
     for (std::string_view key; json.next_key(key);) {
@@ -40,6 +49,12 @@ Result<LockFile> decode_lock(ByteView text) {
             json.read(lock.uid);
         else if (key == "gid")
             json.read(lock.gid);
+        else if (key == "program")
+            json.read(lock.program);
+        else if (key == "purpose")
+            json.read(lock.purpose);
+        else if (key == "begin")
+            json.read(begin);
         else
             json.skip();
     }
@@ -47,6 +62,7 @@ Result<LockFile> decode_lock(ByteView text) {
     auto parsed = parse_rfc3339(time);
     if (!parsed.ok()) return Error(ErrorKind::corrupt, "lock: bad time");
     lock.time = parsed.value();
+    if (auto began = parse_rfc3339(begin); !begin.empty() && began.ok()) lock.begin = *began;
     return lock;
 }
 

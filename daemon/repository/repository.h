@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -19,7 +20,9 @@
 #include "daemon/repository/blob_source.h"
 #include "daemon/repository/config_codec.h"
 #include "daemon/repository/crypto.h"
+#include "daemon/repository/index_file.h"
 #include "daemon/repository/key_file.h"
+#include "daemon/repository/lock.h"
 #include "daemon/repository/snapshot.h"
 
 namespace backup {
@@ -120,6 +123,13 @@ class Repository {
         std::vector<Error>* broken = nullptr) = 0;
     virtual Result<Snapshot> load_revision(const RevisionId& id) = 0;
 
+    // Of the loaded index: packs that are marked for deletion, by us or by another tool.
+    virtual std::map<PackId, PackMark> marks() = 0;
+
+    // Packs that sessions of this process are not to rely on, besides the marked: the collector is
+    // copying what is needed of them. Replaces what was said before.
+    virtual void avoid_packs(std::vector<PackId> packs) = 0;
+
     virtual BlobSource& blobs() = 0;
     // Visits every blob the index knows, once per copy; holds no lock while `each` runs on a copy
     // of a shard.
@@ -130,6 +140,14 @@ class Repository {
     // refreshes the index.
     virtual Result<std::unique_ptr<WriteSession>> start_write(const WriteOptions& options,
                                                               std::stop_token stop) = 0;
+
+    // A lock beside sessions: for whoever changes snapshots (shared), for the collector, for keys.
+    virtual Result<std::unique_ptr<RepositoryLock>> lock(LockKind kind, std::stop_token stop) = 0;
+    // All locks there are.
+    virtual Result<std::vector<FoundLock>> locks() = 0;
+    // Stores a document of ours (snapshot, index) and reads it back. Under a lock of the caller's.
+    virtual Result<FileId> store_unpacked(FileType type, ByteView json) = 0;
+    virtual const Clock& clock() const = 0;
 
     // Removes the locks of dead processes of this host and those older than 30 minutes; `all`: also
     // those that look alive or cannot be read, except the ones that sessions of this process hold.

@@ -58,7 +58,10 @@ Result<RevisionId> Session::commit(const Snapshot& snapshot) {
     TRY(checkpoint());
     if (packs_->is_incomplete())
         return Error(ErrorKind::cancelled, ErrorCode::cancelled, "stopped before all was stored");
-    if (!place_.index.rely_on({BlobType::tree, snapshot.tree}, number_))
+    // Also in a pack that was marked since: what this session stored or relied on before stays for
+    // as long as its lock says that it is running.
+    const BlobHandle root{BlobType::tree, snapshot.tree};
+    if (!place_.index.rely_on(root, number_) && !place_.index.contains(root))
         return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                      "the root tree " + snapshot.tree.short_hex() + " was not saved");
     const std::string json = encode_snapshot(snapshot);

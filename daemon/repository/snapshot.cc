@@ -192,6 +192,7 @@ namespace {
 
 constexpr std::string_view kTagPrefix = "backupd:";
 constexpr std::string_view kGapTag = "gap";
+constexpr std::string_view kPinTag = "pin";
 
 bool parse_count(std::string_view text, std::uint64_t& out) {
     std::uint64_t value = 0;
@@ -207,12 +208,19 @@ bool take_tag(std::string_view tag, RevisionTags& tags) {
     if (!tag.starts_with(kTagPrefix)) return false;
     tag.remove_prefix(kTagPrefix.size());
     if (tag == kGapTag) return tags.has_gap = true;
+    if (tag == kPinTag) return tags.is_pinned = true;
     std::size_t equals = tag.find('=');
     if (equals == std::string_view::npos) return false;
     std::string_view name = tag.substr(0, equals), value = tag.substr(equals + 1);
     if (value.empty()) return false;
     if (name == "n") return parse_count(value, tags.number);
     if (name == "exceptions") return parse_count(value, tags.exceptions);
+    if (name == "edit") return parse_count(value, tags.edit);
+    if (name == "trash") {
+        auto time = parse_rfc3339(value);
+        if (time.ok()) tags.trashed = *time;
+        return time.ok();
+    }
     if (name == "set")
         tags.set = value;
     else if (name == "trigger")
@@ -245,6 +253,9 @@ std::vector<std::string> make_tags(const RevisionTags& tags) {
         if (!tags.mode.empty()) put("mode", tags.mode);
         if (tags.exceptions != 0) put("exceptions", std::to_string(tags.exceptions));
         if (tags.has_gap) result.push_back(std::string(kTagPrefix) + std::string(kGapTag));
+        if (tags.is_pinned) result.push_back(std::string(kTagPrefix) + std::string(kPinTag));
+        if (tags.trashed) put("trash", format_rfc3339_utc(*tags.trashed));
+        if (tags.edit != 0) put("edit", std::to_string(tags.edit));
     }
     result.insert(result.end(), tags.others.begin(), tags.others.end());
     return result;

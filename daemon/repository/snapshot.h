@@ -43,13 +43,18 @@ Result<Snapshot> decode_snapshot(ByteView json);
 
 // What makes a snapshot a revision of ours are tags in the repository, so that a fresh machine
 // knows them: backupd:set=NAME, backupd:n=7, backupd:trigger=user, backupd:mode=full|incremental,
-// backupd:exceptions=2.
+// backupd:exceptions=2, backupd:gap, backupd:pin, backupd:trash=TIME, backupd:edit=1.
 struct RevisionTags {
     std::string set;  // empty: not a revision of ours
     std::uint64_t number = 0;
     std::string trigger, mode;
     std::uint64_t exceptions = 0;
     bool has_gap = false;             // some of it is older: a file system was missing
+    bool is_pinned = false;           // no rule and no request may forget it
+    std::optional<Timestamp> trashed;  // forgotten then: in the trash
+    // How often what is said of it was changed. Each time the snapshot is written anew, and the
+    // highest number is the one that counts; the others are leftovers.
+    std::uint64_t edit = 0;
     std::vector<std::string> others;  // everything else, kept as it is
 };
 RevisionTags parse_revision_tags(const std::vector<std::string>& tags);

@@ -184,6 +184,17 @@ Result<std::vector<std::string>> TrackerImpl::linked_files(const std::string& se
     return paths;
 }
 
+void TrackerImpl::revision_rewritten(const std::string& set, const RevisionId& before,
+                                     const RevisionId& after) {
+    ask([&] {
+        SetState* state = find(set);
+        if (state == nullptr || state->tracked.base().revision != before.hex()) return;
+        state->tracked.base().revision = after.hex();
+        state->tracked.base_changed();
+        if (state->linked_of == before.hex()) state->linked_of = after.hex();
+    });
+}
+
 Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& set,
                                                            const std::optional<RevisionId>& parent,
                                                            bool full) {

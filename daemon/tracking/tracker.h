@@ -141,6 +141,11 @@ class Tracker {
     virtual Result<std::unique_ptr<TrackedRun>> begin_run(const std::string& set,
                                                           const std::optional<RevisionId>& parent,
                                                           bool full) = 0;
+
+    // The snapshot of a revision was written anew with other tags: what continued the one continues
+    // the other.
+    virtual void revision_rewritten(const std::string& set, const RevisionId& before,
+                                    const RevisionId& after) = 0;
 };
 
 }  // namespace backup

@@ -15,13 +15,16 @@ struct Collected final : IndexVisitor {
     void pack(const PackId& id, std::span<const PackedBlob> blobs) override {
         packs.emplace_back(id.hex(), std::vector<PackedBlob>(blobs.begin(), blobs.end()));
     }
-    void pack_to_delete(const PackId& id, std::span<const PackedBlob> blobs) override {
+    void pack_to_delete(const PackId& id, std::span<const PackedBlob> blobs,
+                        const PackMark& mark) override {
+        marks[id] = mark;
         to_delete.emplace_back(id.hex(), std::vector<PackedBlob>(blobs.begin(), blobs.end()));
     }
     void supersedes(const IndexId& index) override { superseded.push_back(index.hex()); }
 
     std::vector<std::pair<std::string, std::vector<PackedBlob>>> packs, to_delete;
     std::vector<std::string> superseded;
+    std::map<PackId, PackMark> marks;
 };
 
 Result<> decode(const std::string& text, Collected& into, unsigned version = 2) {

@@ -1,0 +1,332 @@
+#include "daemon/collection/collector.h"
+
+#include <gtest/gtest.h>
+
+#include "daemon/collection/inventory.h"
+#include "daemon/revisions/revise.h"
+#include "tests/unit/repository/engine_fixture.h"
+
+namespace backup {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A repository in memory, a clock that tests move, and what a person would ask for.
+class Collecting : public testing::Test {
+  protected:
+    StillClock clock;
+    MemoryBackend backend;
+    std::unique_ptr<Repository> repository = make_repository(backend, clock);
+    std::uint64_t number = 0;
+
+    struct Made {
+        RevisionId id;
+        BlobId tree;
+        std::vector<BlobId> content;
+    };
+    // One revision of set "home" with these blobs.
+    Made make(const std::vector<Bytes>& blobs, Repository* with = nullptr) {
+        if (with == nullptr) with = repository.get();
+        auto session = must(with->start_write({}, {}));
+        Made made;
+        for (const Bytes& blob : blobs)
+            made.content.push_back(must(session->save(BlobType::data, blob)).id);
+        made.tree = must(session->save(BlobType::tree, file_tree(made.content, 1))).id;
+        Snapshot snapshot = snapshot_of(made.tree);
+        snapshot.time = clock.now();
+        snapshot.tags = make_tags({.set = "home", .number = ++number});
+        made.id = must(session->commit(snapshot));
+        return made;
+    }
+    void forget(const RevisionId& id, Repository* with = nullptr) {
+        RevisionChange change;
+        change.trash = std::optional(clock.now());
+        must(revise(with != nullptr ? *with : *repository, &backend, {id}, change, {}));
+    }
+
+    CollectRequest request() {
+        CollectRequest wanted;
+        wanted.trash = 0s;
+        wanted.own_sets = {{"home", "test"}};
+        return wanted;
+    }
+    Result<CollectResult> run(const CollectRequest& wanted, Repository* with = nullptr) {
+        Progress progress;
+        return collect(with != nullptr ? *with : *repository, backend, wanted, progress,
+                       [](const std::string&) {}, {});
+    }
+    CollectResult collected() { return must(run(request())); }
+    StorageAudit audited(Repository* with = nullptr) {
+        Progress progress;
+        const StorageAudit audit =
+            must(backup::audit(with != nullptr ? *with : *repository, progress, {}));
+        EXPECT_EQ(audit.live_bytes + audit.grace_bytes + audit.orphan_bytes, audit.listed_bytes);
+        return audit;
+    }
+    // Everything that any revision needs can be read, by somebody who remembers nothing.
+    void expect_whole() {
+        auto fresh = open_repository(backend, clock);
+        must(fresh->refresh_index({}));
+        for (const RevisionEntry& entry : must(fresh->list_revisions())) {
+            const Bytes tree = must(fresh->blobs().load({BlobType::tree, entry.snapshot.tree}));
+            must(visit_tree(tree, [&](Node& node) -> Result<> {
+                for (const BlobId& id : node.content) {
+                    Result<Bytes> blob = fresh->blobs().load({BlobType::data, id});
+                    if (!blob.ok()) return std::move(blob).error();
+                }
+                return {};
+            }));
+        }
+        EXPECT_EQ(count(backend, FileType::lock), 0u);
+    }
+};
+
+TEST_F(Collecting, NothingIsRemovedWhileEverythingIsNeeded) {
+    make({text_blob(1), text_blob(2)});
+    make({text_blob(2), text_blob(3)});
+    const auto before = backend.files();
+    for (int i = 0; i < 3; ++i) {
+        const CollectResult result = collected();
+        EXPECT_EQ(result.packs_marked + result.packs_removed + result.packs_copied, 0u);
+        clock.advance(25h);
+    }
+    EXPECT_EQ(backend.files().size(), before.size());
+    EXPECT_EQ(audited().orphan_bytes, 0u);
+}
+
+TEST_F(Collecting, WhatIsForgottenIsMarkedFirstAndSweptAfterTheGrace) {
+    const Made old = make({noise_blob(1, 5000)});
+    make({noise_blob(2, 5000)});
+    forget(old.id);
+    CollectResult first = collected();
+    EXPECT_EQ(first.revisions_removed, 1u);
+    EXPECT_EQ(first.packs_marked, 2u) << "its data and its tree";
+    EXPECT_EQ(first.packs_removed, 0u);
+    EXPECT_EQ(audited().grace_bytes, first.bytes_marked);
+    EXPECT_EQ(audited().orphan_bytes, 0u);
+
+    clock.advance(23h);
+    EXPECT_EQ(collected().packs_removed, 0u) << "not before the grace is over";
+    clock.advance(2h);
+    const CollectResult last = collected();
+    EXPECT_EQ(last.packs_removed, 2u);
+    EXPECT_EQ(last.bytes_removed, first.bytes_marked);
+    const StorageAudit audit = audited();
+    EXPECT_EQ(audit.grace_bytes + audit.orphan_bytes, 0u);
+    EXPECT_EQ(collected().packs_removed, 0u) << "the same result when run twice";
+    expect_whole();
+}
+
+TEST_F(Collecting, TheTrashIsKeptForItsTime) {
+    const Made old = make({noise_blob(1, 5000)});
+    make({noise_blob(2, 5000)});
+    forget(old.id);
+    CollectRequest wanted = request();
+    wanted.trash = 48h;
+    EXPECT_EQ(must(run(wanted)).revisions_removed, 0u);
+    clock.advance(47h);
+    EXPECT_EQ(must(run(wanted)).revisions_removed, 0u);
+    clock.advance(2h);
+    EXPECT_EQ(must(run(wanted)).revisions_removed, 1u);
+}
+
+TEST_F(Collecting, TheTrashOfOthersIsTheirs) {
+    const Made old = make({noise_blob(1, 5000)});
+    forget(old.id);
+    CollectRequest wanted = request();
+    wanted.own_sets = {{"home", "another-host"}};
+    EXPECT_EQ(must(run(wanted)).revisions_removed, 0u);
+}
+
+TEST_F(Collecting, AnEarlierEditionIsRemoved) {
+    const Made made = make({text_blob(1)});
+    RevisionChange change;
+    change.pin = true;
+    must(revise(*repository, nullptr, {made.id}, change, {}));  // as on a storage without removal
+    EXPECT_EQ(count(backend, FileType::snapshot), 2u);
+    EXPECT_EQ(collected().revisions_removed, 1u);
+    EXPECT_EQ(count(backend, FileType::snapshot), 1u);
+    const auto left = must(repository->list_revisions());
+    EXPECT_TRUE(parse_revision_tags(left.front().snapshot.tags).is_pinned);
+    EXPECT_EQ(left.front().snapshot.original, made.id);
+}
+
+TEST_F(Collecting, OnlyWhatIsNeededOfAWastefulPackIsCopied) {
+    const Made old = make({noise_blob(1, 50'000), noise_blob(2, 50'000), noise_blob(3, 10'000)});
+    make({noise_blob(3, 10'000)});
+    forget(old.id);
+    const CollectResult first = collected();
+    EXPECT_EQ(first.packs_copied, 1u);
+    EXPECT_GT(first.bytes_copied, 10'000u);
+    EXPECT_LT(first.bytes_copied, 11'000u);
+    expect_whole();
+    clock.advance(25h);
+    EXPECT_GE(collected().packs_removed, 2u);
+    expect_whole();
+    const StorageAudit audit = audited();
+    EXPECT_LT(audit.listed_bytes, 20'000u);
+    EXPECT_EQ(audit.waste_bytes, 0u);
+}
+
+TEST_F(Collecting, NoSessionReliesOnWhatIsMarked) {
+    const Bytes shared = noise_blob(1, 5000);
+    const Made old = make({shared});
+    make({noise_blob(2, 5000)});
+    forget(old.id);
+    collected();
+    // Begun after the mark: what it shares with the marked pack is stored once more.
+    const Made again = make({shared});
+    EXPECT_EQ(again.content.front(), old.content.front());
+    clock.advance(25h);
+    EXPECT_GE(collected().packs_removed, 1u);
+    expect_whole();
+    EXPECT_EQ(audited().orphan_bytes, 0u);
+}
+
+TEST_F(Collecting, ASessionFromBeforeTheMarkKeepsItsPacksHoweverLongItTakes) {
+    const Bytes shared = noise_blob(1, 5000);
+    const Made old = make({shared});
+    make({noise_blob(2, 5000)});
+    auto other = open_repository(backend, clock);
+    auto session = must(other->start_write({}, {}));
+    const BlobId blob = must(session->save(BlobType::data, shared)).id;
+    EXPECT_EQ(session->counters().data_blobs_new, 0u) << "it relies on what is there";
+    forget(old.id);
+    EXPECT_GE(collected().packs_marked, 1u);
+    // Much longer than the grace; its lock is refreshed meanwhile.
+    clock.advance(30h);
+    const CollectResult waiting = collected();
+    EXPECT_EQ(waiting.packs_removed, 0u);
+    EXPECT_GE(waiting.packs_waiting, 1u);
+    EXPECT_FALSE(waiting.waits_for.empty());
+    const BlobId tree = must(session->save(BlobType::tree, file_tree({blob}, 1))).id;
+    Snapshot snapshot = snapshot_of(tree);
+    snapshot.tags = make_tags({.set = "home", .number = 99});
+    auto committed = session->commit(snapshot);
+    if (!committed.ok()) EXPECT_EQ(committed.error().kind(), ErrorKind::conflict);
+    session.reset();
+    collected();
+    expect_whole();
+}
+
+TEST_F(Collecting, AWriterThatKnowsNoMarksIsWaitedFor) {
+    const Made old = make({noise_blob(1, 5000)});
+    make({noise_blob(2, 5000)});
+    forget(old.id);
+    collected();
+    clock.advance(25h);
+    // As restic writes it.
+    LockFile foreign;
+    foreign.time = clock.now();
+    foreign.hostname = "elsewhere";
+    foreign.pid = 7;
+    const FileId lock =
+        must(repository->store_unpacked(FileType::lock, as_bytes(encode_lock(foreign))));
+    const CollectResult waiting = collected();
+    EXPECT_EQ(waiting.packs_removed, 0u);
+    EXPECT_EQ(waiting.packs_waiting, 2u);
+    must(backend.remove_lock(id_cast<LockId>(lock)));
+    EXPECT_EQ(collected().packs_removed, 2u);
+    expect_whole();
+}
+
+TEST_F(Collecting, OneCollectorAtATimeAndSessionsBesideIt) {
+    auto lock = must(repository->lock(LockKind::collect, {}));
+    EXPECT_EQ(run(request()).error().code(), ErrorCode::repository_locked);
+    make({text_blob(1)});
+    auto alone = must(repository->lock(LockKind::unlist, {}));
+    make({text_blob(2)});
+    EXPECT_EQ(repository->lock(LockKind::exclusive, {}).error().code(),
+              ErrorCode::repository_locked);
+}
+
+TEST_F(Collecting, APackThatNoIndexNamesGoesInTheFirstRunAfterTheGrace) {
+    make({text_blob(1)});
+    const Bytes orphan = noise_blob(7, 3000);
+    must(backend.put({FileType::pack, content_id<FileId>(orphan)}, orphan));
+    EXPECT_EQ(audited().orphan_bytes, 3000u);
+    EXPECT_EQ(collected().bytes_marked, 3000u);
+    EXPECT_EQ(audited().grace_bytes, 3000u);
+    clock.advance(25h);
+    EXPECT_EQ(collected().bytes_removed, 3000u);
+    EXPECT_EQ(audited().grace_bytes + audited().orphan_bytes, 0u);
+    expect_whole();
+}
+
+TEST_F(Collecting, APreviewSaysWhatIsDoneAndDoesNothing) {
+    const Made old = make({noise_blob(1, 5000)});
+    make({noise_blob(2, 5000)});
+    forget(old.id);
+    const auto before = backend.files().size();
+    CollectRequest wanted = request();
+    wanted.dry_run = true;
+    const CollectResult preview = must(run(wanted));
+    EXPECT_EQ(backend.files().size(), before);
+    const CollectResult done = collected();
+    EXPECT_EQ(preview.packs_marked, done.packs_marked);
+    EXPECT_EQ(preview.bytes_marked, done.bytes_marked);
+    EXPECT_EQ(preview.revisions_removed, done.revisions_removed);
+}
+
+TEST_F(Collecting, DamageStopsEverything) {
+    const Made old = make({noise_blob(1, 5000)});
+    const Made kept = make({noise_blob(2, 5000)});
+    forget(old.id);
+    must(repository->refresh_index({}));
+    const auto place = repository->blobs().locate({BlobType::data, kept.content.front()});
+    must(backend.remove({FileType::pack, id_cast<FileId>(place->pack)}));
+    auto result = run(request());
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code(), ErrorCode::repository_damaged);
+    EXPECT_EQ(count(backend, FileType::lock), 0u);
+}
+
+TEST_F(Collecting, ASnapshotThatCannotBeReadStopsEverything) {
+    const Made old = make({noise_blob(1, 5000)});
+    const Made kept = make({noise_blob(2, 5000)});
+    forget(old.id);
+    Bytes damaged = *backend.files().at({FileType::snapshot, id_cast<FileId>(kept.id)});
+    damaged[40] ^= 1;
+    backend.overwrite({FileType::snapshot, id_cast<FileId>(kept.id)}, damaged);
+    auto fresh = open_repository(backend, clock);
+    auto result = run(request(), fresh.get());
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code(), ErrorCode::repository_damaged);
+}
+
+TEST_F(Collecting, AMarkOfAClockThatRanAheadIsMadeAnew) {
+    const Made old = make({noise_blob(1, 5000)});
+    make({noise_blob(2, 5000)});
+    forget(old.id);
+    CollectRequest wanted = request();
+    clock.advance(24h * 3650);
+    must(run(wanted));
+    clock.advance(-24h * 3650);
+    EXPECT_EQ(collected().packs_removed, 0u);
+    clock.advance(23h);
+    EXPECT_EQ(collected().packs_removed, 0u);
+    clock.advance(2h);
+    EXPECT_EQ(collected().packs_removed, 2u);
+}
+
+TEST_F(Collecting, SmallIndexFilesArePutTogether) {
+    for (int i = 0; i < 12; ++i) make({text_blob(i)});
+    EXPECT_EQ(count(backend, FileType::index), 12u);
+    EXPECT_GE(collected().index_files_removed, 12u);
+    EXPECT_LE(count(backend, FileType::index), 2u);
+    expect_whole();
+}
+
+TEST_F(Collecting, AnotherHostSweepsWhatThisOneMarked) {
+    const Made old = make({noise_blob(1, 5000)});
+    make({noise_blob(2, 5000)});
+    forget(old.id);
+    collected();
+    clock.advance(25h);
+    auto other = open_repository(backend, clock);
+    EXPECT_EQ(must(run(request(), other.get())).packs_removed, 2u);
+    expect_whole();
+}
+
+}  // namespace
+}  // namespace backup
