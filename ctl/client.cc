@@ -224,6 +224,14 @@ Result<std::string> Client::verify(const std::string& set,
     return read_text(answer);
 }
 
+Result<std::string> Client::collect(const std::string& repository, const Dict& options) {
+    Message answer = TRY(impl_->ours(repository, "Repository", "Collect", only(options), kPatient));
+    return read_text(answer);
+}
+Result<std::string> Client::audit(const std::string& repository) {
+    Message answer = TRY(impl_->ours(repository, "Repository", "Audit", no_options, kPatient));
+    return read_text(answer);
+}
 Result<std::string> Client::pin(const std::string& set, const std::string& revision, bool pinned) {
     Message answer = TRY(impl_->ours(
         set, "Set", "PinRevision",

@@ -143,6 +143,9 @@ class Client {
     Result<std::string> add_key(const std::string& repository, int secret);
     Result<> remove_key(const std::string& repository, const std::string& key);
     Result<std::string> check(const std::string& repository, const Dict& options);
+    // Each returns the job's object path.
+    Result<std::string> collect(const std::string& repository, const Dict& options);
+    Result<std::string> audit(const std::string& repository);
     Result<Dict> repository_details(const std::string& repository);
 
     // Each returns the job's object path. `directory` < 0: in place.

@@ -74,6 +74,16 @@ std::string counts_sentence(const std::string& kind, const Dict& details, const 
         if (details.number("orphan-bytes") > 0)
             size("orphan-bytes", "in packs that no index names");
     }
+    if (kind == "gc") {
+        count("forgotten", "revision moved to the trash", "revisions moved to the trash");
+        count("revisions-removed", "snapshot removed", "snapshots removed");
+        if (details.number("packs-marked") > 0) size("bytes-marked", "marked");
+        if (details.number("packs-copied") > 0) size("bytes-copied", "copied");
+        count("packs-recovered", "pack needed again", "packs needed again");
+        if (details.number("packs-removed") > 0) size("bytes-removed", "removed");
+        count("packs-waiting", "pack waits", "packs wait");
+        if (parts.empty()) parts.push_back("nothing to do");
+    }
     if (kind == "forget") {
         count("forgotten", "revision moved to the trash", "revisions moved to the trash", true);
         count("kept", "kept", "kept");

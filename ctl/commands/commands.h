@@ -23,6 +23,7 @@ Command verify_command();
 Command explain_command();
 Command queue_command();
 std::vector<Command> keep_commands();
+std::vector<Command> gc_commands();  // "trash empty" first
 std::vector<Command> repo_commands();
 std::vector<Command> key_commands();
 std::vector<Command> set_commands();

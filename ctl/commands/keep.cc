@@ -35,8 +35,8 @@ Result<ExitCode> change_pin(Context& context, bool pinned) {
     Client* client = TRY(context.client());
     std::vector<JsonObject> objects;
     for (RevisionRef& revision : TRY(revisions_of(context, *client))) {
-        revision.id = TRY_DURING(client->pin(revision.set.object, revision.id, pinned),
-                                 revision.name());
+        revision.id =
+            TRY_DURING(client->pin(revision.set.object, revision.id, pinned), revision.name());
         objects.push_back(revision_object(context, revision));
         if (!context.json() && !context.quiet())
             context.line(revision.name() + (pinned ? " is pinned" : " is not pinned any more"));
@@ -177,9 +177,8 @@ Result<ExitCode> forget(Context& context) {
     std::string names;
     std::vector<JsonObject> objects;
     for (const RevisionRef& revision : TRY(revisions_of(context, *client))) {
-        auto known = std::find_if(sets.begin(), sets.end(), [&](const auto& one) {
-            return one.first.id == revision.set.id;
-        });
+        auto known = std::find_if(sets.begin(), sets.end(),
+                                  [&](const auto& one) { return one.first.id == revision.set.id; });
         if (known == sets.end()) known = sets.insert(sets.end(), {revision.set, {}});
         known->second.push_back(revision.id);
         names += (names.empty() ? "" : ", ") + revision.name();
@@ -204,8 +203,8 @@ Result<std::vector<Dict>> read_trash(Client& client, const std::vector<SetRef>& 
         options.set("state", "trashed");
         options.set("limit", Value(std::uint32_t{500}));
         for (;;) {
-            auto page = TRY_DURING(client.list_revisions(set.object, "Set", options),
-                                   "set " + set.id);
+            auto page =
+                TRY_DURING(client.list_revisions(set.object, "Set", options), "set " + set.id);
             trashed.insert(trashed.end(), page.list.begin(), page.list.end());
             if (page.next_page.empty()) break;
             options.set("page", Value(page.next_page));
@@ -249,8 +248,8 @@ Result<ExitCode> trash_restore(Context& context) {
     Client* client = TRY(context.client());
     std::uint64_t restored = 0;
     for (const RevisionRef& revision : TRY(revisions_of(context, *client))) {
-        std::uint32_t count = TRY_DURING(
-            client->restore_trash(revision.set.object, {revision.id}), revision.name());
+        std::uint32_t count =
+            TRY_DURING(client->restore_trash(revision.set.object, {revision.id}), revision.name());
         restored += count;
         if (!context.json() && !context.quiet())
             context.line(revision.name() +

@@ -379,8 +379,9 @@ std::vector<OptionSpec> setting_options() {
          .help = "run by itself when the last run is this old, changes or not (1h, 1d); none: off"},
         {.name = "--keep",
          .value = "RULES",
-         .help = "which revisions to keep: \"last=10 hourly=24 daily=14 weekly=8 monthly=12 yearly=10 "
-                 "within=7d tag=T minimum=3\"; none: all"},
+         .help =
+             "which revisions to keep: \"last=10 hourly=24 daily=14 weekly=8 monthly=12 yearly=10 "
+             "within=7d tag=T minimum=3\"; none: all"},
         {.name = "--title", .value = "TEXT", .help = "a name for people"},
         {.name = "--larger-than",
          .value = "SIZE",

@@ -17,10 +17,15 @@ const std::vector<Command>& commands() {
             {revisions_command(), show_command(), ls_command(), cat_command(), restore_command()});
         add("Protection", {explain_command(), queue_command()});
         add("Protection", set_commands());
-        add("Protection", keep_commands());
+        std::vector<Command> collecting = gc_commands();
+        std::vector<Command> keeping = keep_commands();
+        keeping.push_back(collecting.front());
+        collecting.erase(collecting.begin());
+        add("Protection", keeping);
         add("Repository", repo_commands());
         add("Repository", key_commands());
         add("Repository", {verify_command()});
+        add("Repository", collecting);
         add("Service", config_commands());
         add("Service", {version_command(), help_command(), completion_command()});
         return all;

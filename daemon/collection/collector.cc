@@ -106,7 +106,8 @@ class Collection {
             if (is_due(entry)) doomed.insert(entry.id);
         result_.revisions_removed = doomed.size();
         if (request_.dry_run) {
-            std::erase_if(all, [&](const RevisionEntry& entry) { return doomed.contains(entry.id); });
+            std::erase_if(all,
+                          [&](const RevisionEntry& entry) { return doomed.contains(entry.id); });
             revisions_ = std::move(all);
             return {};
         }
@@ -187,7 +188,8 @@ class Collection {
                 inventory_.packs[at].id, wanted,
                 [&](std::size_t index, Result<ByteView> plaintext) -> Result<> {
                     if (!plaintext.ok()) return std::move(plaintext).error();
-                    TRY(session->save(wanted[index].handle.type, *plaintext));
+                    Result<SavedBlob> saved = session->save(wanted[index].handle.type, *plaintext);
+                    if (!saved.ok()) return std::move(saved).error();
                     return {};
                 }));
             ++result_.packs_copied;
@@ -274,7 +276,8 @@ class Collection {
             // Those that go keep their marks until they are gone: a crash leaves them to the next
             // run, which then need not wait once more.
             change.marks = std::move(marks);
-            for (std::uint32_t at : due) (*change.marks)[inventory_.packs[at].id].is_unlisted = true;
+            for (std::uint32_t at : due)
+                (*change.marks)[inventory_.packs[at].id].is_unlisted = true;
         }
         TRY(keep_lock());
         IndexRewrite rewritten = TRY(rewrite_index(repository_, inventory_, change, stop_));
@@ -306,7 +309,8 @@ class Collection {
         if (rewritten.obsolete.empty() && due.empty()) return true;
         Result<std::unique_ptr<RepositoryLock>> alone = repository_.lock(LockKind::unlist, stop_);
         if (!alone.ok()) {
-            if (alone.error().code() != ErrorCode::repository_locked) return std::move(alone).error();
+            if (alone.error().code() != ErrorCode::repository_locked)
+                return std::move(alone).error();
             result_.waits_for = alone.error().message();
             message_("what is due stays for now: " + alone.error().message());
             return false;

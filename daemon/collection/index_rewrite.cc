@@ -93,8 +93,7 @@ Result<IndexRewrite> rewrite_index(Repository& repository, const Inventory& inve
     for (const IndexId& id : old) {
         if (stop.stop_requested())
             return Error(ErrorKind::cancelled, ErrorCode::cancelled, "stopped");
-        const Bytes json =
-            TRY(repository.load_unpacked(FileType::index, id_cast<FileId>(id)));
+        const Bytes json = TRY(repository.load_unpacked(FileType::index, id_cast<FileId>(id)));
         TRY(decode_index(json, repository.config().version, rewriter));
         TRY(rewriter.flush(false));
     }

@@ -62,8 +62,8 @@ class Inventory::Reader final : public IndexVisitor {
         facts.blobs = static_cast<std::uint32_t>(blobs.size());
         for (const PackedBlob& blob : blobs) {
             facts.has_trees |= blob.type == BlobType::tree;
-            inventory_.copies_.push_back({blob.id, at, blob.offset, blob.length,
-                                          blob.uncompressed_length, blob.type});
+            inventory_.copies_.push_back(
+                {blob.id, at, blob.offset, blob.length, blob.uncompressed_length, blob.type});
         }
     }
 
@@ -82,8 +82,8 @@ Result<Inventory> Inventory::read(Repository& repository, std::stop_token stop) 
     for (const FileId& id : ids) {
         if (stop.stop_requested())
             return Error(ErrorKind::cancelled, ErrorCode::cancelled, "stopped");
-        Bytes json = TRY_DURING(repository.load_unpacked(FileType::index, id),
-                                "index " + id.short_hex());
+        Bytes json =
+            TRY_DURING(repository.load_unpacked(FileType::index, id), "index " + id.short_hex());
         reader.begin(id_cast<IndexId>(id));
         Result<> decoded = decode_index(json, repository.config().version, reader);
         if (!decoded.ok())
@@ -94,9 +94,9 @@ Result<Inventory> Inventory::read(Repository& repository, std::stop_token stop) 
     }
     // Packs last: what an index names was stored before. One that is stored meanwhile seems to be
     // named by none, which has no consequence for a day.
-    TRY_DURING(repository.backend().list(FileType::pack,
-                                         [&](const FileInfo& info) { reader.file(info); }),
-               "list packs");
+    TRY_DURING(
+        repository.backend().list(FileType::pack, [&](const FileInfo& info) { reader.file(info); }),
+        "list packs");
     reader.finish();
     inventory.sort();
     return inventory;
@@ -109,9 +109,9 @@ void Inventory::sort() {
 }
 
 std::uint32_t Inventory::find(const BlobHandle& handle) const {
-    auto place = std::ranges::lower_bound(
-        copies_, std::tie(handle.id, handle.type), {},
-        [](const Copy& copy) { return std::tie(copy.id, copy.type); });
+    auto place =
+        std::ranges::lower_bound(copies_, std::tie(handle.id, handle.type), {},
+                                 [](const Copy& copy) { return std::tie(copy.id, copy.type); });
     if (place == copies_.end() || place->id != handle.id || place->type != handle.type)
         return kNone;
     return static_cast<std::uint32_t>(place - copies_.begin());

@@ -1,5 +1,5 @@
-// Inventory is all that a repository holds, as one collection or audit sees it: every pack with what
-// index files, marks and the storage say of it, every copy of every blob. Read anew each time;
+// Inventory is all that a repository holds, as one collection or audit sees it: every pack with
+// what index files, marks and the storage say of it, every copy of every blob. Read anew each time;
 // nothing remembered decides about deletion. Memory: 48 bytes a copy, about 100 a pack.
 #pragma once
 
@@ -49,8 +49,8 @@ class Inventory {
     // True the first time. Any thread, once the inventory is read.
     bool mark_used(std::uint32_t first_copy);
     // Chooses for each blob in use the copy to keep, and so what of each pack is needed. Packs
-    // without a mark go before marked ones, listed before unlisted, then the one that is needed most
-    // anyway.
+    // without a mark go before marked ones, listed before unlisted, then the one that is needed
+    // most anyway.
     void settle();
     // Whether the chosen copy of a used blob is in this pack.
     struct Chosen {
@@ -68,7 +68,7 @@ class Inventory {
         std::uint32_t pack;
         std::uint32_t offset, length, uncompressed;
         BlobType type;
-        std::uint8_t is_used = 0;    // of the first copy of a blob
+        std::uint8_t is_used = 0;  // of the first copy of a blob
         std::uint8_t is_chosen = 0;
     };
     class Reader;

@@ -1,5 +1,5 @@
-// What snapshots need: walks their trees, each once, and marks every blob in the inventory. Blocking;
-// starts threads and joins them.
+// What snapshots need: walks their trees, each once, and marks every blob in the inventory.
+// Blocking; starts threads and joins them.
 #pragma once
 
 #include <stop_token>

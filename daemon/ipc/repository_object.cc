@@ -94,6 +94,8 @@ const Interface& RepositoryObject::interface() {
             .method("AddKey", "ha{sv}", "secret,options", "s", "key", root, &Self::add_key)
             .method("RemoveKey", "sa{sv}", "key,options", "", "", root, &Self::remove_key)
             .method("Check", "a{sv}", "options", "o", "job", root, &Self::check)
+            .method("Collect", "a{sv}", "options", "o", "job", root, &Self::collect)
+            .method("Audit", "a{sv}", "options", "o", "job", root, &Self::audit)
             .method("ListRevisions", "a{sv}", "options", "aa{sv}s", "revisions,next_page", root,
                     &Self::list_revisions)
             .method("GetDetails", "a{sv}", "options", "a{sv}", "details", root, &Self::get_details)
@@ -102,7 +104,10 @@ const Interface& RepositoryObject::interface() {
             .property("Reminder", "s")
             .property("UsedBytes", "t")
             .property("LastCheckUSec", "t")
-            .property("LastCheckResult", "s");
+            .property("LastCheckResult", "s")
+            .property("LastCollectionUSec", "t")
+            .property("LastCollectionResult", "s")
+            .property("NextCollectionUSec", "t");
         return true;
     }();
     (void)once;
@@ -116,7 +121,15 @@ wire::Value RepositoryObject::property(std::string_view name) const {
     if (name == "Reminder") return needs_reminder(facts) ? "sheet-untested" : "";
     if (name == "UsedBytes") return facts.status.used_bytes;
     if (name == "LastCheckUSec") return to_usec(facts.record.last_check);
-    return facts.record.last_check_result;  // LastCheckResult
+    if (name == "LastCheckResult") return facts.record.last_check_result;
+    // Before the first one it is when the repository was first seen.
+    const bool any = !facts.record.last_collect_result.empty();
+    if (name == "LastCollectionUSec") return any ? to_usec(facts.record.last_collect) : 0;
+    if (name == "LastCollectionResult") return facts.record.last_collect_result;
+    auto asked = policy();  // NextCollectionUSec
+    if (!asked.ok()) return std::uint64_t{0};
+    auto next = next_collection(*asked, facts.record, served_.service.clock().now());
+    return next ? to_usec(*next) : std::uint64_t{0};
 }
 
 Result<RepositoryPolicy> RepositoryObject::policy() const {
@@ -254,6 +267,30 @@ Result<> RepositoryObject::check(std::shared_ptr<Call> call) {
         remember_check(store, record);
     };
     served_.service.jobs().start(std::move(request), answer_with_job(call));
+    return {};
+}
+
+Result<> RepositoryObject::collect(std::shared_ptr<Call> call) {
+    wire::DictReader options(TRY(call->dict()));
+    Service::CollectOptions wanted;
+    wanted.dry_run = options.boolean("dry-run").value_or(false);
+    wanted.apply_rules = options.boolean("apply-rules").value_or(false);
+    wanted.empty_trash = options.boolean("empty-trash").value_or(false);
+    wanted.sets = options.texts("sets").value_or(std::vector<std::string>());
+    TRY(options.finish());
+    if (wanted.dry_run && wanted.apply_rules)
+        return invalid_argument(
+            "apply-rules: not with dry-run; Set.PlanRetention tells what they do");
+    TRY(policy());
+    for (const std::string& set : wanted.sets) TRY(served_.service.find_set(set));
+    served_.service.start_collection(name_, wanted, "user", call->uid(), answer_with_job(call));
+    return {};
+}
+
+Result<> RepositoryObject::audit(std::shared_ptr<Call> call) {
+    TRY(call->no_options());
+    TRY(policy());
+    served_.service.start_audit(name_, call->uid(), answer_with_job(call));
     return {};
 }
 

@@ -21,6 +21,8 @@ class RepositoryObject final : public BusObject {
     Result<> add_key(std::shared_ptr<Call> call);
     Result<> remove_key(std::shared_ptr<Call> call);
     Result<> check(std::shared_ptr<Call> call);
+    Result<> collect(std::shared_ptr<Call> call);
+    Result<> audit(std::shared_ptr<Call> call);
     Result<> list_revisions(std::shared_ptr<Call> call);
     Result<> get_details(std::shared_ptr<Call> call);
     Result<RepositoryPolicy> policy() const;

@@ -208,8 +208,7 @@ Result<> change_set(BackupSet& set, wire::DictReader& changes) {
     if (auto value = changes.number("min-interval-usec"))
         set.min_interval_seconds = rounded_up(*value, 1'000'000);
     if (auto value = changes.boolean("enabled")) set.enabled = *value;
-    if (auto value = changes.text("keep"))
-        set.keep = TRY_DURING(parse_keep_rules(*value), "keep");
+    if (auto value = changes.text("keep")) set.keep = TRY_DURING(parse_keep_rules(*value), "keep");
     return {};
 }
 
@@ -240,10 +239,8 @@ const Interface& SetObject::interface() {
                     &Self::pin_revision)
             .method("DeleteRevisions", "asa{sv}", "revisions,options", "o", "job", root,
                     &Self::delete_revisions)
-            .method("PlanRetention", "a{sv}", "options", "h", "stream", root,
-                    &Self::plan_retention)
-            .method("ApplyRetention", "a{sv}", "options", "o", "job", root,
-                    &Self::apply_retention)
+            .method("PlanRetention", "a{sv}", "options", "h", "stream", root, &Self::plan_retention)
+            .method("ApplyRetention", "a{sv}", "options", "o", "job", root, &Self::apply_retention)
             .method("RestoreTrash", "asa{sv}", "revisions,options", "u", "restored", root,
                     &Self::restore_trash)
             .method("ListQueue", "a{sv}", "options", "h", "stream", root, &Self::list_queue)
@@ -524,12 +521,12 @@ Result<> SetObject::pin_revision(std::shared_ptr<Call> call) {
         auto revised = TRY(revise_revisions(*found.repository->repository, task, {}));
         return revised.front().after.id.hex();
     };
-    answer_later(served_, call, std::move(work),
-                 [&service = served_.service, name = set.repository](Call& answer,
-                                                                     std::string revision) {
-                     service.refresh_repository(name);
-                     answer.reply({revision});
-                 });
+    answer_later(
+        served_, call, std::move(work),
+        [&service = served_.service, name = set.repository](Call& answer, std::string revision) {
+            service.refresh_repository(name);
+            answer.reply({revision});
+        });
     return {};
 }
 
@@ -587,16 +584,15 @@ Result<> SetObject::restore_trash(std::shared_ptr<Call> call) {
             Revision found = TRY(resolve_revision(revisions, {set.id, host_of(set)}, text));
             if (found.is_trashed()) task.revisions.push_back(found.id());
         }
-        if (!task.revisions.empty())
-            TRY(revise_revisions(*opened->repository, task, {}));
+        if (!task.revisions.empty()) TRY(revise_revisions(*opened->repository, task, {}));
         return static_cast<std::uint32_t>(task.revisions.size());
     };
-    answer_later(served_, call, std::move(work),
-                 [&service = served_.service, name = set.repository](Call& answer,
-                                                                     std::uint32_t restored) {
-                     service.refresh_repository(name);
-                     answer.reply({restored});
-                 });
+    answer_later(
+        served_, call, std::move(work),
+        [&service = served_.service, name = set.repository](Call& answer, std::uint32_t restored) {
+            service.refresh_repository(name);
+            answer.reply({restored});
+        });
     return {};
 }
 

@@ -37,13 +37,13 @@ bool belongs_to(const Revision& revision, const SetOnHost& set);
 
 // A full id, a unique prefix of one (6 digits or more), the set's revision number, or "latest". Ids
 // may be of any snapshot; numbers and "latest" are the set's; "latest" is never in the trash. An id
-// that a revision had before it was pinned or the like still means it. `not_found`/no_such_revision,
-// `invalid` for a prefix of several.
+// that a revision had before it was pinned or the like still means it.
+// `not_found`/no_such_revision, `invalid` for a prefix of several.
 Result<Revision> resolve_revision(const std::vector<Revision>& newest_first, const SetOnHost& set,
                                   std::string_view text);
 
-// The newest revision of the set, be it in the trash, or a newer snapshot by another program, of this host, that covers
-// all paths of the set: so an adopted repository continues.
+// The newest revision of the set, be it in the trash, or a newer snapshot by another program, of
+// this host, that covers all paths of the set: so an adopted repository continues.
 std::optional<Revision> pick_parent(const std::vector<Revision>& newest_first, const SetOnHost& set,
                                     const std::vector<Path>& paths);
 // One more than any number known.

@@ -12,13 +12,16 @@ typename Map::mapped_type look_up(const Map& map, const std::string& key) {
     return found == map.end() ? typename Map::mapped_type{} : found->second;
 }
 
+constexpr Duration kRetryCollection = std::chrono::hours(1);
+
 Health judge_set(const BackupSet& set, const SetRecord& record, const RepositoryFacts& repository,
-                 Timestamp now) {
+                 bool is_late, Timestamp now) {
     if (record.last_success == Timestamp{}) return Health::at_risk;
     if (repository.status.state == RepositoryState::damaged ||
         repository.record.last_check_result == "errors")
         return Health::at_risk;
     if (now - record.last_success > promised_age(set)) return Health::degraded;
+    if (is_late) return Health::degraded;
     if (repository.status.state == RepositoryState::locked) return Health::degraded;
     return Health::ok;
 }
@@ -51,8 +54,10 @@ Health judge_health(const Policy& policy, const SetStatuses& sets,
     for (const auto& [id, set] : policy.sets) {
         if (!set.enabled) continue;
         any = true;
-        worst = std::max(worst, judge_set(set, look_up(sets, id).record,
-                                          look_up(repositories, set.repository), now));
+        const RepositoryFacts facts = look_up(repositories, set.repository);
+        const bool is_late =
+            is_collection_late(look_up(policy.repositories, set.repository), facts.record, now);
+        worst = std::max(worst, judge_set(set, look_up(sets, id).record, facts, is_late, now));
     }
     if (!any) return Health::unknown;
     if (!config_is_good) worst = std::max(worst, Health::degraded);
@@ -65,6 +70,27 @@ std::optional<Timestamp> next_run(const BackupSet& set, const SetRecord& record,
     // A begin in the future is a clock that was set back: better too early than never.
     if (record.last_attempt > now) return now;
     return record.last_attempt + std::chrono::seconds(set.interval_seconds);
+}
+
+std::optional<Timestamp> next_collection(const RepositoryPolicy& policy,
+                                         const RepositoryRecord& record, Timestamp now) {
+    if (policy.append_only || policy.collect_seconds == 0) return std::nullopt;
+    const Duration period = std::chrono::seconds(policy.collect_seconds);
+    if (record.last_collect == Timestamp{}) return std::nullopt;  // not seen before
+    // A begin in the future is a clock that was set back.
+    if (record.last_collect > now || record.last_collect_attempt > now) return now;
+    Timestamp due = record.last_collect + period;
+    // One that failed is tried again soon, not at once.
+    return std::max(due,
+                    record.last_collect_attempt + std::min<Duration>(period, kRetryCollection));
+}
+
+bool is_collection_late(const RepositoryPolicy& policy, const RepositoryRecord& record,
+                        Timestamp now) {
+    if (policy.append_only || policy.collect_seconds == 0 || record.last_collect == Timestamp{})
+        return false;
+    return now - record.last_collect >
+           2 * std::chrono::seconds(policy.collect_seconds) + kRetryCollection;
 }
 
 bool needs_reminder(const RepositoryFacts& repository) {

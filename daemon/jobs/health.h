@@ -39,6 +39,12 @@ Health judge_health(const Policy& policy, const SetStatuses& sets,
                     const RepositoryStatuses& repositories, bool config_is_good, Timestamp now);
 // When the set's next automatic run is due (possibly in the past), or nothing.
 std::optional<Timestamp> next_run(const BackupSet& set, const SetRecord& record, Timestamp now);
+// When the next collection of a repository is due (possibly in the past), or nothing.
+std::optional<Timestamp> next_collection(const RepositoryPolicy& policy,
+                                         const RepositoryRecord& record, Timestamp now);
+// None has come to its end in more than two of its periods.
+bool is_collection_late(const RepositoryPolicy& policy, const RepositoryRecord& record,
+                        Timestamp now);
 // One key only, its password made by us, the sheet never tried.
 bool needs_reminder(const RepositoryFacts& repository);
 

@@ -1,6 +1,10 @@
 #include "daemon/jobs/lifecycle.h"
 
 #include <algorithm>
+#include <initializer_list>
+
+#include "common/log.h"
+#include "daemon/collection/collector.h"
 
 namespace backup {
 
@@ -41,43 +45,154 @@ Result<std::vector<RevisionId>> named_revisions(const std::vector<Revision>& rev
     return ids;
 }
 
+// Forgets what no rule keeps, and says of each revision why it stays or goes. Counts the forgotten.
+Result<std::uint64_t> apply_rules(OpenRepository& opened, const RepositoryPolicy& policy,
+                                  const BackupSet& set, const std::string& frozen, Tracker* tracker,
+                                  Timestamp now, JobContext& job, JobOutcome& outcome,
+                                  std::uint64_t& kept) {
+    const auto revisions = all_revisions(TRY(opened.repository->list_revisions()));
+    ReviseTask revise{.repository = policy.name,
+                      .set = set,
+                      .revisions = {},
+                      .change = {},
+                      .deleting = deleting_of(opened, policy),
+                      .tracker = tracker};
+    revise.change.trash = std::optional(now);
+    for (const RetentionDecision& decision : plan_retention(revisions, set, now, frozen)) {
+        const std::string name = set.id + "/" + std::to_string(decision.item.number);
+        outcome.findings.push_back(
+            {now, "finding", "info", name, "",
+             decision.keep ? "kept: " + joined(decision.rules) : "forgotten: no rule keeps it"});
+        if (decision.keep)
+            ++kept;
+        else
+            revise.revisions.push_back(decision.item.id);
+    }
+    if (!revise.revisions.empty()) TRY(revise_revisions(*opened.repository, revise, job.stop));
+    return std::uint64_t{revise.revisions.size()};
+}
+
+std::string in_bytes(std::uint64_t bytes) {
+    return std::to_string(bytes) + (bytes == 1 ? " byte" : " bytes");
+}
+
+void put_counts(const CollectResult& result, JobOutcome& outcome) {
+    for (auto [name, count] : std::initializer_list<std::pair<const char*, std::uint64_t>>{
+             {"revisions-removed", result.revisions_removed},
+             {"packs-marked", result.packs_marked},
+             {"bytes-marked", result.bytes_marked},
+             {"packs-recovered", result.packs_recovered},
+             {"packs-copied", result.packs_copied},
+             {"bytes-copied", result.bytes_copied},
+             {"packs-removed", result.packs_removed},
+             {"bytes-removed", result.bytes_removed},
+             {"packs-waiting", result.packs_waiting}})
+        outcome.counts.emplace_back(name, count);
+}
+
+void put_counts(const StorageAudit& audit, JobOutcome& outcome) {
+    for (auto [name, count] : std::initializer_list<std::pair<const char*, std::uint64_t>>{
+             {"listed-bytes", audit.listed_bytes},
+             {"live-bytes", audit.live_bytes},
+             {"grace-bytes", audit.grace_bytes},
+             {"orphan-bytes", audit.orphan_bytes},
+             {"waste-bytes", audit.waste_bytes},
+             {"packs", audit.packs},
+             {"missing-packs", audit.missing_packs}})
+        outcome.counts.emplace_back(name, count);
+}
+
+Error lets_nothing_be_removed(const std::string& repository, const std::string& why) {
+    return Error(
+        ErrorKind::denied, ErrorCode::policy_denied,
+        "repository '" + repository + "' " + why +
+            ": garbage must be collected by a machine that may remove there (backups go on "
+            "without)");
+}
+
+Result<JobOutcome> run_collect(RepositoryPool& pool, const Clock& clock, const CollectTask& task,
+                               JobContext& job) {
+    const RepositoryPolicy& policy = task.policy->repositories.at(task.repository);
+    RepositoryHandle opened = TRY(pool.open(task.repository));
+    DeletingBackend* deleting = opened->storage.deleting;
+    if (policy.append_only)
+        return lets_nothing_be_removed(policy.name, "is append-only by its configuration");
+    if (deleting == nullptr)
+        return lets_nothing_be_removed(policy.name, "is on a storage that removes nothing");
+    JobOutcome outcome;
+    CollectRequest request;
+    std::uint64_t forgotten = 0, kept = 0;
+    for (const auto& [id, set] : task.policy->sets) {
+        if (set.repository != task.repository) continue;
+        if (task.apply_rules && set.keep.any()) {
+            auto frozen = task.frozen.find(id);
+            forgotten +=
+                TRY_DURING(apply_rules(*opened, policy, set,
+                                       frozen == task.frozen.end() ? std::string() : frozen->second,
+                                       task.tracker, clock.now(), job, outcome, kept),
+                           "rules of set '" + id + "'");
+        }
+        if (task.sets.empty() || std::ranges::find(task.sets, id) != task.sets.end())
+            request.own_sets.insert({id, host_of(set)});
+    }
+    using std::chrono::seconds;
+    request.limits.grace = seconds(policy.grace_seconds);
+    request.limits.waste_percent = policy.waste_percent;
+    request.limits.small_pack_bytes = task.policy->pack_bytes / 4;
+    request.trash = seconds(task.empty_trash ? 0 : policy.trash_seconds);
+    request.bytes_per_second = policy.collect_rate;
+    request.dry_run = task.dry_run;
+    request.write.pack_bytes = task.policy->pack_bytes;
+    request.write.compression_level = task.policy->compression_level;
+    Result<CollectResult> collected = collect(
+        *opened->repository, *deleting, request, job.progress,
+        [&](const std::string& text) { job.message(LogLevel::info, text); }, job.stop);
+    if (!collected.ok()) {
+        if (collected.error().kind() == ErrorKind::denied &&
+            collected.error().code() == ErrorCode::none)
+            return lets_nothing_be_removed(
+                policy.name, "lets nothing be removed (" + collected.error().message() + ")");
+        return std::move(collected).error();
+    }
+    put_counts(*collected, outcome);
+    if (task.apply_rules) outcome.counts.emplace_back("forgotten", forgotten);
+    if (!task.dry_run) {
+        pool.set_used_bytes(policy.name, collected->before.listed_bytes + collected->bytes_copied -
+                                             collected->bytes_removed);
+        job.message(LogLevel::info, "marked " + in_bytes(collected->bytes_marked) + ", removed " +
+                                        in_bytes(collected->bytes_removed));
+    }
+    if (!collected->waits_for.empty())
+        job.message(LogLevel::warning, std::to_string(collected->packs_waiting) +
+                                           " packs that are due wait for " + collected->waits_for);
+    return outcome;
+}
+
 Result<JobOutcome> forget(RepositoryPool& pool, const Clock& clock, const ForgetTask& task,
                           JobContext& job) {
     RepositoryHandle opened = TRY(pool.open(task.set.repository));
     Repository& repository = *opened->repository;
     const std::vector<Revision> revisions = all_revisions(TRY(repository.list_revisions()));
     JobOutcome outcome;
-    std::vector<RevisionId> ids;
-    std::uint64_t kept = 0;
+    std::uint64_t forgotten = 0, kept = 0;
     if (task.by_policy) {
-        for (const RetentionDecision& decision :
-             plan_retention(revisions, task.set, clock.now(), task.frozen)) {
-            const std::string name = task.set.id + "/" + std::to_string(decision.item.number);
-            outcome.findings.push_back(
-                {clock.now(), "finding", "info", name, "",
-                 decision.keep ? "kept: " + joined(decision.rules) : "forgotten: no rule keeps it"});
-            if (decision.keep)
-                ++kept;
-            else
-                ids.push_back(decision.item.id);
-        }
+        forgotten = TRY(apply_rules(*opened, task.repository, task.set, task.frozen, task.tracker,
+                                    clock.now(), job, outcome, kept));
     } else {
-        ids = TRY(named_revisions(revisions, task));
-    }
-    if (!ids.empty()) {
         ReviseTask revise{.repository = task.set.repository,
                           .set = task.set,
-                          .revisions = ids,
+                          .revisions = TRY(named_revisions(revisions, task)),
                           .change = {},
                           .deleting = deleting_of(*opened, task.repository),
                           .tracker = task.tracker};
         revise.change.trash = std::optional(clock.now());
         TRY(revise_revisions(repository, revise, job.stop));
+        forgotten = revise.revisions.size();
     }
-    outcome.counts = {{"forgotten", ids.size()}, {"kept", kept}};
-    job.message(LogLevel::info, "moved " + std::to_string(ids.size()) +
-                                    (ids.size() == 1 ? " revision" : " revisions") +
-                                    " of set '" + task.set.id + "' to the trash");
+    outcome.counts = {{"forgotten", forgotten}, {"kept", kept}};
+    job.message(LogLevel::info, "moved " + std::to_string(forgotten) +
+                                    (forgotten == 1 ? " revision" : " revisions") + " of set '" +
+                                    task.set.id + "' to the trash");
     return outcome;
 }
 
@@ -116,6 +231,39 @@ Result<std::vector<RevisedRevision>> revise_revisions(Repository& repository,
             if (one.before != one.after.id)
                 task.tracker->revision_rewritten(task.set.id, one.before, one.after.id);
     return revised;
+}
+
+JobBody collect_body(RepositoryPool& pool, const Clock& clock, CollectTask task) {
+    return [&pool, &clock, task = std::move(task)](JobContext& job) {
+        auto outcome = run_collect(pool, clock, task, job);
+        if (outcome.ok()) return std::move(*outcome);
+        if (outcome.error().code() == ErrorCode::repository_damaged)
+            pool.report_damage(task.repository, outcome.error().message());
+        return failed(std::move(outcome).error());
+    };
+}
+
+void remember_collect(StateStore& store, const JobRecord& record) {
+    auto repository = store.repository_record(record.repository);
+    if (!repository.ok()) return;
+    repository->last_collect_attempt = record.begin;
+    repository->last_collect_result = record.outcome;
+    if (record.outcome == "complete") repository->last_collect = *record.end;
+    if (auto kept = store.put_repository_record(record.repository, *repository); !kept.ok())
+        log_warning("cannot remember the end of a collection: " + kept.error().message());
+}
+
+JobBody audit_body(RepositoryPool& pool, std::string name) {
+    return [&pool, name = std::move(name)](JobContext& job) {
+        auto opened = pool.open(name);
+        if (!opened.ok()) return failed(std::move(opened).error());
+        auto result = audit(*(*opened)->repository, job.progress, job.stop);
+        if (!result.ok()) return failed(std::move(result).error());
+        pool.set_used_bytes(name, result->listed_bytes);
+        JobOutcome outcome;
+        put_counts(*result, outcome);
+        return outcome;
+    };
 }
 
 JobBody forget_body(RepositoryPool& pool, const Clock& clock, ForgetTask task) {

@@ -1,7 +1,9 @@
-// The life of revisions after they were made: what the rules of a set say of them, forgetting, taking
-// back, pins. Blocking; on job and I/O threads.
+// The life of revisions after they were made: what the rules of a set say of them, forgetting,
+// taking back, pins. Blocking; on job and I/O threads.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -34,8 +36,7 @@ struct ReviseTask {
 };
 // As revise(), and what continues such a revision continues the new edition.
 Result<std::vector<RevisedRevision>> revise_revisions(Repository& repository,
-                                                      const ReviseTask& task,
-                                                      std::stop_token stop);
+                                                      const ReviseTask& task, std::stop_token stop);
 
 struct ForgetTask {
     RepositoryPolicy repository;
@@ -50,5 +51,23 @@ struct ForgetTask {
 // Moves to the trash. Pinned revisions among those named: `conflict`, nothing is forgotten. The
 // job's lines say which, and for each that stays which rule keeps it.
 JobBody forget_body(RepositoryPool& pool, const Clock& clock, ForgetTask task);
+
+struct CollectTask {
+    std::shared_ptr<const Policy> policy;
+    std::string repository;
+    bool dry_run = false;
+    bool apply_rules = false;  // of all sets of the repository, first
+    bool empty_trash = false;  // whatever its age; of these sets, or of all
+    std::vector<std::string> sets;
+    std::map<std::string, std::string> frozen;  // by set: why no rule may forget now
+    Tracker* tracker = nullptr;
+};
+// Rules, trash, then what nobody needs; see daemon/collection/collector.h. A storage that lets
+// nothing be removed: `denied`/policy_denied, and it says so.
+JobBody collect_body(RepositoryPool& pool, const Clock& clock, CollectTask task);
+void remember_collect(StateStore& store, const JobRecord& record);
+
+// Where every byte of the storage belongs; changes nothing.
+JobBody audit_body(RepositoryPool& pool, std::string repository);
 
 }  // namespace backup

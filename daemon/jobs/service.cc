@@ -4,6 +4,7 @@
 #include <set>
 
 #include "daemon/jobs/catalog.h"
+#include "daemon/jobs/lifecycle.h"
 #include "daemon/jobs/tasks.h"
 
 namespace backup {
@@ -310,6 +311,9 @@ std::vector<std::string> Service::notices() const {
                            "' has one key and its recovery sheet was never tested: `backupctl repo "
                            "test " +
                            name + "` with the password from the sheet, or add a second key");
+        if (is_collection_late(policy, facts.record, clock_.now()))
+            list.push_back("garbage of repository '" + name +
+                           "' was not collected for long: `backupctl gc " + name + "` says why");
         switch (facts.status.state) {
             case RepositoryState::locked:
                 list.push_back("repository '" + name + "' is locked: `backupctl repo unlock " +
@@ -363,6 +367,80 @@ void Service::start_backup(const std::string& id, bool full, const std::string& 
                                 .tracker = tracker_.get()});
     request.remember = remember_backup;
     runner_.start(std::move(request), std::move(started));
+}
+
+void Service::start_collection(const std::string& name, const CollectOptions& options,
+                               const std::string& trigger, std::uint32_t uid,
+                               std::function<void(Result<const Job*>)> started) {
+    CollectTask task{.policy = policy_,
+                     .repository = name,
+                     .dry_run = options.dry_run,
+                     .apply_rules = options.apply_rules,
+                     .empty_trash = options.empty_trash,
+                     .sets = options.sets,
+                     .frozen = {},
+                     .tracker = tracker_.get()};
+    for (const auto& [id, set] : policy_->sets)
+        if (std::string why = frozen(set); !why.empty()) task.frozen[id] = std::move(why);
+    JobRequest request;
+    request.kind = "gc";
+    request.repository = name;
+    request.trigger = trigger;
+    request.mode = options.dry_run ? "dry-run" : "";
+    request.uid = uid;
+    if (!options.dry_run) {
+        request.unique = "gc:" + name;
+        request.remember = [](StateStore& store, const JobRecord& record, std::uint64_t) {
+            remember_collect(store, record);
+        };
+    }
+    request.body = collect_body(pool_, clock_, std::move(task));
+    runner_.start(std::move(request), std::move(started));
+}
+
+void Service::start_audit(const std::string& name, std::uint32_t uid,
+                          std::function<void(Result<const Job*>)> started) {
+    JobRequest request;
+    request.kind = "gc";
+    request.mode = "audit";
+    request.repository = name;
+    request.uid = uid;
+    request.body = audit_body(pool_, name);
+    runner_.start(std::move(request), std::move(started));
+}
+
+// Repositories that sets of ours use. The first time a repository is seen its period begins.
+void Service::collect_what_is_due(Timestamp now, Timestamp& wake) {
+    for (const auto& [name, policy] : policy_->repositories) {
+        const bool is_used = std::ranges::any_of(policy_->sets, [&](const auto& entry) {
+            return entry.second.enabled && entry.second.repository == name;
+        });
+        if (!is_used) continue;
+        RepositoryRecord& record = repositories_[name].record;
+        if (record.last_collect == Timestamp{} && policy.collect_seconds != 0) {
+            record.last_collect = now;
+            change_repository_record(
+                name,
+                [now](RepositoryRecord& kept) {
+                    if (kept.last_collect == Timestamp{}) kept.last_collect = now;
+                },
+                [](Result<>) {});
+        }
+        auto due = next_collection(policy, record, now);
+        if (!due) continue;
+        if (*due > now) {
+            wake = std::min(wake, *due);
+            continue;
+        }
+        record.last_collect_attempt = now;
+        start_collection(name, {.apply_rules = true}, "schedule", 0,
+                         [this, name = name](Result<const Job*> job) {
+                             if (!job.ok())
+                                 events_.add(LogLevel::error,
+                                             "cannot start the collection of repository '" + name +
+                                                 "': " + job.error().message());
+                         });
+    }
 }
 
 void Service::reload(Done done) {
@@ -505,7 +583,7 @@ void Service::job_finished(const Job& job) {
         }
     }
     if (record.kind == "forget" || record.kind == "gc") refresh_repository(record.repository);
-    if (record.kind == "check" || record.kind == "verify")
+    if (record.kind == "check" || record.kind == "verify" || record.kind == "gc")
         change_repository_record(record.repository, nullptr, [](Result<>) {});
     if (listener_ != nullptr) {
         if (record.kind == "backup") listener_->set_changed(record.set);
@@ -571,6 +649,7 @@ void Service::tick() {
                                                  "': " + job.error().message());
         });
     }
+    collect_what_is_due(now, wake);
     // A disk that was unplugged may be back.
     const MonotonicTime elapsed = clock_.monotonic();
     for (const auto& [name, repository] : policy_->repositories) {

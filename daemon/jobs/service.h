@@ -93,6 +93,16 @@ class Service final : private JobListener {
     void start_backup(const std::string& set, bool full, const std::string& trigger,
                       std::uint32_t uid, std::function<void(Result<const Job*>)> started);
 
+    struct CollectOptions {
+        bool dry_run = false, apply_rules = false, empty_trash = false;
+        std::vector<std::string> sets;  // whose trash; empty: of all
+    };
+    void start_collection(const std::string& repository, const CollectOptions& options,
+                          const std::string& trigger, std::uint32_t uid,
+                          std::function<void(Result<const Job*>)> started);
+    void start_audit(const std::string& repository, std::uint32_t uid,
+                     std::function<void(Result<const Job*>)> started);
+
     using Done = std::function<void(Result<>)>;
     void reload(Done done);
     // Changes of the configuration run one after the other: `work` on their thread, then the new
@@ -120,6 +130,7 @@ class Service final : private JobListener {
                                         Timestamp now) const;
     void tick();
     void tick_later();
+    void collect_what_is_due(Timestamp now, Timestamp& wake);
     void rest();
 
     Loop& loop_;

@@ -30,7 +30,7 @@ struct RepositoryPolicy {
     std::uint64_t collect_rate = 0;  // bytes a second that a collection copies; 0: no limit
     unsigned waste_percent = 25;     // packs with more than this of garbage are written anew
     bool append_only = false;        // nothing is ever removed from there by this machine
-    std::string origin;         // file:line, for messages
+    std::string origin;              // file:line, for messages
 };
 
 struct ExcludeRules {

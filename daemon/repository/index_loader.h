@@ -44,8 +44,8 @@ class IndexLoader {
     // loaded so far stays.
     Result<> refresh(std::stop_token stop, std::vector<Error>* broken = nullptr);
 
-    // What the loaded index files say of packs that are to be deleted. Of several marks of a pack the
-    // latest counts.
+    // What the loaded index files say of packs that are to be deleted. Of several marks of a pack
+    // the latest counts.
     std::map<PackId, PackMark> marks();
     // Treated as if they were marked, for this process.
     void avoid(std::vector<PackId> packs);

@@ -4,10 +4,10 @@
 // verified before every write that relies on it.
 //
 // Two kinds are our own. A collector holds a `collect` lock from begin to end: to others a shared
-// one, of which there is only one at a time. For the moment in which it takes packs out of the index
-// it adds an `unlist` lock: to restic an exclusive one, so nobody who loaded the index before and
-// knows nothing of marks is running; programs that say they are backupd do not mind it, because they
-// rely on no marked pack.
+// one, of which there is only one at a time. For the moment in which it takes packs out of the
+// index it adds an `unlist` lock: to restic an exclusive one, so nobody who loaded the index before
+// and knows nothing of marks is running; programs that say they are backupd do not mind it, because
+// they rely on no marked pack.
 //
 //     holder \ wanted   shared   exclusive   collect   unlist
 //     shared, ours       yes      no          yes       yes

@@ -18,9 +18,9 @@ struct LockFile {
     std::int64_t pid = 0;
     std::uint32_t uid = 0, gid = 0;
     // Fields of our own, which restic passes over. Empty program: another tool's lock.
-    std::string program;                 // "backupd"
-    std::string purpose;                 // "": a writer; "collect", "unlist": see lock.h
-    std::optional<Timestamp> begin;      // when its holder began; does not move with a refresh
+    std::string program;             // "backupd"
+    std::string purpose;             // "": a writer; "collect", "unlist": see lock.h
+    std::optional<Timestamp> begin;  // when its holder began; does not move with a refresh
 };
 
 std::string encode_lock(const LockFile& lock);

@@ -49,8 +49,8 @@ struct RevisionTags {
     std::uint64_t number = 0;
     std::string trigger, mode;
     std::uint64_t exceptions = 0;
-    bool has_gap = false;             // some of it is older: a file system was missing
-    bool is_pinned = false;           // no rule and no request may forget it
+    bool has_gap = false;              // some of it is older: a file system was missing
+    bool is_pinned = false;            // no rule and no request may forget it
     std::optional<Timestamp> trashed;  // forgotten then: in the trash
     // How often what is said of it was changed. Each time the snapshot is written anew, and the
     // highest number is the one that counts; the others are leftovers.

@@ -1,10 +1,10 @@
-// Which revisions of a set are kept, and by which rule each. Pure: revisions, rules and the time in,
-// a decision for every revision out; what is shown before is what is done.
+// Which revisions of a set are kept, and by which rule each. Pure: revisions, rules and the time
+// in, a decision for every revision out; what is shown before is what is done.
 //
 // Days, weeks, months and years are those of the zone written in the revision's own time. `daily =
-// 7` keeps the newest revision of each of the seven last days that have one; the other counts alike.
-// `within` counts back from the newest revision, not from now: a machine that was off for long, or
-// whose clock jumped, loses nothing by it.
+// 7` keeps the newest revision of each of the seven last days that have one; the other counts
+// alike. `within` counts back from the newest revision, not from now: a machine that was off for
+// long, or whose clock jumped, loses nothing by it.
 #pragma once
 
 #include <cstdint>
@@ -31,14 +31,14 @@ struct RetentionDecision {
     RetentionItem item;
     bool keep = true;
     // What keeps it: "last", "hourly" ... "within", "tag NAME", "pin", "minimum", "last-whole" (the
-    // newest without exceptions, while newer ones have some: what could not be read since is there),
-    // "time" (its time cannot be right), "frozen", "no-rules". Empty: no rule does.
+    // newest without exceptions, while newer ones have some: what could not be read since is
+    // there), "time" (its time cannot be right), "frozen", "no-rules". Empty: no rule does.
     std::vector<std::string> rules;
 };
 
-// Decisions in the order of `items`, which may be any. A revision whose time cannot be right (in the
-// future, or not in the order of the numbers) is kept, and counts for no rule. `frozen`: why nothing
-// at all may go at present; empty: it may.
+// Decisions in the order of `items`, which may be any. A revision whose time cannot be right (in
+// the future, or not in the order of the numbers) is kept, and counts for no rule. `frozen`: why
+// nothing at all may go at present; empty: it may.
 std::vector<RetentionDecision> decide_retention(std::vector<RetentionItem> items,
                                                 const KeepRules& rules, Timestamp now,
                                                 const std::string& frozen = {});

@@ -26,8 +26,8 @@ std::vector<RevisionEntry> superseded_revisions(const std::vector<RevisionEntry>
         if (list.size() < 2) continue;
         // Of two that were made at the same time by different hosts the one that keeps more wins.
         auto rank = [](const Edition& edition) {
-            return std::make_tuple(edition.tags.edit, edition.tags.is_pinned,
-                                   !edition.tags.trashed, edition.entry->id);
+            return std::make_tuple(edition.tags.edit, edition.tags.is_pinned, !edition.tags.trashed,
+                                   edition.entry->id);
         };
         const Edition& last = *std::ranges::max_element(list, {}, rank);
         if (last.tags.edit == 0) continue;  // not of our making

@@ -66,9 +66,8 @@ Result<std::vector<RevisedRevision>> revise(Repository& repository, DeletingBack
                    std::ranges::find(old, entry.id) == old.end();
         };
         // By id first: another program may have made something else of the revision, too.
-        auto found = std::ranges::find_if(entries, [&](const RevisionEntry& entry) {
-            return entry.id == id && is_it(entry);
-        });
+        auto found = std::ranges::find_if(
+            entries, [&](const RevisionEntry& entry) { return entry.id == id && is_it(entry); });
         if (found == entries.end()) found = std::ranges::find_if(entries, is_it);
         if (found == entries.end())
             return Error(ErrorKind::not_found, ErrorCode::no_such_revision,

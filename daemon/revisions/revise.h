@@ -1,5 +1,5 @@
-// Changing what is said of revisions that exist: pins, the trash. The tree and the time of a revision
-// never change. Blocking; any thread.
+// Changing what is said of revisions that exist: pins, the trash. The tree and the time of a
+// revision never change. Blocking; any thread.
 //
 // The new edition of a snapshot is written and read back before the old one is removed, so at every
 // moment one of them is there, and which one counts is written in them (editions.h). A storage that

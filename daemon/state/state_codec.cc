@@ -342,6 +342,9 @@ std::string encode(const RepositoryRecord& record) {
     writer.time(4, record.last_check);
     writer.text(5, record.last_check_result);
     writer.text(6, record.key_hint);
+    writer.time(7, record.last_collect);
+    writer.time(8, record.last_collect_attempt);
+    writer.text(9, record.last_collect_result);
     return writer.take();
 }
 
@@ -367,6 +370,15 @@ Result<RepositoryRecord> decode_repository(std::string_view value) {
                 break;
             case 6:
                 reader.text(record.key_hint);
+                break;
+            case 7:
+                record.last_collect = reader.time();
+                break;
+            case 8:
+                record.last_collect_attempt = reader.time();
+                break;
+            case 9:
+                reader.text(record.last_collect_result);
                 break;
         }
     }

@@ -58,6 +58,10 @@ struct RepositoryRecord {
     bool password_generated = false, sheet_tested = false;
     Timestamp last_check{};
     std::string last_check_result, key_hint;
+    // Of collections: the last that came to its end (or when the repository was first seen), the
+    // last that was begun, and the outcome of that one ("" before the first).
+    Timestamp last_collect{}, last_collect_attempt{};
+    std::string last_collect_result;
 };
 
 class StateStore {

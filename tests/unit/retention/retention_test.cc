@@ -37,9 +37,8 @@ Kept kept(const std::vector<At>& revisions, const std::string& rules,
     std::vector<RetentionItem> items;
     for (const At& at : revisions) items.push_back(item(at));
     Kept result;
-    for (const RetentionDecision& decision :
-         decide_retention(items, parse_keep_rules(rules).value(), parse_rfc3339(now).value(),
-                          frozen)) {
+    for (const RetentionDecision& decision : decide_retention(
+             items, parse_keep_rules(rules).value(), parse_rfc3339(now).value(), frozen)) {
         std::string text;
         for (const std::string& rule : decision.rules) text += (text.empty() ? "" : ",") + rule;
         EXPECT_EQ(decision.keep, !text.empty());
@@ -114,9 +113,9 @@ TEST(Retention, PinsAndTagsKeep) {
 
 TEST(Retention, ImpossibleTimesAreKeptAndCountForNothing) {
     const std::vector<At> odd = {{1, "2026-11-20T08:00:00Z"},
-                                 {2, "2036-11-20T08:00:00Z"},   // the clock ran ahead
+                                 {2, "2036-11-20T08:00:00Z"},  // the clock ran ahead
                                  {3, "2026-11-21T08:00:00Z"},
-                                 {4, "2016-01-01T08:00:00Z"},   // and behind
+                                 {4, "2016-01-01T08:00:00Z"},  // and behind
                                  {5, "2026-11-22T08:00:00Z"}};
     EXPECT_EQ(kept(odd, "last=1 minimum=0"), (Kept{{2, "time"}, {4, "time"}, {5, "last"}}));
     // With our own clock behind all of them nothing is judged.
@@ -165,8 +164,8 @@ TEST(KeepRules, TextComesBackAsTheSameRules) {
 }
 
 TEST(KeepRules, BadWordsAreNamed) {
-    for (const char* text : {"last", "last=", "last=x", "last=-1", "last=9999999", "every=3",
-                             "within=soon", "tag="}) {
+    for (const char* text :
+         {"last", "last=", "last=x", "last=-1", "last=9999999", "every=3", "within=soon", "tag="}) {
         auto rules = parse_keep_rules(text);
         ASSERT_FALSE(rules.ok()) << text;
         EXPECT_NE(rules.error().message().find(text), std::string::npos);
