@@ -209,6 +209,8 @@ class Check {
         for (auto& [id, pack] : packs_) {
             if (listed.contains(id)) continue;
             pack.is_good = false;
+            // A marked one goes while we look. If somebody needs it all the same, the trees tell.
+            if (marked_.contains(id)) continue;
             report_.error(object_name("pack", id), "is missing");
         }
         return still_wanted();
@@ -218,7 +220,7 @@ class Check {
         if (!(request_.data_percent > 0)) return {};
         std::vector<PackId> chosen;
         for (const auto& [id, pack] : packs_)
-            if (pack.is_good) chosen.push_back(id);
+            if (pack.is_good && !marked_.contains(id)) chosen.push_back(id);
         if (request_.data_percent < 100) {
             std::mt19937_64 random(std::random_device{}());
             std::ranges::shuffle(chosen, random);
