@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "daemon/archive/backup.h"
+#include "daemon/repository/reserve.h"
 
 namespace backup {
 
@@ -81,6 +82,7 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     SetOnHost on_host{set.id, host_of(set)};
     job.progress.phase = Phase::loading;
     RepositoryHandle opened = TRY(pool.open(set.repository));
+    TRY(check_reserve(*opened->storage.backend, 1));
     Repository& repository = *opened->repository;
     std::vector<Revision> revisions = all_revisions(TRY(repository.list_revisions()));
     std::optional<Revision> parent = pick_parent(revisions, on_host, set.paths);

@@ -7,6 +7,7 @@
 
 #include "common/failpoint.h"
 #include "daemon/repository/blob_codec.h"
+#include "daemon/repository/reserve.h"
 
 namespace backup {
 
@@ -270,6 +271,8 @@ Result<> PackWriter::store(OpenPack& pack) {
     std::memcpy(pack.buffer.data() + pack.used, tail.data(), tail.size());
     const ByteView content(pack.buffer.data(), pack.used + tail.size());
     StoredPack stored{content_id<PackId>(content), std::move(pack.blobs), place_.lock_generation()};
+    // Half of what must be free at the begin: a run that began with room ends in order, too.
+    TRY(check_reserve(place_.backend, 2));
     TRY_DURING(place_.backend.put({FileType::pack, retag<struct FileTag>(stored.id)}, content),
                "store pack " + stored.id.short_hex());
     packs_stored_.fetch_add(1, std::memory_order_relaxed);

@@ -186,5 +186,69 @@ TEST_F(HealthTest, RemindsUntilTheSheetWasTestedOrThereIsASecondKey) {
     EXPECT_FALSE(needs_reminder(facts));
 }
 
+RevisionEntry edition(std::uint8_t first, std::uint64_t edit,
+                      std::optional<std::uint8_t> original) {
+    RevisionEntry made = entry(first, 1, "home", 5);
+    made.snapshot.tree.bytes[0] = 9;
+    made.snapshot.tags = make_tags({.set = "home", .number = 5, .edit = edit});
+    if (original) {
+        made.snapshot.original = RevisionId{};
+        made.snapshot.original->bytes[0] = *original;
+        made.snapshot.original->bytes[1] = 0xaa;
+    }
+    return made;
+}
+
+TEST(Catalog, OnlyTheLastEditionOfARevisionCounts) {
+    auto list = all_revisions({edition(1, 0, {}), edition(2, 1, 1), edition(3, 2, 1)});
+    ASSERT_EQ(list.size(), 1u);
+    EXPECT_EQ(list.front().id().bytes[0], 3);
+    // Under the id that it had first, too.
+    EXPECT_EQ(resolve_revision(list, kHome, "01aa00")->id().bytes[0], 3);
+}
+
+TEST(Catalog, WhatAnotherProgramMadeOfARevisionIsAnother) {
+    // restic rewrite: `original` is set, the tags are the same, the tree is not.
+    RevisionEntry rewritten = edition(2, 0, 1);
+    rewritten.snapshot.tree.bytes[0] = 8;
+    EXPECT_EQ(all_revisions({edition(1, 0, {}), rewritten}).size(), 2u);
+    rewritten = edition(2, 4, 1);
+    rewritten.snapshot.tree.bytes[0] = 8;
+    EXPECT_EQ(all_revisions({edition(1, 0, {}), rewritten}).size(), 2u);
+    // Without a change of ours nothing is superseded, be it the same in all but its name.
+    EXPECT_EQ(all_revisions({edition(1, 0, {}), edition(2, 0, 1)}).size(), 2u);
+}
+
+TEST(Catalog, LatestIsNeverInTheTrash) {
+    RevisionEntry trashed = entry(6, 0, "home", 8);
+    trashed.snapshot.tags = make_tags({.set = "home", .number = 8, .trashed = kNow});
+    auto list = all_revisions({entry(1, 5, "home", 1), trashed});
+    EXPECT_EQ(resolve_revision(list, kHome, "latest")->id().bytes[0], 1);
+    EXPECT_EQ(resolve_revision(list, kHome, "8")->id().bytes[0], 6);
+    EXPECT_EQ(next_number(list, kHome, 0), 9u) << "its number is not given again";
+}
+
+TEST_F(HealthTest, CollectionsAreDueAPeriodAfterTheLastAndLateAfterTwo) {
+    RepositoryPolicy main;
+    RepositoryRecord record;
+    EXPECT_FALSE(next_collection(main, record, kNow).has_value()) << "not seen before";
+    record.last_collect = kNow - 10h;
+    EXPECT_EQ(next_collection(main, record, kNow), kNow + 14h);
+    EXPECT_FALSE(is_collection_late(main, record, kNow + 38h));
+    EXPECT_TRUE(is_collection_late(main, record, kNow + 40h));
+    // One that failed is tried again an hour later.
+    record.last_collect_attempt = kNow + 15h;
+    EXPECT_EQ(next_collection(main, record, kNow + 15h), kNow + 16h);
+    main.append_only = true;
+    EXPECT_FALSE(next_collection(main, record, kNow).has_value());
+    EXPECT_FALSE(is_collection_late(main, record, kNow + 400h));
+}
+
+TEST_F(HealthTest, MissedCollectionsDegradeItAlthoughBackupsSucceed) {
+    EXPECT_EQ(judge(), Health::ok);
+    repositories["main"].record.last_collect = kNow - 72h;
+    EXPECT_EQ(judge(), Health::degraded);
+}
+
 }  // namespace
 }  // namespace backup

@@ -472,5 +472,49 @@ TEST(Names, AreSafeAsFileNames) {
     EXPECT_FALSE(is_valid_name(std::string_view("a\0b", 3)));
 }
 
+TEST(Config, RulesOfRetentionAreATableOfTheSet) {
+    auto loaded = set_of(kSet +
+                         "[keep]\nlast = 3\nhourly = 24\ndaily = 7\nweekly = 4\nmonthly = 12\n"
+                         "yearly = 10\nwithin = \"2d\"\ntags = [\"release\"]\nminimum = 5\n");
+    ASSERT_TRUE(loaded.problems.empty()) << problems(loaded);
+    KeepRules rules{.last = 3,
+                    .hourly = 24,
+                    .daily = 7,
+                    .weekly = 4,
+                    .monthly = 12,
+                    .yearly = 10,
+                    .within_seconds = 2 * 86'400,
+                    .tags = {"release"},
+                    .minimum = 5};
+    EXPECT_EQ(loaded.policy.sets.at("home").keep, rules);
+    // And back: the table comes last.
+    auto again = set_of(format_set_config(loaded.policy.sets.at("home")));
+    ASSERT_TRUE(again.problems.empty()) << problems(again);
+    EXPECT_EQ(again.policy.sets.at("home").keep, rules);
+    EXPECT_EQ(set_of(kSet).policy.sets.at("home").keep, KeepRules{});
+    expect_problem(set_of(kSet + "[keep]\ndayly = 7\n"), 4, {"dayly", "daily"});
+    expect_problem(set_of(kSet + "[keep]\ndaily = -1\n"), 4, {"daily"});
+    expect_problem(set_of(kSet + "[keep]\ntags = [\"a b\"]\n"), 4, {"tags"});
+}
+
+TEST(Config, WhatBecomesOfGarbageIsTheRepositorys) {
+    auto loaded = repository_of(
+        "url = \"/srv/b\"\ntrash = \"3d\"\ngrace = \"36h\"\ncollect = \"off\"\n"
+        "collect-rate = \"10MiB\"\nwaste = 50\nappend-only = true\n");
+    ASSERT_TRUE(loaded.problems.empty()) << problems(loaded);
+    const RepositoryPolicy& nas = loaded.policy.repositories.at("nas");
+    EXPECT_EQ(nas.trash_seconds, 3 * 86'400u);
+    EXPECT_EQ(nas.grace_seconds, 36 * 3'600u);
+    EXPECT_EQ(nas.collect_seconds, 0u);
+    EXPECT_EQ(nas.collect_rate, 10u << 20);
+    EXPECT_EQ(nas.waste_percent, 50u);
+    EXPECT_TRUE(nas.append_only);
+    auto again = repository_of(format_repository_config(nas));
+    ASSERT_TRUE(again.problems.empty()) << problems(again);
+    EXPECT_EQ(again.policy.repositories.at("nas").collect_seconds, 0u);
+    EXPECT_EQ(again.policy.repositories.at("nas").grace_seconds, nas.grace_seconds);
+    expect_problem(repository_of("url = \"/srv/b\"\ngrace = \"1h\"\n"), 2, {"grace", "24h"});
+}
+
 }  // namespace
 }  // namespace backup

@@ -215,5 +215,33 @@ TEST(IndexFile, AFullIndexComesBack) {
     EXPECT_EQ(found.packs.back().second, blobs);
 }
 
+TEST(IndexFile, MarksStandBesideThePacks) {
+    IndexEncoder encoder;
+    PackId listed, unlisted;
+    listed.bytes[0] = 1;
+    unlisted.bytes[0] = 2;
+    const PackMark one{Timestamp(std::chrono::seconds(1'800'000'000)), 1234, false};
+    const PackMark two{Timestamp(std::chrono::seconds(1'800'000'001)), 0, true};
+    encoder.add_mark(listed, one);
+    encoder.add_mark(unlisted, two);
+    EXPECT_FALSE(encoder.is_empty());
+    const Bytes alone = encoder.finish();
+    Collected found;
+    ASSERT_TRUE(decode_index(alone, 2, found).ok()) << as_text(alone);
+    EXPECT_TRUE(found.packs.empty());
+    EXPECT_EQ(found.marks.at(listed), one);
+    EXPECT_EQ(found.marks.at(unlisted), two);
+    EXPECT_TRUE(found.to_delete.front().second.empty());
+    EXPECT_EQ(as_text(encoder.finish()), "{\"packs\":[]}\n") << "empty again";
+}
+
+TEST(IndexFile, AMarkWithoutATimeIsNeverDue) {
+    Collected found;
+    ASSERT_TRUE(
+        decode(R"({"packs":[],"packs_to_delete":[{"id":")" + kA + R"(","blobs":[]}]})", found)
+            .ok());
+    EXPECT_EQ(found.marks.begin()->second.time, Timestamp::max());
+}
+
 }  // namespace
 }  // namespace backup

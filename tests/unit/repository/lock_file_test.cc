@@ -46,5 +46,28 @@ TEST(LockFile, BadLocksAreCorrupt) {
     }
 }
 
+TEST(LockFile, SaysWhoseItIsAndSinceWhen) {
+    LockFile lock;
+    lock.time = Timestamp(std::chrono::seconds(1'800'000'100));
+    lock.program = "backupd";
+    lock.purpose = "collect";
+    lock.begin = Timestamp(std::chrono::seconds(1'800'000'000));
+    auto back = decode_lock(as_bytes(encode_lock(lock)));
+    ASSERT_TRUE(back.ok());
+    EXPECT_EQ(back->program, "backupd");
+    EXPECT_EQ(back->purpose, "collect");
+    EXPECT_EQ(back->begin, lock.begin);
+}
+
+TEST(LockFile, OfAnotherToolSaysNothingOfThat) {
+    LockFile lock;
+    lock.time = Timestamp(std::chrono::seconds(1'800'000'100));
+    const std::string text = encode_lock(lock);
+    EXPECT_EQ(text.find("program"), std::string::npos);
+    auto back = decode_lock(as_bytes(text));
+    ASSERT_TRUE(back.ok());
+    EXPECT_FALSE(back->begin.has_value());
+}
+
 }  // namespace
 }  // namespace backup

@@ -180,5 +180,29 @@ TEST(RevisionTags, ASnapshotOfOthersIsNoRevision) {
     EXPECT_EQ(make_tags(tags), (std::vector<std::string>{"vec", "two"}));
 }
 
+TEST(RevisionTags, PinTrashAndEditionComeBack) {
+    RevisionTags tags;
+    tags.set = "home";
+    tags.number = 7;
+    tags.is_pinned = true;
+    tags.trashed = Timestamp(std::chrono::seconds(1'800'000'000));
+    tags.edit = 3;
+    const std::vector<std::string> made = make_tags(tags);
+    EXPECT_EQ(made,
+              (std::vector<std::string>{"backupd:set=home", "backupd:n=7", "backupd:pin",
+                                        "backupd:trash=2027-01-15T08:00:00Z", "backupd:edit=3"}));
+    const RevisionTags back = parse_revision_tags(made);
+    EXPECT_TRUE(back.is_pinned);
+    EXPECT_EQ(back.trashed, tags.trashed);
+    EXPECT_EQ(back.edit, 3u);
+    EXPECT_TRUE(back.others.empty());
+}
+
+TEST(RevisionTags, ATrashWithoutATimeIsNone) {
+    const RevisionTags tags = parse_revision_tags({"backupd:set=home", "backupd:trash=soon"});
+    EXPECT_FALSE(tags.trashed.has_value());
+    EXPECT_EQ(tags.others, std::vector<std::string>{"backupd:trash=soon"});
+}
+
 }  // namespace
 }  // namespace backup
