@@ -213,12 +213,13 @@ class Collection {
             ++result_.packs_marked;
             result_.bytes_marked += facts.file_size;
         };
-        for (std::uint32_t at : plan_.mark) set(at);
-        for (std::uint32_t at : plan_.repack) set(at);
         for (std::uint32_t at : plan_.unmark) {
             marks.erase(inventory_.packs[at].id);
             ++result_.packs_recovered;
         }
+        for (std::uint32_t at : plan_.mark) set(at);
+        // After those that are needed again: what is needed of these was copied just now.
+        for (std::uint32_t at : plan_.repack) set(at);
         // Without files they are not worth a mark.
         const bool lost_some = std::ranges::any_of(inventory_.packs, [](const PackFacts& facts) {
             return facts.mark && facts.file_size == 0;
@@ -273,11 +274,10 @@ class Collection {
                 for (const PackFacts& facts : inventory_.packs)
                     if (facts.mark && facts.file_size != 0) marks[facts.id] = *facts.mark;
             }
-            // Those that go keep their marks until they are gone: a crash leaves them to the next
-            // run, which then need not wait once more.
+            // Those that go keep their marks until they are gone, and in the same words: a session
+            // that loads the index in the midst of the change must find them marked. A crash
+            // leaves them to the next run, which then need not wait once more.
             change.marks = std::move(marks);
-            for (std::uint32_t at : due)
-                (*change.marks)[inventory_.packs[at].id].is_unlisted = true;
         }
         TRY(keep_lock());
         IndexRewrite rewritten = TRY(rewrite_index(repository_, inventory_, change, stop_));
