@@ -89,7 +89,13 @@ TrackingStatus TrackerImpl::status(const std::string& set) const {
 TrackingStatus TrackerImpl::describe(const SetState& state) const {
     const TrackedSet& tracked = state.tracked;
     TrackingStatus status;
+    // A file of which only the handle is known is one of those that are named already as a rule: it
+    // counts when it is all that there is.
+    std::uint64_t unnamed = 0;
+    for (const auto& [id, marks] : tracked.queue().volumes()) unnamed += marks.objects.size();
     status.pending = tracked.queue().size();
+    status.pending -=
+        std::min(unnamed, status.pending - std::min<std::uint64_t>(status.pending, 1));
     if (status.pending != 0) {
         status.pending -= std::min(state.weighed.nothing, status.pending);
         // What came since may be something.

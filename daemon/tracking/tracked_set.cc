@@ -147,7 +147,14 @@ void TrackedSet::absorb(const VolumeId& volume, const WatchBatch& batch, const R
         }
         std::string path = join_path(at->path, name.name);
         bool leads_to_target = scope_.of_directory(path) != Place::outside;
-        if (scope_.of_file(path) == Place::inside || leads_to_target) mine.names.push_back(name);
+        if (scope_.of_file(path) != Place::inside && !leads_to_target) continue;
+        mine.names.push_back(name);
+        // Written through a name that is gone by now (the writer has it open still), or that
+        // another file has: it may have other names, which nobody tells.
+        if (!name.object.empty() && resolver.leads_to &&
+            !resolver.leads_to(name.directory, name.name, name.object) &&
+            resolver.exists(name.object))
+            mine.objects.push_back(name.object);
     }
     for (const WatchBatch::DirectoryMove& move : batch.moves)
         absorb_move(volume, move, resolver, mine, now);

@@ -43,6 +43,10 @@ class TrackedSet {
         std::function<std::optional<std::string>(const ObjectHandle&)> path_of;
         std::function<bool(const ObjectHandle&)> exists;
         std::function<bool(const ObjectHandle&)> has_other_names;
+        // Whether the name leads to that object now. Not set: it does.
+        std::function<bool(const ObjectHandle& directory, const std::string& name,
+                           const ObjectHandle& object)>
+            leads_to;
         // For a directory that has no path: it is still watched, on its way to another place.
         // Not set: no.
         std::function<bool(const ObjectHandle&)> is_on_its_way;

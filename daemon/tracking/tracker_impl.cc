@@ -201,6 +201,8 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch,
         }
     }
     Timestamp now = clock_.now();
+    ObjectHandle opened;  // names come by directory
+    UniqueFd directory_fd;
     TrackedSet::Resolver resolver{
         [watcher](const ObjectHandle& handle) { return watcher->path_of(handle); },
         [watcher](const ObjectHandle& handle) {
@@ -211,6 +213,16 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch,
         [watcher](const ObjectHandle& handle) {
             auto facts = watcher->facts_of(handle);
             return facts && !facts->is_directory && facts->links > 1;
+        },
+        [watcher, &opened, &directory_fd](const ObjectHandle& directory, const std::string& name,
+                                          const ObjectHandle& object) {
+            if (opened != directory) {
+                directory_fd = watcher->open_directory(directory);
+                opened = directory;
+            }
+            if (!directory_fd) return false;
+            auto there = handle_of(directory_fd.get(), name.c_str());
+            return there.ok() && *there == object;
         },
         // fanotify finds every directory that there is.
         [watcher,

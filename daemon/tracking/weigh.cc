@@ -19,15 +19,6 @@ namespace {
 // Of a directory that is to be listed: files that are looked at, and the rest is reckoned.
 constexpr std::uint64_t kMostEntries = 256;
 
-// What of the volume was renamed since the revision: where its directories were then is not looked
-// for here.
-bool has_renames(const VolumeMarks& volume) {
-    if (volume.left_scope != 0 || volume.has_everything()) return true;
-    return std::ranges::any_of(volume.origins, [](const auto& entry) {
-        return entry.second.kind != DirectoryOrigin::Kind::born || entry.second.moved;
-    });
-}
-
 std::optional<std::uint64_t> size_at(int at, const char* name) {
     struct stat status;
     if (::fstatat(at, name, &status, AT_SYMLINK_NOFOLLOW) != 0) return std::nullopt;
@@ -55,6 +46,13 @@ struct Place {
 };
 
 }  // namespace
+
+bool has_renames(const VolumeMarks& volume) {
+    if (volume.left_scope != 0 || volume.has_everything()) return true;
+    return std::ranges::any_of(volume.origins, [](const auto& entry) {
+        return entry.second.kind != DirectoryOrigin::Kind::born || entry.second.moved;
+    });
+}
 
 WaitingSample sample_of(const ChangeQueue& queue, std::size_t most) {
     WaitingSample sample;

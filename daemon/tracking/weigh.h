@@ -28,6 +28,9 @@ struct WaitingSample {
     std::vector<Name> names;
     std::uint64_t waiting = 0;  // what `names` stands for
 };
+// Something of the volume was renamed since the revision: where its directories were then is not
+// looked for, and so no name is known to be of nothing.
+bool has_renames(const VolumeMarks& volume);
 WaitingSample sample_of(const ChangeQueue& queue, std::size_t most = 1000);
 
 struct Weight {

@@ -1,6 +1,7 @@
 // How much waits, told while it waits: weighed on a thread of its own, a moment after something
 // changed, at a pace that costs next to nothing however much changes.
 #include <algorithm>
+#include <set>
 
 #include "daemon/restore/restore.h"
 #include "daemon/tracking/tracker_impl.h"
@@ -109,7 +110,22 @@ void TrackerImpl::weighed(const std::string& set, Generation generation, std::ui
     }
     // A run may have seen a name that is gone now: what it makes of it is not known here.
     if (state->runs != runs || !state->running.expired()) return;
+    // A directory that was renamed meanwhile was looked for in the revision where it is now, and
+    // not where it was: no name is known to be of nothing then.
+    std::set<VolumeId> volumes;
+    for (const WaitingSample::Name& name : weight.nothing) volumes.insert(name.volume);
+    for (const VolumeId& id : volumes) {
+        auto volume = volumes_.find(id);
+        if (volume == volumes_.end()) return;
+        drain(volume->second, true);
+    }
+    state = find(set);
+    if (state == nullptr || state->tracked.needs_scan()) return;
     ChangeQueue& queue = state->tracked.queue();
+    for (const VolumeId& id : volumes) {
+        auto marks = queue.volumes().find(id);
+        if (marks != queue.volumes().end() && has_renames(marks->second)) return;
+    }
     for (const WaitingSample::Name& name : weight.nothing)
         queue.drop_name(name.volume, name.directory, name.name, name.generation);
     state->weighed.nothing -= std::min<std::uint64_t>(weight.nothing.size(), weight.nothing_count);

@@ -21,6 +21,7 @@ class Lengths final : public BlobSource {
         return id;
     }
     Result<Bytes> load(const BlobHandle&) override { return Error(ErrorKind::not_found, "none"); }
+    Result<> check(const BlobHandle&) override { return Error(ErrorKind::not_found, "none"); }
     bool contains(const BlobHandle& handle) const override {
         return lengths_.contains(handle.id.hex());
     }

@@ -89,6 +89,30 @@ TEST_F(TrackedSetTest, WhatHappensInADirectoryOnItsWayIsKept) {
         << "from where it came is not sure";
 }
 
+TEST_F(TrackedSetTest, AFileWrittenThroughANameThatIsGoneIsLookedForByItself) {
+    std::string has_name = "F";  // what "file" leads to; nothing when empty
+    resolver_.leads_to = [&](const ObjectHandle&, const std::string&, const ObjectHandle& object) {
+        return object == has_name;
+    };
+    auto objects = [&] {
+        auto marks = tracked_.queue().volumes().find("v");
+        return marks == tracked_.queue().volumes().end() ? 0 : marks->second.objects.size();
+    };
+    WatchBatch batch;
+    batch.names.push_back({"D", "file", true, false, "F"});
+    absorb(batch);
+    EXPECT_EQ(objects(), 0u) << "its name tells all";
+    has_name = "another";
+    absorb(batch);
+    EXPECT_EQ(objects(), 1u);
+    EXPECT_FALSE(look()->entries("/top/set/a").empty()) << "and the name is looked at as well";
+    // A temporary file that is gone altogether.
+    resolver_.exists = [](const ObjectHandle&) { return false; };
+    batch.names[0].object = "G";
+    absorb(batch);
+    EXPECT_EQ(objects(), 1u);
+}
+
 TEST_F(TrackedSetTest, AComparisonThatALossOvertookCountsForNothing) {
     tracked_.need_scan("tracking begins", Timestamp{});
     const std::uint64_t losses = tracked_.losses();
