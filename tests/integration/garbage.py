@@ -154,6 +154,29 @@ def _(m):
     m.ctl("verify", "--data", "all").expect(0)
 
 
+@promise("runs, checks and collections go on side by side, and all is whole in the end")
+def _(m):
+    m.write_tree("busy", {f"d{n}/f{k}": os.urandom(9_000) for n in range(20) for k in range(20)})
+    m.set("busy", m.path("busy"), extra=["--no-automatic", "--keep", "last=1 minimum=1"])
+    for n in range(4):
+        m.write(f"busy/d{n}/f1", os.urandom(900_000))
+        m.backup("busy")
+        m.ctl("forget", "--policy", "busy", "--yes").expect(0)
+        m.ctl("trash", "empty", "busy", "--yes").expect(0)
+        later(m, 25 * HOUR)
+        m.write(f"busy/d{n}/f2", os.urandom(500_000))
+        side_by_side = [
+            m.ctl_spawn("gc", "--wait"),
+            m.ctl_spawn("run", "busy", "--wait"),
+            m.ctl_spawn("verify", "--data", "all"),
+            m.ctl_spawn("run", "home", "--wait"),
+        ]
+        equal([process.wait(120) for process in side_by_side], [0, 0, 0, 0])
+        m.ctl("verify", "--data", "all").expect(0)
+    audit(m)
+    m.restic("check", "--read-data").expect(0, "no errors were found")
+
+
 @promise("an append-only repository takes backups and says why nothing is collected")
 def _(m):
     path = "config/repositories.d/main.toml"
@@ -162,7 +185,7 @@ def _(m):
     m.ctl("config", "reload").expect(0)
     m.ctl("gc").expect(8, "append-only")
     equal(m.backup()["outcome"], "complete")
-    m.ctl("pin", "latest").expect(0)
+    m.ctl("pin", "home/latest").expect(0)
     equal(len([r for r in m.revisions() if r["pinned"]]), 1)
     m.write(path, before)
     m.ctl("config", "reload").expect(0)

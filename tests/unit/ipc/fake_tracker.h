@@ -34,6 +34,7 @@ class FakeTracker final : public Tracker {
                                                   const std::optional<RevisionId>&, bool) override {
         return Error(ErrorKind::io, "nothing runs here");
     }
+    void revision_rewritten(const std::string&, const RevisionId&, const RevisionId&) override {}
 };
 
 }  // namespace backup

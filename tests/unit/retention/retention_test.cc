@@ -147,7 +147,7 @@ TEST(Retention, AFloodOfRevisionsDoesNotPushOutThePast) {
     }
     Kept left = kept(all, "daily=7 weekly=4");
     EXPECT_TRUE(left.contains(3) && left.contains(4)) << "the days before the flood";
-    EXPECT_EQ(left.size(), 3u) << "one of each day"
+    EXPECT_EQ(left.size(), 3u) << "one of each day";
 }
 
 TEST(KeepRules, TextComesBackAsTheSameRules) {
