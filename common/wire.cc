@@ -293,6 +293,15 @@ Error error_from_name(std::string_view name, std::string message) {
     return Error(ErrorKind::io, code, std::move(message));
 }
 
+Value::Value(Variant value) : held(std::move(value)) {}
+Value::Value(const char* text) : held(std::string(text)) {}
+Value::Value(std::string_view text) : held(std::string(text)) {}
+Value::Value(const Value& other) = default;
+Value::Value(Value&& other) noexcept = default;
+Value& Value::operator=(const Value& other) = default;
+Value& Value::operator=(Value&& other) noexcept = default;
+Value::~Value() = default;
+
 bool Value::operator==(const Value& other) const {
     return held == other.held;
 }

@@ -63,13 +63,19 @@ struct Value {
                                  std::vector<ObjectPath>, std::vector<FileName>, Dict>;
     Variant held;
 
-    Value(Variant value) : held(std::move(value)) {}  // NOLINT: implicit
+    // Out of line: an entry is complete only below, and clang wants to know it in each of them.
+    Value(Variant value);  // NOLINT: implicit
     template <typename T>
     requires(std::is_constructible_v<Variant, T&&> &&
              !std::is_same_v<std::remove_cvref_t<T>, Value>) Value(T&& value)
-        : held(std::forward<T>(value)) {}                      // NOLINT: implicit
-    Value(const char* text) : held(std::string(text)) {}       // NOLINT: implicit
-    Value(std::string_view text) : held(std::string(text)) {}  // NOLINT: implicit
+        : held(std::forward<T>(value)) {}  // NOLINT: implicit
+    Value(const char* text);               // NOLINT: implicit
+    Value(std::string_view text);          // NOLINT: implicit
+    Value(const Value& other);
+    Value(Value&& other) noexcept;
+    Value& operator=(const Value& other);
+    Value& operator=(Value&& other) noexcept;
+    ~Value();
 
     bool operator==(const Value& other) const;
     // "b", "u", "as", "a{sv}" ...

@@ -412,7 +412,7 @@ void Service::start_audit(const std::string& name, std::uint32_t uid,
 // Repositories that sets of ours use. The first time a repository is seen its period begins.
 void Service::collect_what_is_due(Timestamp now, Timestamp& wake) {
     for (const auto& [name, policy] : policy_->repositories) {
-        const bool is_used = std::ranges::any_of(policy_->sets, [&](const auto& entry) {
+        const bool is_used = std::ranges::any_of(policy_->sets, [&name = name](const auto& entry) {
             return entry.second.enabled && entry.second.repository == name;
         });
         if (!is_used) continue;

@@ -81,10 +81,9 @@ class PackCheck {
 // Walks the trees of revisions, each tree once.
 class TreeCheck {
   public:
-    TreeCheck(Repository& repository, const IndexedPacks& indexed, const BlobSet& damaged,
-              CheckReport& report, Progress& progress, std::stop_token stop)
+    TreeCheck(Repository& repository, const BlobSet& damaged, CheckReport& report,
+              Progress& progress, std::stop_token stop)
         : repository_(repository),
-          indexed_(indexed),
           damaged_(damaged),
           report_(report),
           progress_(progress),
@@ -104,7 +103,6 @@ class TreeCheck {
     std::vector<std::string> what_is_wrong_with_content(const Node& file);
 
     Repository& repository_;
-    const IndexedPacks& indexed_;
     const BlobSet& damaged_;
     CheckReport& report_;
     Progress& progress_;

@@ -34,7 +34,7 @@ class Check {
         progress_.phase = Phase::verifying;
         TRY(check_data());
         TRY(find_lost_blobs());
-        TreeCheck trees(repository_, packs_, damaged_, report_, progress_, stop_);
+        TreeCheck trees(repository_, damaged_, report_, progress_, stop_);
         trees.run(revisions_, threads());
         result_.trees = trees.trees();
         TRY(still_wanted());

@@ -31,7 +31,8 @@ Result<OpenedKey> find_key(Backend& backend, ByteView password, const Repository
                "list keys");
     std::ranges::sort(ids);
     if (options.key_hint)
-        std::ranges::partition(ids, [&](const KeyId& id) { return id == *options.key_hint; });
+        std::partition(ids.begin(), ids.end(),
+                       [&](const KeyId& id) { return id == *options.key_hint; });
     unsigned tried = 0;
     std::optional<Error> skipped;
     for (const KeyId& id : ids) {

@@ -199,7 +199,8 @@ void TrackerImpl::note_places(SetState& state) {
             if (mount.place == volume.mount.place && mount.type != "tmpfs")
                 present[mount.place] = id;
     }
-    for (const auto& [place, id] : state.tracked.base().places) {
+    for (const auto& before : state.tracked.base().places) {
+        const std::string& place = before.first;
         bool is_there = std::ranges::any_of(
             mounts_->mounts(), [&](const Mount& mount) { return mount.place == place; });
         if (is_there) continue;

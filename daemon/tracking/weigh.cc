@@ -63,7 +63,8 @@ WaitingSample sample_of(const ChangeQueue& queue, std::size_t most) {
         for (const auto& [handle, marks] : volume.directories) {
             auto origin = volume.origins.find(handle);
             const bool is_born = is_settled && origin != volume.origins.end();
-            auto add = [&](const std::string& name, const Mark& mark) {
+            auto add = [&, &id = id, &handle = handle, &marks = marks](const std::string& name,
+                                                                       const Mark& mark) {
                 if (sample.waiting++ % step != 0) return;
                 bool may_be_nothing =
                     is_settled && !name.empty() && !mark.deep && marks.subtree() == nullptr;
