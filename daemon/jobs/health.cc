@@ -77,9 +77,10 @@ std::optional<Timestamp> next_collection(const RepositoryPolicy& policy,
     if (policy.append_only || policy.collect_seconds == 0) return std::nullopt;
     const Duration period = std::chrono::seconds(policy.collect_seconds);
     if (record.last_collect == Timestamp{}) return std::nullopt;  // not seen before
-    // A begin in the future is a clock that was set back.
-    if (record.last_collect > now || record.last_collect_attempt > now) return now;
-    Timestamp due = record.last_collect + period;
+    // What lies in the future was written before the clock was set back and tells nothing: such an
+    // end is none, and such an attempt puts nothing off.
+    const Timestamp due = record.last_collect > now ? now : record.last_collect + period;
+    if (record.last_collect_attempt == Timestamp{} || record.last_collect_attempt > now) return due;
     // One that failed is tried again soon, not at once.
     return std::max(due,
                     record.last_collect_attempt + std::min<Duration>(period, kRetryCollection));

@@ -239,6 +239,11 @@ TEST_F(HealthTest, CollectionsAreDueAPeriodAfterTheLastAndLateAfterTwo) {
     // One that failed is tried again an hour later.
     record.last_collect_attempt = kNow + 15h;
     EXPECT_EQ(next_collection(main, record, kNow + 15h), kNow + 16h);
+    // The clock was set back: at once, but a failure is not tried again all the time.
+    record.last_collect = kNow + 400h;
+    EXPECT_EQ(next_collection(main, record, kNow), kNow) << "both lie in the future";
+    record.last_collect_attempt = kNow;
+    EXPECT_EQ(next_collection(main, record, kNow), kNow + 1h);
     main.append_only = true;
     EXPECT_FALSE(next_collection(main, record, kNow).has_value());
     EXPECT_FALSE(is_collection_late(main, record, kNow + 400h));
