@@ -21,19 +21,6 @@ struct DaemonOptions {
     std::string config_dir, vendor_dir, state_dir, runtime_dir, credentials_dir;
     // A job that does not stop in this time is left behind, its end recorded.
     Duration stop_patience = std::chrono::seconds(10);
-    Duration clock_ahead{};  // of the machine's clock; for tests
-};
-
-// The machine's clock, moved: tests see what a day later would bring.
-class OffsetClock final : public Clock {
-  public:
-    explicit OffsetClock(Duration ahead) : ahead_(ahead) {}
-    Timestamp now() const override { return clock_.now() + ahead_; }
-    MonotonicTime monotonic() const override { return clock_.monotonic(); }
-
-  private:
-    const SystemClock clock_;
-    const Duration ahead_;
 };
 
 class Daemon {
@@ -54,7 +41,7 @@ class Daemon {
 
     const DaemonOptions options_;
     // Destroyed from the last to the first: what is above is used by what is below.
-    OffsetClock clock_{options_.clock_ahead};
+    SystemClock clock_;
     EventLog events_{clock_};
     Loop loop_;
     std::unique_ptr<StateStore> store_;

@@ -67,12 +67,6 @@ void choose_folders(DaemonOptions& options) {
     options.credentials_dir = environment("CREDENTIALS_DIRECTORY");
 }
 
-// For tests: seconds that our clock is ahead of the machine's.
-backup::Duration clock_ahead() {
-    return std::chrono::seconds(
-        std::strtoll(environment("BACKUPD_CLOCK_AHEAD").c_str(), nullptr, 10));
-}
-
 int check_config(const DaemonOptions& options) {
     auto loaded = backup::load_policy(options.config_dir, options.vendor_dir);
     for (const auto& problem : loaded.problems)
@@ -108,7 +102,6 @@ int run(DaemonOptions options) {
                      "backupd: HOME is not set: name the folders with --config and --state\n");
         return 1;
     }
-    options.clock_ahead = clock_ahead();
     auto daemon = backup::Daemon::make(std::move(options));
     if (!daemon.ok()) {
         backup::log_error("cannot start: " + daemon.error().message());

@@ -14,6 +14,7 @@ HOUR = 3600
 def fixture():
     m = Machine("collect")
     m.ahead = 0
+    m.env["BACKUPD_CLOCK_STEP"] = m.write("clock", "0")
     m.start()
     m.write_tree("src", {"same.bin": os.urandom(200_000)})
     m.repository()
@@ -33,10 +34,11 @@ def collect_every(m, period):
 
 
 def later(m, seconds):
-    """The same daemon, so many seconds later."""
+    """A daemon that starts so many seconds later."""
     m.ahead += seconds
     m.stop()
-    m.start(env={"BACKUPD_CLOCK_AHEAD": str(m.ahead)})
+    m.write("clock", str(m.ahead))
+    m.start()
 
 
 def audit(m):
