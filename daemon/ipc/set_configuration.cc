@@ -1,0 +1,62 @@
+// A set's configuration on the bus: CreateSet, GetConfiguration and Configure.
+#include "daemon/ipc/set_object.h"
+#include "daemon/policy/keep_rules.h"
+
+namespace backup {
+
+wire::Dict set_configuration(const BackupSet& set) {
+    std::vector<wire::FileName> paths;
+    for (const Path& path : set.paths) paths.push_back({path.text()});
+    return {
+        {"paths", std::move(paths)},
+        {"repository", set.repository},
+        {"exclude", set.exclude.patterns},
+        {"title", set.title},
+        {"cachedir-tag", set.exclude.cachedir_tag},
+        {"nodump", set.exclude.nodump},
+        {"one-file-system", set.exclude.other_filesystems},
+        {"larger-than", set.exclude.larger_than},
+        {"interval-usec", set.interval_seconds * 1'000'000},
+        {"automatic", set.automatic},
+        {"settle-usec", set.settle_ms * 1'000},
+        {"min-interval-usec", set.min_interval_seconds * 1'000'000},
+        {"enabled", set.enabled},
+        {"keep", format_keep_rules(set.keep)},
+    };
+}
+
+Result<> change_set(BackupSet& set, wire::DictReader& changes) {
+    if (auto paths = changes.file_names("paths")) {
+        set.paths.clear();
+        for (const std::string& text : *paths) {
+            auto path = Path::parse(text);
+            if (!path.ok())
+                return invalid_argument("path " + printable(text) + ": " + path.error().message());
+            set.paths.push_back(std::move(*path));
+        }
+    }
+    if (auto value = changes.text("repository")) set.repository = *value;
+    if (auto value = changes.texts("exclude")) {
+        set.exclude.patterns = *value;
+        set.exclude.origins.clear();
+    }
+    if (auto value = changes.text("title")) set.title = *value;
+    if (auto value = changes.boolean("cachedir-tag")) set.exclude.cachedir_tag = *value;
+    if (auto value = changes.boolean("nodump")) set.exclude.nodump = *value;
+    if (auto value = changes.boolean("one-file-system")) set.exclude.other_filesystems = *value;
+    if (auto value = changes.number("larger-than")) set.exclude.larger_than = *value;
+    const auto rounded_up = [](std::uint64_t usec, std::uint64_t unit) {
+        return usec / unit + (usec % unit != 0 ? 1 : 0);
+    };
+    if (auto value = changes.number("interval-usec"))
+        set.interval_seconds = rounded_up(*value, 1'000'000);
+    if (auto value = changes.boolean("automatic")) set.automatic = *value;
+    if (auto value = changes.number("settle-usec")) set.settle_ms = rounded_up(*value, 1'000);
+    if (auto value = changes.number("min-interval-usec"))
+        set.min_interval_seconds = rounded_up(*value, 1'000'000);
+    if (auto value = changes.boolean("enabled")) set.enabled = *value;
+    if (auto value = changes.text("keep")) set.keep = TRY_DURING(parse_keep_rules(*value), "keep");
+    return {};
+}
+
+}  // namespace backup

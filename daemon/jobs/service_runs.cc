@@ -1,0 +1,216 @@
+// What the service begins, and when: backups, collections, looking for a repository that was away.
+#include <algorithm>
+
+#include "daemon/jobs/lifecycle.h"
+#include "daemon/jobs/service.h"
+#include "daemon/jobs/tasks.h"
+
+namespace backup {
+
+namespace {
+
+// Wall-clock deadlines are looked at again at least this often: libuv's clock stands still during
+// suspend.
+constexpr Duration kLongestSleep = std::chrono::minutes(15);
+constexpr Duration kRestAfter = std::chrono::seconds(30);
+constexpr Duration kRestFromScrubber = std::chrono::minutes(5);
+
+}  // namespace
+
+// When a revision must be made because something changed: what changed has been quiet for the
+// settle time, or has waited for a minute, and the last run began long enough ago.
+std::optional<Timestamp> Service::change_due(const BackupSet& set, const SetRecord& record,
+                                             Timestamp now) const {
+    constexpr Duration kLongestSettle = std::chrono::seconds(60);
+    if (!set.enabled || !set.automatic || tracker_ == nullptr) return std::nullopt;
+    TrackingStatus tracking = tracker_->status(set.id);
+    bool is_live =
+        tracking.state == TrackingState::live || tracking.state == TrackingState::degraded;
+    if (!is_live || tracking.pending == 0 || !tracking.last_change) return std::nullopt;
+    Duration settle = std::chrono::milliseconds(set.settle_ms);
+    Timestamp due =
+        std::min(*tracking.last_change + settle, tracking.oldest.value_or(*tracking.last_change) +
+                                                     std::max(settle, kLongestSettle));
+    // A begin in the future is a clock that was set back.
+    if (record.last_attempt <= now)
+        due = std::max(due, record.last_attempt + std::chrono::seconds(set.min_interval_seconds));
+    return due;
+}
+
+std::optional<Timestamp> Service::next_run_of(const BackupSet& set) const {
+    Timestamp now = clock_.now();
+    SetRecord record = set_status(set.id).record;
+    auto by_interval = next_run(set, record, now);
+    auto by_change = change_due(set, record, now);
+    if (!by_interval || (by_change && *by_change < *by_interval)) return by_change;
+    return by_interval;
+}
+
+void Service::start_backup(const std::string& id, bool full, const std::string& trigger,
+                           std::uint32_t uid, std::function<void(Result<const Job*>)> started) {
+    auto set = find_set(id);
+    if (!set.ok()) return started(std::move(set).error());
+    SetStatus known = set_status(id);
+    JobRequest request;
+    request.kind = "backup";
+    request.set = id;
+    request.repository = (*set)->repository;
+    request.trigger = trigger;
+    request.mode = full ? "full" : "incremental";
+    request.parent = known.record.latest_revision;
+    request.uid = uid;
+    request.unique = "backup:" + id;
+    request.writes = true;
+    request.body = backup_body(pool_, clock_,
+                               {.policy = policy_,
+                                .set = id,
+                                .full = full,
+                                .trigger = trigger,
+                                .last_number = known.record.last_number,
+                                .state_dir = options_.state_dir,
+                                .tracker = tracker_.get()});
+    request.remember = remember_backup;
+    runner_.start(std::move(request), std::move(started));
+}
+
+void Service::start_collection(const std::string& name, const CollectOptions& options,
+                               const std::string& trigger, std::uint32_t uid,
+                               std::function<void(Result<const Job*>)> started) {
+    CollectTask task{.policy = policy_,
+                     .repository = name,
+                     .dry_run = options.dry_run,
+                     .apply_rules = options.apply_rules,
+                     .empty_trash = options.empty_trash,
+                     .sets = options.sets,
+                     .frozen = {},
+                     .tracker = tracker_.get()};
+    for (const auto& [id, set] : policy_->sets)
+        if (std::string why = frozen(set); !why.empty()) task.frozen[id] = std::move(why);
+    JobRequest request;
+    request.kind = "gc";
+    request.repository = name;
+    request.trigger = trigger;
+    request.mode = options.dry_run ? "dry-run" : "";
+    request.uid = uid;
+    if (!options.dry_run) {
+        request.unique = "gc:" + name;
+        request.remember = [](StateStore& store, const JobRecord& record, std::uint64_t) {
+            remember_collect(store, record);
+        };
+    }
+    request.body = collect_body(pool_, clock_, std::move(task));
+    runner_.start(std::move(request), std::move(started));
+}
+
+void Service::start_audit(const std::string& name, std::uint32_t uid,
+                          std::function<void(Result<const Job*>)> started) {
+    JobRequest request;
+    request.kind = "gc";
+    request.mode = "audit";
+    request.repository = name;
+    request.uid = uid;
+    request.body = audit_body(pool_, name);
+    runner_.start(std::move(request), std::move(started));
+}
+
+// Repositories that sets of ours use. The first time a repository is seen its period begins.
+void Service::collect_what_is_due(Timestamp now, Timestamp& wake) {
+    for (const auto& [name, policy] : policy_->repositories) {
+        const bool is_used = std::ranges::any_of(policy_->sets, [&name = name](const auto& entry) {
+            return entry.second.enabled && entry.second.repository == name;
+        });
+        if (!is_used) continue;
+        RepositoryRecord& record = repositories_[name].record;
+        if (record.last_collect == Timestamp{} && policy.collect_seconds != 0) {
+            record.last_collect = now;
+            change_repository_record(
+                name,
+                [now](RepositoryRecord& kept) {
+                    if (kept.last_collect == Timestamp{}) kept.last_collect = now;
+                },
+                [](Result<>) {});
+        }
+        auto due = next_collection(policy, record, now);
+        if (!due) continue;
+        if (*due > now) {
+            wake = std::min(wake, *due);
+            continue;
+        }
+        record.last_collect_attempt = now;
+        start_collection(name, {.apply_rules = true}, "schedule", 0,
+                         [this, name = name](Result<const Job*> job) {
+                             if (!job.ok())
+                                 events_.add(LogLevel::error,
+                                             "cannot start the collection of repository '" + name +
+                                                 "': " + job.error().message());
+                         });
+    }
+}
+
+// Starts what is due and sleeps until the next deadline, of a run or of a promise.
+void Service::tick() {
+    tick_soon_ = false;
+    Timestamp now = clock_.now();
+    Timestamp wake = now + kLongestSleep;
+    bool any = false;
+    for (const auto& [id, set] : policy_->sets) {
+        if (!set.enabled) continue;
+        any = true;
+        SetRecord record = set_status(id).record;
+        Timestamp late = record.last_success + promised_age(set);
+        if (late > now) wake = std::min(wake, late + std::chrono::seconds(1));
+        auto due = next_run(set, record, now);
+        const char* trigger = "schedule";
+        if (auto change = change_due(set, record, now); change && (!due || *change < *due)) {
+            due = change;
+            trigger = "change";
+        }
+        if (!due || runner_.active_backup(id) != nullptr) continue;
+        if (*due > now) {
+            wake = std::min(wake, *due);
+            continue;
+        }
+        // A run that cannot be begun is asked for again an interval later, not at once.
+        sets_[id].record.last_attempt = now;
+        start_backup(id, false, trigger, 0, [this, id = id](Result<const Job*> job) {
+            if (!job.ok())
+                events_.add(LogLevel::error, "cannot start the backup of set '" + id +
+                                                 "': " + job.error().message());
+        });
+    }
+    collect_what_is_due(now, wake);
+    // A disk that was unplugged may be back.
+    const MonotonicTime elapsed = clock_.monotonic();
+    for (const auto& [name, repository] : policy_->repositories) {
+        if (pool_.status(name).state != RepositoryState::unavailable) continue;
+        if (probes_.is_due(name, elapsed)) {
+            probes_.begin(name, elapsed);
+            refresh_repository(name);
+        }
+        wake = std::min(wake, now + (probes_.next(name) - elapsed));
+    }
+    if (any) tick_.start(std::max<Duration>(wake - now, std::chrono::milliseconds(20)));
+    if (listener_ != nullptr) listener_->any_changed();
+}
+
+// Not later than was asked for already.
+void Service::tick_later() {
+    if (begun_ && !tick_soon_) tick_.start(std::chrono::seconds(1));
+}
+
+// Memory is given back some time after use, not right after it: the next run may follow at once.
+void Service::rest() {
+    if (runner_.active() > 0) return rest_.start(kRestAfter);
+    io_.run([this] { pool_.rest(); });
+    // Comparing goes on taking memory: for seconds after a start, all the time for the scrubber.
+    bool is_scanning =
+        tracker_ != nullptr && std::ranges::any_of(policy_->sets, [this](const auto& set) {
+            return tracker_->status(set.first).state == TrackingState::scanning;
+        });
+    if (is_scanning)
+        rest_.start(kRestAfter);
+    else if (tracker_ != nullptr && policy_->tracking.scrub_period.count() > 0)
+        rest_.start(kRestFromScrubber);
+}
+
+}  // namespace backup

@@ -1,0 +1,111 @@
+// What the service tells: of sets, of repositories, and how well all is.
+#include <algorithm>
+
+#include "daemon/jobs/service.h"
+
+namespace backup {
+
+Result<const BackupSet*> Service::find_set(const std::string& id) const {
+    auto found = policy_->sets.find(id);
+    if (found != policy_->sets.end()) return &found->second;
+    return Error(ErrorKind::not_found, ErrorCode::no_such_set, "there is no set '" + id + "'");
+}
+
+SetStatus Service::set_status(const std::string& id) const {
+    auto found = sets_.find(id);
+    return found == sets_.end() ? SetStatus{} : found->second;
+}
+
+RepositoryFacts Service::repository_facts(const std::string& name) const {
+    auto found = repositories_.find(name);
+    return found == repositories_.end() ? RepositoryFacts{} : found->second;
+}
+
+std::string Service::set_state(const BackupSet& set) const {
+    if (const Job* job = runner_.active_backup(set.id))
+        return job->state() == JobState::queued ? "queued" : "running";
+    if (!set.enabled) return "disabled";
+    if (repository_facts(set.repository).status.state == RepositoryState::damaged) return "error";
+    return "idle";
+}
+
+std::string Service::frozen(const BackupSet& set) const {
+    if (tracker_ == nullptr) return {};
+    for (const VolumeStatus& volume : tracker_->status(set.id).volumes)
+        if (volume.state == "away") return "the file system at " + volume.place + " is missing";
+    return {};
+}
+
+std::vector<std::string> Service::blocked_by(const BackupSet& set) const {
+    switch (repository_facts(set.repository).status.state) {
+        case RepositoryState::locked:
+            return {"locked"};
+        case RepositoryState::unavailable:
+            return {"offline"};
+        case RepositoryState::unopened:
+        case RepositoryState::ready:
+        case RepositoryState::damaged:
+            return {};
+    }
+    return {};
+}
+
+std::string Service::state() const {
+    if (!problems_.empty()) return "error";
+    bool queued = false;
+    for (const Job* job : runner_.jobs()) {
+        if (job->is_done()) continue;
+        if (job->state() != JobState::queued) return "running";
+        queued = true;
+    }
+    if (queued) return "waiting";
+    for (const auto& [id, set] : policy_->sets)
+        if (set.enabled && repository_facts(set.repository).status.state == RepositoryState::locked)
+            return "locked";
+    return "idle";
+}
+
+Health Service::health() const {
+    return judge_health(*policy_, sets_, repositories_, problems_.empty(), clock_.now());
+}
+
+std::vector<std::string> Service::notices() const {
+    std::vector<std::string> list;
+    for (const ConfigProblem& problem : problems_) {
+        if (!options_.hide_details) {
+            list.push_back("configuration: " + problem.text());
+            continue;
+        }
+        ConfigProblem bare{problem.file, problem.line, "an error: see `backupctl config check`"};
+        list.push_back("configuration: " + bare.text());
+    }
+    for (const auto& [name, policy] : policy_->repositories) {
+        RepositoryFacts facts = repository_facts(name);
+        if (needs_reminder(facts))
+            list.push_back("repository '" + name +
+                           "' has one key and its recovery sheet was never tested: `backupctl repo "
+                           "test " +
+                           name + "` with the password from the sheet, or add a second key");
+        if (is_collection_late(policy, facts.record, clock_.now()))
+            list.push_back("garbage of repository '" + name +
+                           "' was not collected for long: `backupctl gc " + name + "` says why");
+        switch (facts.status.state) {
+            case RepositoryState::locked:
+                list.push_back("repository '" + name + "' is locked: `backupctl repo unlock " +
+                               name + "`");
+                break;
+            case RepositoryState::damaged:
+                list.push_back("repository '" + name + "' is damaged: `backupctl verify`");
+                break;
+            case RepositoryState::unavailable:
+                list.push_back("repository '" + name + "' cannot be reached");
+                break;
+            case RepositoryState::unopened:
+            case RepositoryState::ready:
+                break;
+        }
+    }
+    return list;
+}
+
+}  // namespace backup
