@@ -249,10 +249,6 @@ Result<std::string> Client::delete_revisions(const std::string& set,
         [&](auto* m) { return append_texts(m, revisions) && append_dict(m, {}); }, kPatient));
     return read_text(answer);
 }
-Result<std::string> Client::apply_retention(const std::string& set) {
-    Message answer = TRY(impl_->ours(set, "Set", "ApplyRetention", no_options, kPatient));
-    return read_text(answer);
-}
 Result<UniqueFd> Client::plan_retention(const std::string& set) {
     Message answer = TRY(impl_->ours(set, "Set", "PlanRetention", no_options, kPatient));
     return read_fd(answer);

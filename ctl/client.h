@@ -131,7 +131,6 @@ class Client {
     // Each returns the job's object path.
     Result<std::string> delete_revisions(const std::string& set,
                                          const std::vector<std::string>& revisions);
-    Result<std::string> apply_retention(const std::string& set);
     Result<UniqueFd> plan_retention(const std::string& set);
     Result<std::uint32_t> restore_trash(const std::string& set,
                                         const std::vector<std::string>& revisions);

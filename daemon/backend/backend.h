@@ -82,7 +82,8 @@ class DeletingBackend {
     virtual Result<> remove(const Handle& handle) = 0;
 };
 
-// What opening a URL gives. `deleting` is handed to nobody but the collector and key removal.
+// What opening a URL gives. `deleting` is handed to nobody but the collector,
+// key removal, and the rewriting of a revision's tags (which removes the earlier edition).
 struct OpenedBackend {
     std::unique_ptr<Backend> backend;
     DeletingBackend* deleting = nullptr;  // lives as long as `backend`

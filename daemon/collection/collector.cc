@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include "common/log.h"
+#include "common/pause.h"
 #include "daemon/collection/index_rewrite.h"
 #include "daemon/collection/reachable.h"
 #include "daemon/revisions/editions.h"
@@ -33,10 +32,7 @@ class Pace {
         spent_ += bytes;
         const auto due =
             begun_ + std::chrono::milliseconds(static_cast<std::int64_t>(spent_ * 1000 / rate_));
-        std::mutex mutex;
-        std::unique_lock lock(mutex);
-        std::condition_variable_any never;
-        never.wait_until(lock, stop, due, [] { return false; });
+        pause_for(stop, due - std::chrono::steady_clock::now());
     }
 
   private:

@@ -167,10 +167,4 @@ std::map<std::uint32_t, std::vector<Inventory::Chosen>> Inventory::chosen_in(
     return by_pack;
 }
 
-std::uint64_t Inventory::listed_bytes() const {
-    std::uint64_t bytes = 0;
-    for (const PackFacts& facts : packs) bytes += facts.file_size;
-    return bytes;
-}
-
 }  // namespace backup

@@ -60,8 +60,6 @@ class Inventory {
     // By pack, in no order; only packs that `wanted` names (by place).
     std::map<std::uint32_t, std::vector<Chosen>> chosen_in(const std::vector<bool>& wanted) const;
 
-    std::uint64_t listed_bytes() const;
-
   private:
     struct Copy {
         BlobId id;

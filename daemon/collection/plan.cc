@@ -3,15 +3,22 @@
 #include <algorithm>
 #include <array>
 
+#include "daemon/repository/crypto.h"
+#include "daemon/repository/pack.h"
+
 namespace backup {
 
 namespace {
 
+// The header of a pack: an entry for each blob, sealed, and its length.
+std::uint64_t overhead_of(const PackFacts& facts) {
+    return kCompressedEntryBytes * facts.blobs + kSealOverhead + sizeof(std::uint32_t);
+}
+
 // How much of a pack is of no use, in percent. Header and trailer count as neither.
 std::uint64_t waste_of(const PackFacts& facts) {
     if (facts.listed_size == 0) return 0;
-    const std::uint64_t overhead = std::uint64_t{41} * facts.blobs + 36;
-    const std::uint64_t blobs = facts.listed_size - std::min(facts.listed_size, overhead);
+    const std::uint64_t blobs = facts.listed_size - std::min(facts.listed_size, overhead_of(facts));
     if (blobs == 0) return 0;
     return 100 - std::min<std::uint64_t>(100, facts.used_bytes * 100 / blobs);
 }
@@ -88,9 +95,8 @@ StorageAudit audit_storage(const Inventory& inventory) {
         audit.listed_bytes += facts.file_size;
         if (facts.is_needed()) {
             audit.live_bytes += facts.file_size;
-            const std::uint64_t overhead = std::uint64_t{41} * facts.blobs + 36;
             audit.waste_bytes +=
-                facts.file_size - std::min(facts.file_size, facts.used_bytes + overhead);
+                facts.file_size - std::min(facts.file_size, facts.used_bytes + overhead_of(facts));
         } else if (facts.mark) {
             audit.grace_bytes += facts.file_size;
         } else {

@@ -66,8 +66,7 @@ Result<> SetObject::pin_revision(std::shared_ptr<Call> call) {
                  repository = TRY(repository_of(served_, set)),
                  tracker = served_.tracker()]() -> Result<std::string> {
         FoundRevision found = TRY(find_revision(pool, set, text));
-        ReviseTask task{set.repository,
-                        set,
+        ReviseTask task{set,
                         {found.revision.id()},
                         {.pin = pinned, .trash = std::nullopt},
                         deleting_of(*found.repository, repository),
@@ -135,7 +134,7 @@ Result<> SetObject::restore_trash(std::shared_ptr<Call> call) {
                  tracker = served_.tracker()]() -> Result<std::uint32_t> {
         RepositoryHandle opened = TRY(pool.open(set.repository));
         const auto revisions = all_revisions(TRY(opened->repository->list_revisions()));
-        ReviseTask task{set.repository, set, {}, {}, deleting_of(*opened, repository), tracker};
+        ReviseTask task{set, {}, {}, deleting_of(*opened, repository), tracker};
         task.change.trash = std::optional<Timestamp>();
         for (const std::string& text : texts) {
             Revision found = TRY(resolve_revision(revisions, {set.id, host_of(set)}, text));

@@ -4,6 +4,12 @@
 
 namespace backup {
 
+JobOutcome failed(Error error) {
+    JobOutcome outcome;
+    outcome.error = std::move(error);
+    return outcome;
+}
+
 const char* to_string(JobState state) {
     switch (state) {
         case JobState::queued:

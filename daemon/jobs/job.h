@@ -33,6 +33,7 @@ struct JobOutcome {
     std::vector<std::pair<std::string, std::uint64_t>> counts;  // words of the bus: "files-new"
     std::vector<JobLine> findings;
 };
+JobOutcome failed(Error error);
 
 struct JobContext {
     std::uint64_t id;

@@ -10,12 +10,6 @@ namespace backup {
 
 namespace {
 
-JobOutcome failed(Error error) {
-    JobOutcome outcome;
-    outcome.error = std::move(error);
-    return outcome;
-}
-
 std::string name_of(const Revision& revision) {
     return revision.tags.set + "/" + std::to_string(revision.tags.number);
 }
@@ -51,8 +45,7 @@ Result<std::uint64_t> apply_rules(OpenRepository& opened, const RepositoryPolicy
                                   Timestamp now, JobContext& job, JobOutcome& outcome,
                                   std::uint64_t& kept) {
     const auto revisions = all_revisions(TRY(opened.repository->list_revisions()));
-    ReviseTask revise{.repository = policy.name,
-                      .set = set,
+    ReviseTask revise{.set = set,
                       .revisions = {},
                       .change = {},
                       .deleting = deleting_of(opened, policy),
@@ -179,8 +172,7 @@ Result<JobOutcome> forget(RepositoryPool& pool, const Clock& clock, const Forget
         forgotten = TRY(apply_rules(*opened, task.repository, task.set, task.frozen, task.tracker,
                                     clock.now(), job, outcome, kept));
     } else {
-        ReviseTask revise{.repository = task.set.repository,
-                          .set = task.set,
+        ReviseTask revise{.set = task.set,
                           .revisions = TRY(named_revisions(revisions, task)),
                           .change = {},
                           .deleting = deleting_of(*opened, task.repository),

@@ -27,7 +27,6 @@ std::vector<RetentionDecision> plan_retention(const std::vector<Revision>& revis
 DeletingBackend* deleting_of(const OpenRepository& opened, const RepositoryPolicy& policy);
 
 struct ReviseTask {
-    std::string repository;
     BackupSet set;
     std::vector<RevisionId> revisions;
     RevisionChange change;

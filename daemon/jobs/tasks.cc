@@ -9,12 +9,6 @@ namespace backup {
 
 namespace {
 
-JobOutcome failed(Error error) {
-    JobOutcome outcome;
-    outcome.error = std::move(error);
-    return outcome;
-}
-
 using Counts = std::vector<std::pair<std::string, std::uint64_t>>;
 
 Counts counts_of(const BackupCounts& counts) {

@@ -4,6 +4,7 @@
 #include "common/bytes.h"
 #include "common/path.h"
 #include "daemon/policy/config_file.h"
+#include "daemon/policy/keep_rules.h"
 #include "daemon/policy/toml_document.h"
 #include "daemon/policy/units.h"
 
@@ -92,21 +93,13 @@ std::string set_body(const BackupSet& set, bool hints, bool inherited) {
 std::string keep_body(const KeepRules& keep) {
     const KeepRules plain;
     std::string out;
-    const auto count = [&](std::string_view key, std::uint32_t value, std::uint32_t usual) {
-        if (value != usual) out += line(key, std::to_string(value));
-    };
-    count("last", keep.last, plain.last);
-    count("hourly", keep.hourly, plain.hourly);
-    count("daily", keep.daily, plain.daily);
-    count("weekly", keep.weekly, plain.weekly);
-    count("monthly", keep.monthly, plain.monthly);
-    count("yearly", keep.yearly, plain.yearly);
+    for (const auto& [key, member] : kKeepCounts)
+        if (keep.*member != plain.*member) out += line(key, std::to_string(keep.*member));
     if (keep.within_seconds != 0)
         out += line("within", toml_quoted(format_interval(keep.within_seconds)));
     if (!keep.tags.empty())
         out += list("tags", 0, keep.tags.size(),
                     [&](std::size_t i) { return std::string_view(keep.tags[i]); });
-    count("minimum", keep.minimum, plain.minimum);
     return out;
 }
 

@@ -123,15 +123,7 @@ void read_keep(ConfigTable& set, const std::string& file, LoadedPolicy& into, Ke
     const TomlValue* root = set.table("keep");
     if (root == nullptr) return;
     ConfigTable table(*root, file, "[keep]", into.problems);
-    struct Count {
-        const char* key;
-        std::uint32_t KeepRules::*member;
-    };
-    for (auto [key, member] :
-         {Count{"last", &KeepRules::last}, Count{"hourly", &KeepRules::hourly},
-          Count{"daily", &KeepRules::daily}, Count{"weekly", &KeepRules::weekly},
-          Count{"monthly", &KeepRules::monthly}, Count{"yearly", &KeepRules::yearly},
-          Count{"minimum", &KeepRules::minimum}}) {
+    for (const auto& [key, member] : kKeepCounts) {
         std::int64_t count = out.*member;
         table.whole_number(key, 0, kMostKept, count);
         out.*member = static_cast<std::uint32_t>(count);

@@ -9,17 +9,6 @@ namespace backup {
 
 namespace {
 
-struct Count {
-    std::string_view name;
-    std::uint32_t KeepRules::*member;
-};
-constexpr Count kCounts[] = {
-    {"last", &KeepRules::last},       {"hourly", &KeepRules::hourly},
-    {"daily", &KeepRules::daily},     {"weekly", &KeepRules::weekly},
-    {"monthly", &KeepRules::monthly}, {"yearly", &KeepRules::yearly},
-    {"minimum", &KeepRules::minimum},
-};
-
 Error bad_word(std::string_view word) {
     return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                  "'" + printable(word) +
@@ -42,7 +31,7 @@ Result<> read_word(std::string_view word, KeepRules& rules) {
         rules.tags.emplace_back(value);
         return {};
     }
-    for (const Count& count : kCounts) {
+    for (const KeepCount& count : kKeepCounts) {
         if (count.name != name) continue;
         std::uint32_t number = 0;
         auto [end, problem] = std::from_chars(value.data(), value.data() + value.size(), number);
@@ -74,7 +63,7 @@ std::string format_keep_rules(const KeepRules& rules) {
     auto add = [&](std::string_view name, const std::string& value) {
         text += (text.empty() ? "" : " ") + std::string(name) + "=" + value;
     };
-    for (const Count& count : kCounts) {
+    for (const KeepCount& count : kKeepCounts) {
         const std::uint32_t value = rules.*count.member;
         if (value != KeepRules{}.*count.member) add(count.name, std::to_string(value));
     }

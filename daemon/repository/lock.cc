@@ -1,10 +1,10 @@
 #include "daemon/repository/lock.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <set>
 
 #include "common/log.h"
+#include "common/pause.h"
 #include "daemon/repository/repository.h"
 #include "daemon/repository/unpacked.h"
 
@@ -44,12 +44,8 @@ LiveLocks& live_locks() {
     return locks;
 }
 
-Result<> pause(std::stop_token stop) {
-    std::mutex mutex;
-    std::condition_variable_any never;
-    std::unique_lock lock(mutex);
-    never.wait_for(lock, stop, kSettle, [] { return false; });
-    if (stop.stop_requested())
+Result<> settle(const std::stop_token& stop) {
+    if (!pause_for(stop, kSettle))
         return Error(ErrorKind::cancelled, ErrorCode::cancelled, "stopped while taking the lock");
     return {};
 }
@@ -136,7 +132,7 @@ Result<std::vector<FoundLock>> read_locks(const LockPlace& place, bool with_empt
         }
         bool vanished = false;
         for (int attempt = 0; attempt < kReadAttempts && !lock.file && !vanished; ++attempt) {
-            if (attempt > 0) TRY(pause({}));  // perhaps it is being written
+            if (attempt > 0) TRY(settle({}));  // perhaps it is being written
             Result<Bytes> json =
                 read_unpacked(place.backend, place.key, place.version, FileType::lock, info.id);
             if (json.ok()) {
@@ -213,7 +209,7 @@ Result<> RepositoryLock::take(std::stop_token stop) {
     // Where a listing shows every earlier put, one of two who lock at the same time surely sees the
     // other.
     if (!place_.backend.properties().consistent_listing) {
-        Result<> waited = pause(stop);
+        Result<> waited = settle(stop);
         if (!waited.ok()) return give_up(std::move(waited).error());
     }
     Result<> clear = check_for_conflict(place_, kind_, &file.id);
@@ -263,7 +259,7 @@ Result<RepositoryLock::State> RepositoryLock::refresh(std::stop_token stop) {
     // absence.
     if (file.time - written_ >= kLockDoubtfulAfter) {
         if (!place_.backend.properties().consistent_listing) {
-            Result<> waited = pause(stop);
+            Result<> waited = settle(stop);
             if (!waited.ok()) return give_up(std::move(waited).error());
         }
         Result<bool> still_there = exists();

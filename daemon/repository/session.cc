@@ -1,6 +1,7 @@
 #include "daemon/repository/session.h"
 
 #include "common/log.h"
+#include "common/pause.h"
 #include "daemon/repository/unpacked.h"
 
 namespace backup {
@@ -112,12 +113,7 @@ Result<std::uint64_t> Session::secure() {
 }
 
 void Session::keep_lock(std::stop_token stop) {
-    std::mutex mutex;
-    std::condition_variable_any never;
-    std::unique_lock lock(mutex);
-    for (;;) {
-        never.wait_for(lock, stop, kLookEvery, [] { return false; });
-        if (stop.stop_requested()) return;
+    while (pause_for(stop, kLookEvery)) {
         Result<RepositoryLock::State> state = lock_->refresh_if_due(stop);
         if (!state.ok()) {
             log_warning("the lock could not be refreshed, will be tried again: " +

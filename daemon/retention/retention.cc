@@ -25,11 +25,11 @@ seconds offset_of(const std::string& text) {
 }
 
 // A number for each hour, day, week, month, year of the revision's own zone.
-struct Calendar {
+struct Periods {
     std::int64_t hour, day, week, month, year;
 };
 
-Calendar calendar_of(const RetentionItem& item) {
+Periods periods_of(const RetentionItem& item) {
     using namespace std::chrono;
     const auto local = floor<seconds>(item.time) + offset_of(item.time_text);
     const auto day = floor<days>(local);
@@ -71,7 +71,7 @@ std::vector<bool> in_order(const std::vector<const RetentionItem*>& by_number) {
 struct Candidate {
     std::size_t at;  // of its decision
     const RetentionItem* item;
-    Calendar calendar;
+    Periods calendar;
 };
 
 class Decider {
@@ -88,7 +88,7 @@ class Decider {
             keep(newest_first_[i].at, "last");
     }
     // The newest of each of the last `count` periods that have one.
-    void periods(std::uint32_t count, std::int64_t Calendar::*period, const char* rule) {
+    void periods(std::uint32_t count, std::int64_t Periods::*period, const char* rule) {
         std::optional<std::int64_t> done;
         for (const Candidate& candidate : newest_first_) {
             if (count == 0) return;
@@ -155,7 +155,7 @@ std::vector<Candidate> candidates(std::vector<RetentionDecision>& decisions, Tim
     std::vector<Candidate> list;
     for (std::size_t i = possible.size(); i-- > 0;) {
         if (good[i])
-            list.push_back({possible[i], by_number[i], calendar_of(*by_number[i])});
+            list.push_back({possible[i], by_number[i], periods_of(*by_number[i])});
         else
             decisions[possible[i]].rules.emplace_back("time");
     }
@@ -181,11 +181,11 @@ std::vector<RetentionDecision> decide_retention(std::vector<RetentionItem> items
     for (std::size_t at = 0; at < decisions.size(); ++at)
         if (decisions[at].item.is_pinned) decider.keep(at, "pin");
     decider.last(rules.last);
-    decider.periods(rules.hourly, &Calendar::hour, "hourly");
-    decider.periods(rules.daily, &Calendar::day, "daily");
-    decider.periods(rules.weekly, &Calendar::week, "weekly");
-    decider.periods(rules.monthly, &Calendar::month, "monthly");
-    decider.periods(rules.yearly, &Calendar::year, "yearly");
+    decider.periods(rules.hourly, &Periods::hour, "hourly");
+    decider.periods(rules.daily, &Periods::day, "daily");
+    decider.periods(rules.weekly, &Periods::week, "weekly");
+    decider.periods(rules.monthly, &Periods::month, "monthly");
+    decider.periods(rules.yearly, &Periods::year, "yearly");
     if (rules.within_seconds != 0)
         decider.within(seconds(static_cast<std::int64_t>(
             std::min<std::uint64_t>(rules.within_seconds, 1'000'000'000'000ULL))));

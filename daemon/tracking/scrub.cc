@@ -4,22 +4,17 @@
 
 #include "common/log.h"
 #include "common/path.h"
+#include "daemon/tracking/look_plan.h"
 #include "daemon/tracking/tracker_impl.h"
 
 namespace backup {
 
 namespace {
 
+using tracking::name_of;
+using tracking::parent_of;
+
 constexpr Duration kScrubPause = std::chrono::seconds(60);
-
-std::string_view parent_of(std::string_view path) {
-    const std::size_t slash = path.rfind('/');
-    return slash == 0 || slash == std::string_view::npos ? "/" : path.substr(0, slash);
-}
-
-std::string_view name_of(std::string_view path) {
-    return path.substr(path.rfind('/') + 1);
-}
 
 }  // namespace
 
@@ -148,11 +143,13 @@ void TrackerImpl::note_missed(const std::string& set, const Missed& missed) {
                 ++tracked.missed_content;
                 break;
         }
-        if (missed.kind != Missed::Kind::metadata)
-            host_.tracking_message(
-                LogLevel::error,
-                "a change of " + printable(missed.path) + " in set '" + set +
-                    "' was missed and is found only now: the next run has it; please report it");
+        if (missed.kind != Missed::Kind::metadata) {
+            host_.tracking_message(LogLevel::error,
+                                   "a change in set '" + set +
+                                       "' was missed and is found only now: the next run has it; "
+                                       "please report it");
+            log_debug("missed in set '" + set + "': " + printable(missed.path));
+        }
         const Timestamp now = clock_.now();
         tracked.queue().mark_name(place->first, place->second, name_of(missed.path),
                                   missed.kind != Missed::Kind::metadata,

@@ -1,10 +1,9 @@
 #include "daemon/tracking/scrub_pass.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
 
 #include "common/log.h"
+#include "common/pause.h"
 #include "daemon/restore/restore.h"
 #include "daemon/tracking/content_check.h"
 
@@ -88,15 +87,12 @@ void ScrubPass::suspect(const std::string& path, bool is_content) {
 }
 
 void ScrubPass::pause_until(MonotonicTime end) {
-    std::mutex mutex;
-    std::unique_lock lock(mutex);
-    std::condition_variable_any never;
     for (;;) {
         judge_due();
         MonotonicTime next = end;
         if (!suspects_.empty()) next = std::min(next, suspects_.front().check_at);
         const Duration left = next - clock_.monotonic();
-        if (left.count() > 0) never.wait_for(lock, stop_, left, [] { return false; });
+        if (left.count() > 0) pause_for(stop_, left);
         if (stop_.stop_requested() || clock_.monotonic() >= end) return judge_due();
     }
 }
@@ -165,14 +161,11 @@ void ScrubPass::check_samples() {
 // Slow on purpose, and not at all while a run wants the disk.
 void ScrubPass::rest(Duration took) {
     MonotonicTime end = clock_.monotonic() + took * kRestShare;
-    std::mutex mutex;
-    std::unique_lock lock(mutex);
-    std::condition_variable_any never;
     while (!stop_.stop_requested()) {
         if (judge_.is_busy()) end = clock_.monotonic() + kBusyPause;
         const Duration left = end - clock_.monotonic();
         if (left.count() <= 0) return;
-        never.wait_for(lock, stop_, left, [] { return false; });
+        pause_for(stop_, left);
     }
 }
 

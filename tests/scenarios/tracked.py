@@ -27,6 +27,7 @@ class Tracked:
         self.volume = Volume(kind)
         self.kind, self.watch = kind, watch
         self.m = Machine("tracked")
+        self.m.log_level = "debug"  # with the names that may have been missed
         try:
             names = {"fanotify": '"fanotify"', "inotify": '"inotify"', "scan": '"scan"'}[watch]
             self.m.write("config/backupd.toml", CONFIG.format(watch=names, census=census, scrub=scrub, canary=canary, watches=watches, degraded=degraded, content=content))

@@ -73,6 +73,7 @@ class Machine:
         self.backupctl = os.path.join(self.build, "ctl/backupctl")
         self.bus = self.daemon = None
         self.log = self.path("backupd.log")
+        self.log_level = "info"
         for directory in ("home", "run", "config", "state"):
             os.makedirs(self.path(directory), 0o700, exist_ok=True)
         self.password_file = self.write("password", "secret\n")
@@ -135,6 +136,8 @@ class Machine:
             self.path("state"),
             "--runtime",
             self.path("run"),
+            "--log-level",
+            self.log_level,
         ]
 
     def start(self, *extra, wrap=(), env=None, ready=60):
