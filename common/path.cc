@@ -18,7 +18,8 @@ Result<Path> Path::parse(std::string_view text) {
         at = end + 1;
         if (part.empty() || part == ".") continue;
         if (part == "..")
-            return Error(ErrorKind::invalid, "path with '..': '" + printable(text) + "'");
+            return Error(ErrorKind::invalid, "a path must not hold '..': '" + printable(text) +
+                                                 "'; write where it leads");
         normal += '/';
         normal += part;
     }

@@ -74,21 +74,26 @@ Result<std::vector<Batch>> plan(Context& context, Client& client) {
     return batches;
 }
 
-// The directory that a restore goes to. For a dry run into one that is not there yet an empty one
-// stands in, and goes with this.
+// The directory that a restore goes to. One that was made for it, and for a dry run the empty one
+// that stands in, goes with this if nothing came into it; unless a job may still write there.
 struct Target {
     std::string path;  // as given; empty: in place
     UniqueFd fd;
-    std::string stand_in;
+    std::string made;  // by us
+    bool is_stand_in = false;
 
     Target() = default;
     Target(Target&& other) noexcept
         : path(std::move(other.path)),
           fd(std::move(other.fd)),
-          stand_in(std::exchange(other.stand_in, {})) {}
+          made(std::exchange(other.made, {})),
+          is_stand_in(other.is_stand_in) {}
     Target& operator=(Target&&) = delete;
     ~Target() {
-        if (!stand_in.empty()) ::rmdir(stand_in.c_str());
+        if (!made.empty()) ::rmdir(made.c_str());  // not if there is anything in it
+    }
+    void keep() {
+        if (!is_stand_in) made.clear();
     }
 };
 
@@ -110,12 +115,16 @@ Result<Target> open_target(const Context& context) {
             std::string(place == nullptr || *place == '\0' ? "/tmp" : place) + "/backupctl-XXXXXX";
         if (::mkdtemp(name.data()) == nullptr)
             return Error::from_errno(errno, "make a temporary directory");
-        target.stand_in = name;
+        target.made = name;
+        target.is_stand_in = true;
         target.fd = TRY(open_directory(name));
         return target;
     }
-    if (!exists && ::mkdir(target.path.c_str(), 0700) != 0)
-        return Error::from_errno(errno, "create " + printable(target.path));
+    if (!exists) {
+        if (::mkdir(target.path.c_str(), 0700) != 0)
+            return Error::from_errno(errno, "create " + printable(target.path));
+        target.made = target.path;
+    }
     target.fd = TRY(open_directory(target.path));
     if (::faccessat(target.fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0)
         return Error::from_errno(errno, "write into " + printable(target.path));
@@ -191,6 +200,12 @@ char ask_conflict() {
         "Now [k]eep both, [s]kip these, replace [o]lder ones, [r]eplace all, or [a]bort?", "aksor");
 }
 
+// Or may still write: the job goes on without us.
+bool may_have_written(ExitCode code) {
+    return code == ExitCode::done || code == ExitCode::exceptions ||
+           code == ExitCode::interrupted || code == ExitCode::wait_timed_out;
+}
+
 Result<ExitCode> run(Context& context) {
     const Arguments& args = context.args();
     bool in_place = !args.flag("--to");
@@ -208,8 +223,14 @@ Result<ExitCode> run(Context& context) {
     if (!context.interactive() || args.flag("--on-conflict"))
         follow.conflict_help = conflict_help(in_place);
     Target target = TRY(open_target(context));
-    auto jobs = TRY(start(context, *client, batches, target, mode));
-    ExitCode code = TRY(follow_jobs(context, jobs, follow));
+    auto carry_out = [&]() -> Result<ExitCode> {
+        if (batches.size() > 1) target.keep();  // one may run when another cannot begin
+        auto jobs = TRY(start(context, *client, batches, target, mode));
+        auto ended = follow_jobs(context, jobs, follow);
+        if (!follow.wait || !ended.ok() || may_have_written(*ended)) target.keep();
+        return ended;
+    };
+    ExitCode code = TRY(carry_out());
     bool ask = code == ExitCode::refused && mode == "fail" && context.interactive() &&
                !context.dry_run() && !args.flag("--on-conflict");
     if (!ask) return code;
@@ -230,8 +251,7 @@ Result<ExitCode> run(Context& context) {
         default:
             return code;
     }
-    jobs = TRY(start(context, *client, batches, target, mode));
-    return follow_jobs(context, jobs, follow);
+    return carry_out();
 }
 
 }  // namespace

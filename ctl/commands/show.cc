@@ -93,8 +93,9 @@ Result<ExitCode> run(Context& context) {
     if (d.number("duration-usec") > 0)
         row("took", duration_text(static_cast<double>(d.number("duration-usec")) / 1e6));
     if (d.number("exceptions") > 0)
-        row("exceptions",
-            paint(count_text(d.number("exceptions")) + " items are missing", Tone::warn, looks));
+        row("exceptions", paint(count_text(d.number("exceptions"), "item is", "items are") +
+                                    " missing or partial",
+                                Tone::warn, looks));
     if (d.flag("pinned")) row("pinned", "yes");
     if (d.flag("gap"))
         row("gap", "a file system was missing: what the revision has of it is older");

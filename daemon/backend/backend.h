@@ -70,8 +70,8 @@ class Backend {
     virtual Result<> remove_lock(const LockId& id) = 0;
     // Nothing when the storage cannot tell.
     virtual std::optional<SpaceInfo> space() { return std::nullopt; }
-    // Makes the layout for a new repository (directories). `conflict` is not its business: the
-    // caller checks for a config first.
+    // Makes the layout for a new repository (directories). Whether there is one already is not its
+    // business: the caller checks for a config first. `conflict` when the place holds other files.
     virtual Result<> create() = 0;
 };
 

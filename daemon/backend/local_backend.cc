@@ -363,7 +363,30 @@ std::optional<SpaceInfo> LocalBackend::space() {
                      std::uint64_t{info.f_bavail} * info.f_frsize};
 }
 
+// A repository among other files could not be told from them afterwards, nor taken away as a whole.
+// What an interrupted create() left is no other file.
+Result<> LocalBackend::expect_no_other_files() const {
+    std::string other;
+    const int problem = each_name(root_.text(), [&](const dirent& entry, int) {
+        const std::string_view name = entry.d_name;
+        const bool ours = name == "config" || name == "keys" || name == "locks" ||
+                          name == "snapshots" || name == "index" || name == "data";
+        if (!ours && name != "lost+found" && !is_temporary_name(name)) other = name;
+    });
+    if (problem == ENOTDIR)
+        return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
+                     printable(root_.text()) + " is not a directory");
+    if (problem != 0 && problem != ENOENT)
+        return Error::from_errno(problem, "make a repository at " + printable(root_.text()));
+    if (other.empty()) return {};
+    return Error(ErrorKind::conflict, ErrorCode::conflict,
+                 printable(root_.text()) + " holds other files ('" + printable(other) +
+                     "'); a repository wants a directory of its own, such as " +
+                     printable(root_.child("backup").text()));
+}
+
 Result<> LocalBackend::create() {
+    TRY(expect_no_other_files());
     // From the top down, each name made durable in the directory above it.
     std::vector<Path> missing;
     struct stat info {};

@@ -53,6 +53,7 @@ class LocalBackend final : public Backend, public DeletingBackend {
     Result<> write_temporary(const Handle& handle, UniqueFd file, ByteView content);
     // `conflict` if the final name exists.
     Result<> publish(const Handle& handle, const std::string& from, const std::string& to);
+    Result<> expect_no_other_files() const;
     Result<> make_directory_for(const Handle& handle, const Place& place);
     Result<> make_directory(const std::string& path, bool* made = nullptr);
     Result<> list_directory(const std::string& directory, std::string_view prefix,

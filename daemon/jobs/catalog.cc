@@ -78,6 +78,8 @@ Result<Revision> resolve_revision(const std::vector<Revision>& newest_first, con
     if (auto number = as_number(text); number && text.size() < 64) {
         for (const Revision& revision : newest_first)
             if (belongs_to(revision, set) && revision.tags.number == *number) return revision;
+        if (text.size() < kLeastPrefix)
+            return no_such_revision("set '" + set.set + "' has no revision " + std::string(text));
     }
     if (text.size() < kLeastPrefix || text.size() > 64 || !is_hex(text))
         return no_such_revision("'" + std::string(text) +

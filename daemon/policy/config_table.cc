@@ -74,7 +74,7 @@ unsigned ConfigTable::line_of(std::string_view key) const {
 }
 
 const TomlMember* ConfigTable::take(std::string_view key) {
-    known_.emplace_back(key);
+    if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.emplace_back(key);
     for (const TomlMember& member : table_.members) {
         if (member.key == key) return &member;
     }

@@ -85,10 +85,14 @@ def _(m):
 def _(m):
     untouched(m, "repo", "init", "twice", m.path("repo"), "--password-file", m.password_file, code=(1, 7), words=["repo"])
     m.write_tree("full", {"letter": "dear"})
-    reply = m.ctl("repo", "init", "full", m.path("full"), "--password-file", m.password_file)
-    if reply.code != 0:
-        equal(os.listdir(m.path("full")), ["letter"])
+    untouched(m, "repo", "init", "full", m.path("full"), "--password-file", m.password_file, code=7, words=["letter", "full/backup"])
+    untouched(m, "repo", "init", "full", m.path("full/letter"), "--password-file", m.password_file, code=2, words=["not a directory"])
+    equal(os.listdir(m.path("full")), ["letter"])
     equal(m.read("full/letter"), b"dear")
+    os.makedirs(m.path("disk/lost+found"))
+    os.makedirs(m.path("disk/keys"))  # as an attempt that was cut short leaves it
+    m.ctl("repo", "init", "disk", m.path("disk"), "--password-file", m.password_file).expect(0)
+    m.ctl("repo", "remove", "disk", "--yes").expect(0)
 
 
 @promise("a repository of an unknown version is refused by its number")
@@ -117,7 +121,7 @@ def _(m):
     untouched(m, "status", "nosuchset", code=5, words=["nosuchset"])
     untouched(m, "set", "show", "nosuchset", code=5, words=["nosuchset"])
     untouched(m, "show", "abcdef123456", code=5, words=["abcdef123456"])
-    untouched(m, "show", "999", code=5, words=["999"])
+    untouched(m, "show", "999", code=5, words=["home", "no revision 999"])
     untouched(m, "ls", m.path("src/nothing-here"), code=5, words=["nothing-here"])
     untouched(m, "cat", m.path("src/nothing-here"), code=5, words=["nothing-here"])
     untouched(m, "restore", m.path("src/nothing-here"), "--to", m.path("r0"), code=5, words=["nothing-here"])
@@ -128,7 +132,7 @@ def _(m):
     untouched(m, "cancel", "987654", code=5, words=["987654"])
     untouched(m, "attach", "987654", code=5, words=["987654"])
     untouched(m, "repo", "show", "nosuchrepo", code=5, words=["nosuchrepo"])
-    check(not os.listdir(m.path("r0")) if os.path.isdir(m.path("r0")) else True)
+    check(not os.path.exists(m.path("r0")), "a restore of nothing made its target")
 
 
 @promise("cat of a directory is refused")
@@ -158,7 +162,7 @@ def _(m):
     untouched(m, "set", "create", "s1", m.path("src"), code=2)
     untouched(m, "set", "create", "../evil", "--repo", "main", m.path("src"), code=2, words=["evil"])
     untouched(m, "set", "create", "home", "--repo", "main", m.path("src"), code=(1, 2, 7), words=["home"])
-    untouched(m, "set", "create", "s1", "--repo", "main", m.path("src") + "/../src", code=2)
+    untouched(m, "set", "create", "s1", "--repo", "main", m.path("src") + "/../src", code=2, words=["must not hold '..'"])
 
 
 @promise("a set of which one path is missing finishes with that exception; one without any fails")

@@ -54,6 +54,21 @@ class LocalBackendTest : public testing::Test {
     LocalBackend backend_;
 };
 
+TEST(LocalBackend, MakesNoRepositoryAmongOtherFiles) {
+    TempDirectory temp;
+    fs::create_directories(temp.path() + "/photos/2026");
+    auto made = LocalBackend(Path::parse(temp.path()).value()).create();
+    ASSERT_FALSE(made.ok());
+    EXPECT_EQ(made.error().kind(), ErrorKind::conflict);
+    EXPECT_NE(made.error().message().find("photos"), std::string::npos) << made.error().message();
+    EXPECT_FALSE(fs::exists(temp.path() + "/keys"));
+
+    fs::create_directories(temp.path() + "/disk/lost+found");
+    fs::create_directories(temp.path() + "/disk/data/00");
+    EXPECT_TRUE(LocalBackend(Path::parse(temp.path() + "/disk").value()).create().ok())
+        << "what every new file system has, and what an interrupted attempt leaves";
+}
+
 TEST_F(LocalBackendTest, CreateMakesTheWholeLayoutForTheOwnerOnly) {
     for (const char* name :
          {"keys", "locks", "snapshots", "index", "data", "data/00", "data/7f", "data/ff"})

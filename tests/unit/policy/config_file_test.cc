@@ -147,6 +147,8 @@ TEST(Config, UnknownKeysNameTheNearestOne) {
     expect_problem(set_of(kSet + "exlude = [\"*.o\"]\n"), 3, {"exlude", "\"exclude\""});
     expect_problem(set_of(kSet + "larger_than = 5\n"), 3, {"larger_than", "\"larger-than\""});
     expect_problem(set_of(kSet + "x = 5\n"), 3, {"\"x\"", "known are", "interval"});
+    const auto known = set_of(kSet + "x = 5\n").problems.at(0).message;
+    EXPECT_EQ(known.find("settle,"), known.rfind("settle,")) << "twice: " << known;
     expect_problem(main_of("nonsense = true\n"), 1, {"nonsense"});
     expect_problem(main_of("[engin]\n"), 1, {"engin", "\"engine\""});
     expect_problem(main_of("\n[engine]\nread-thread = 1\n"), 3,
