@@ -32,19 +32,27 @@ std::string joined(const std::vector<std::string>& names) {
     return text;
 }
 
-Error no_such_set(const std::string& id, const Client::NamedObjects& sets) {
-    std::vector<std::string> names = names_of(sets);
-    return {
-        ErrorKind::not_found, ErrorCode::no_such_set,
-        "no backup set '" + printable(id) + "'" + meant(nearest(id, names)) +
-            (names.empty()
-                 ? "\nthere is none yet; make one: backupctl set create NAME --repo REPO PATH..."
-                 : "\nthere are: " + joined(names))};
+// What is not there may stand in a file that the daemon could not take over.
+std::string not_loaded(Client& client) {
+    auto manager = client.manager();
+    return manager.ok() && manager->text("State") == "error"
+               ? "the configuration has a mistake and was not loaded: backupctl config check"
+               : "";
 }
 
-Error no_sets() {
+// Behind "no backup set 'x'": those there are, or how there comes to be one.
+std::string others(Client& client, const std::vector<std::string>& names,
+                   const std::string& to_make_one) {
+    std::string text = names.empty() ? "" : "\nthere are: " + joined(names);
+    if (const std::string broken = not_loaded(client); !broken.empty()) return text + "\n" + broken;
+    return names.empty() ? "\nthere is none yet; make one: " + to_make_one : text;
+}
+
+Error no_such_set(Client& client, const std::string& id, const Client::NamedObjects& sets) {
+    std::vector<std::string> names = names_of(sets);
     return {ErrorKind::not_found, ErrorCode::no_such_set,
-            "there is no backup set yet\nmake one: backupctl set create NAME --repo REPO PATH..."};
+            "no backup set '" + printable(id) + "'" + meant(nearest(id, names)) +
+                others(client, names, "backupctl set create NAME --repo REPO PATH...")};
 }
 
 Error usage(const std::string& message) {
@@ -52,6 +60,19 @@ Error usage(const std::string& message) {
 }
 
 }  // namespace
+
+std::string no_set_yet(Client& client) {
+    if (std::string broken = not_loaded(client); !broken.empty()) return "No backup set: " + broken;
+    return "No backup set yet. Make one: backupctl set create NAME --repo REPO PATH...";
+}
+
+Error no_sets(Client& client) {
+    const std::string broken = not_loaded(client);
+    return {ErrorKind::not_found, ErrorCode::no_such_set,
+            broken.empty() ? "there is no backup set yet\nmake one: backupctl set create NAME "
+                             "--repo REPO PATH..."
+                           : "there is no backup set\n" + broken};
+}
 
 Result<std::vector<SetRef>> find_sets(Client& client, const std::vector<std::string>& ids) {
     auto all = TRY(client.list_sets());
@@ -61,7 +82,7 @@ Result<std::vector<SetRef>> find_sets(Client& client, const std::vector<std::str
     for (const auto& id : ids) {
         auto it =
             std::find_if(all.begin(), all.end(), [&](const auto& set) { return set.first == id; });
-        if (it == all.end()) return no_such_set(id, all);
+        if (it == all.end()) return no_such_set(client, id, all);
         bool twice =
             std::any_of(sets.begin(), sets.end(), [&](const SetRef& set) { return set.id == id; });
         if (!twice) sets.push_back({it->first, it->second});
@@ -79,12 +100,9 @@ Result<RepositoryRef> find_repository(Client& client, const std::string& name) {
     for (const auto& [known, object] : all)
         if (known == name) return RepositoryRef{known, object};
     std::vector<std::string> names = names_of(all);
-    return Error(
-        ErrorKind::not_found, ErrorCode::no_such_repository,
-        "no repository '" + printable(name) + "'" + meant(nearest(name, names)) +
-            (names.empty()
-                 ? "\nthere is none yet; make one: backupctl repo init NAME URL --generate-password"
-                 : "\nthere are: " + joined(names)));
+    return Error(ErrorKind::not_found, ErrorCode::no_such_repository,
+                 "no repository '" + printable(name) + "'" + meant(nearest(name, names)) +
+                     others(client, names, "backupctl repo init NAME URL --generate-password"));
 }
 
 Result<RepositoryRef> only_repository(Client& client, const std::optional<std::string>& name) {
@@ -137,7 +155,7 @@ Result<RevisionRef> find_revision(Client& client, const RevisionArgument& argume
     if (!argument.set.empty()) named.push_back(argument.set);
     if (named.empty() && set) named.push_back(*set);
     auto sets = TRY(find_sets(client, named));
-    if (sets.empty()) return no_sets();
+    if (sets.empty()) return no_sets(client);
     bool relative = argument.is_number() || argument.is_latest();
     if (relative && sets.size() > 1) {
         std::string examples;
@@ -206,7 +224,7 @@ std::optional<std::size_t> coverage(const std::vector<std::string>& paths,
 // The sets that cover the path best; several when they share the path.
 Result<std::vector<SetRef>> sets_for_path(Client& client, const std::string& path) {
     auto sets = TRY(find_sets(client, {}));
-    if (sets.empty()) return no_sets();
+    if (sets.empty()) return no_sets(client);
     if (sets.size() == 1) return sets;
     std::vector<SetRef> best;
     std::size_t most = 0;
@@ -277,7 +295,7 @@ Result<RevisionRef> choose_revision(Context& context, Client& client, const std:
         sets = TRY(find_sets(client, {}));
     else
         sets = TRY(sets_for_path(client, path));
-    if (sets.empty()) return no_sets();
+    if (sets.empty()) return no_sets(client);
     std::optional<Timestamp> until;
     if (selection.at) {
         TimeSpan span = TRY(parse_time_words(*selection.at, context.now()));

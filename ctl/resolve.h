@@ -22,6 +22,10 @@ struct RepositoryRef {
 Result<SetRef> find_set(Client& client, const std::string& id);
 // All of them, or those named.
 Result<std::vector<SetRef>> find_sets(Client& client, const std::vector<std::string>& ids);
+// Where there is no set at all: how to make one, or that the configuration could not be loaded. As
+// a sentence beside other things, and as an error.
+std::string no_set_yet(Client& client);
+Error no_sets(Client& client);
 Result<RepositoryRef> find_repository(Client& client, const std::string& name);
 // The one named, or the only one there is.
 Result<RepositoryRef> only_repository(Client& client, const std::optional<std::string>& name);

@@ -108,10 +108,7 @@ Result<ExitCode> run(Context& context) {
     const auto most = TRY(most_of(context));
     Client* client = TRY(context.client());
     auto sets = TRY(find_sets(*client, context.args().positionals()));
-    if (sets.empty())
-        return Error(
-            ErrorKind::not_found, ErrorCode::no_such_set,
-            "there is no backup set yet\nmake one: backupctl set create NAME --repo REPO PATH...");
+    if (sets.empty()) return no_sets(*client);
     std::vector<Queue> queues;
     for (const auto& set : sets) queues.push_back(TRY(read_queue(*client, set, most)));
     if (context.json()) {

@@ -164,7 +164,10 @@ Result<ExitCode> run(Context& context) {
             r.number("exceptions") > 0 || r.text("state") == "incomplete" ? Tone::warn
                                                                           : Tone::plain);
     }
-    if (table.empty()) context.note("No revisions yet. Make one: backupctl run");
+    if (table.empty())
+        context.note(TRY(find_sets(*client, {})).empty()
+                         ? no_set_yet(*client)
+                         : "No revisions yet. Make one: backupctl run");
     context.table(table);
     return ExitCode::done;
 }

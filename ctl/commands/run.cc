@@ -11,10 +11,7 @@ namespace {
 Result<ExitCode> run(Context& context) {
     Client* client = TRY(context.client());
     auto sets = TRY(find_sets(*client, context.args().positionals()));
-    if (sets.empty())
-        return Error(
-            ErrorKind::not_found, ErrorCode::no_such_set,
-            "there is no backup set yet\nmake one: backupctl set create NAME --repo REPO PATH...");
+    if (sets.empty()) return no_sets(*client);
     if (context.dry_run())
         return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                      "run has no --dry-run: a backup changes nothing but the repository");

@@ -127,8 +127,7 @@ Result<ExitCode> list(Context& context) {
         context.print(context.object("sets").add("sets", objects));
         return ExitCode::done;
     }
-    if (table.empty())
-        context.note("No backup set yet. Make one: backupctl set create NAME --repo REPO PATH...");
+    if (table.empty()) context.note(no_set_yet(*client));
     context.table(table);
     return ExitCode::done;
 }

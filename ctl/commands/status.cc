@@ -238,8 +238,7 @@ Result<ExitCode> run(Context& context) {
     if (!context.quiet())
         context.line("backupd (" + manager.text("Scope") + ") is " + manager.text("State") +
                      ", health " + health_text(manager.text("Health"), context.looks()));
-    if (sets.empty())
-        context.line("No backup set yet. Make one: backupctl set create NAME --repo REPO PATH...");
+    if (sets.empty()) context.line(no_set_yet(*client));
     print_sets(context, sets);
     print_tracking(context, sets);
     for (const auto& job : jobs) {

@@ -195,9 +195,11 @@ Result<Secret> RepositoryPool::password_for(Entry& entry) {
     const std::string& name = entry.policy.name;
     auto password = TRY_DURING(find_password(entry.policy, places_), "password of '" + name + "'");
     if (password) return std::move(*password);
+    const std::string& file = entry.policy.password_file;
     return Error(ErrorKind::denied, ErrorCode::wrong_password,
-                 "the password of repository '" + name + "' is not known: `backupctl repo unlock " +
-                     name + "` gives it for this run of the daemon");
+                 "the password of repository '" + name + "' is not known" +
+                     (file.empty() ? "" : " (its password-file " + file + " does not exist)") +
+                     ": `backupctl repo unlock " + name + "` gives it for this run of the daemon");
 }
 
 Result<RepositoryHandle> RepositoryPool::open_at(const RepositoryPolicy& policy,

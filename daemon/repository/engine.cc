@@ -169,7 +169,7 @@ Result<std::unique_ptr<RepositoryLock>> Engine::lock(LockKind kind, std::stop_to
 Result<FileId> Engine::store_unpacked(FileType type, ByteView json) {
     UnpackedFile file = TRY(make_unpacked(key_, config_.version, json));
     const Handle handle{type, file.id};
-    TRY_DURING(backend_.put(handle, file.sealed), "store " + handle.text());
+    TRY(backend_.put(handle, file.sealed));
     Bytes stored = TRY_DURING(read_unpacked(backend_, key_, config_.version, type, file.id),
                               "read back " + handle.text());
     if (as_text(stored) != as_text(json))

@@ -59,7 +59,7 @@ Result<> IndexWriter::write(std::vector<StoredPack> packs) {
     Result<> stored = place_.backend.put({FileType::index, file.id}, file.sealed);
     if (!stored.ok()) {
         place_.loader.withdraw(id);
-        return std::move(stored).error().during("store index " + id.short_hex());
+        return std::move(stored).error();
     }
     std::vector<IndexLoader::StoredPackNote> notes;
     for (const StoredPack& pack : packs) {

@@ -273,8 +273,7 @@ Result<> PackWriter::store(OpenPack& pack) {
     StoredPack stored{content_id<PackId>(content), std::move(pack.blobs), place_.lock_generation()};
     // Half of what must be free at the begin: a run that began with room ends in order, too.
     TRY(check_reserve(place_.backend, 2));
-    TRY_DURING(place_.backend.put({FileType::pack, retag<struct FileTag>(stored.id)}, content),
-               "store pack " + stored.id.short_hex());
+    TRY(place_.backend.put({FileType::pack, retag<struct FileTag>(stored.id)}, content));
     packs_stored_.fetch_add(1, std::memory_order_relaxed);
     bytes_stored_.fetch_add(tail.size(), std::memory_order_relaxed);
     if (failpoint("pack.stored")) return Error(ErrorKind::io, "failpoint pack.stored");

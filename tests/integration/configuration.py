@@ -5,6 +5,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import cheap_repository  # noqa: E402
 from machine import ready  # noqa: E402
 from promises import check, contains, equal, main, promise, wait_for  # noqa: E402
 
@@ -90,7 +91,13 @@ def _(m):
     put(m, "sets.d/x.toml", "paths = [")
     m.stop()
     m.start()
-    contains(m.ctl("status").out, "x.toml")
+    contains(m.ctl("status").out, "x.toml", "config check")
+    # Nobody is told to make what is there already, only unread.
+    for args in (["run", "home"], ["run"], ["ls", m.path("src")], ["repo", "show", "main"], ["set", "show", "home"]):
+        reply = m.ctl(*args).expect(5, "backupctl config check")
+        check("make one" not in reply.err, reply)
+    for args in (["set", "list"], ["revisions"]):
+        contains(str(m.ctl(*args).expect(0)), "backupctl config check")
     os.unlink(m.path("config/sets.d/x.toml"))
     m.ctl("config", "reload").expect(0)
     m.backup()
@@ -128,6 +135,27 @@ def _(m):
             with open(os.path.join(base, name), "rb") as f:
                 check(b"secret" not in f.read(), "the password is in the state:", name)
     check("secret" not in m.daemon_log(10000), "the password is in the log")
+
+
+@promise("a password file that is gone or holds another password is named: exit code 12")
+def _(m):
+    file = m.write("password-of-second", "secret\n", 0o600)
+    cheap_repository.make(m.path("second"), "secret")
+    put(m, "repositories.d/second.toml", f'url = "{m.path("second")}"\npassword-file = "{file}"\n')
+    put(m, "sets.d/second.toml", f'repository = "second"\npaths = ["{m.path("src")}"]\nautomatic = false\n')
+    m.ctl("config", "reload").expect(0)
+    m.backup("second")
+    os.unlink(file)
+    m.restart()
+    m.ctl("run", "second", "--wait").expect(12, file, "repo unlock second")
+    m.write("password-of-second", "another\n", 0o600)
+    m.ctl("run", "second", "--wait").expect(12, m.path("second"))
+    contains(m.ctl("status").out, "second' is locked")
+    m.write("password-of-second", "secret\n", 0o600)
+    m.backup("second")
+    for name in ("sets.d", "repositories.d"):
+        os.unlink(m.path("config", name, "second.toml"))
+    m.ctl("config", "reload").expect(0)
 
 
 @promise("excluded patterns leave their files out, and look-alikes in")

@@ -63,6 +63,7 @@ def _(m):
     check(reply.code in (1, 8), reply)
     equal(reply.result["outcome"], "failed")
     check("space" in (reply.out + reply.err).lower(), reply)
+    equal(reply.result["message"].count("store"), 1, "what failed is said once:", reply.result["message"])
     equal([r["id"] for r in m.revisions()], [first])
     m.restic("check", "--no-lock", "--read-data", repo="disk/repo").expect(0)
     m.ctl("restore", m.path("src/b"), "--to", m.path("out")).expect(0)
