@@ -373,9 +373,6 @@ Result<> LocalBackend::expect_no_other_files() const {
                           name == "snapshots" || name == "index" || name == "data";
         if (!ours && name != "lost+found" && !is_temporary_name(name)) other = name;
     });
-    if (problem == ENOTDIR)
-        return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
-                     printable(root_.text()) + " is not a directory");
     if (problem != 0 && problem != ENOENT)
         return Error::from_errno(problem, "make a repository at " + printable(root_.text()));
     if (other.empty()) return {};

@@ -86,7 +86,7 @@ def _(m):
     untouched(m, "repo", "init", "twice", m.path("repo"), "--password-file", m.password_file, code=(1, 7), words=["repo"])
     m.write_tree("full", {"letter": "dear"})
     untouched(m, "repo", "init", "full", m.path("full"), "--password-file", m.password_file, code=7, words=["letter", "full/backup"])
-    untouched(m, "repo", "init", "full", m.path("full/letter"), "--password-file", m.password_file, code=2, words=["not a directory"])
+    untouched(m, "repo", "init", "full", m.path("full/letter"), "--password-file", m.password_file, code=5, words=["letter", "not a directory"])
     equal(os.listdir(m.path("full")), ["letter"])
     equal(m.read("full/letter"), b"dear")
     os.makedirs(m.path("disk/lost+found"))
