@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <set>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -88,6 +89,22 @@ Result<std::vector<SetRef>> find_sets(Client& client, const std::vector<std::str
         if (!twice) sets.push_back({it->first, it->second});
     }
     return sets;
+}
+
+void warn_of_damage(Context& context, Client& client, const std::vector<SetRef>& sets) {
+    std::set<std::string> repositories;
+    for (const auto& set : sets)
+        if (auto p = client.properties(set.object, "Set"); p.ok())
+            repositories.insert(p->text("Repository"));
+    for (const auto& name : repositories) {
+        auto found = find_repository(client, name);
+        if (!found.ok()) continue;
+        auto p = client.properties(found->object, "Repository");
+        if (p.ok() && p->text("State") == "damaged")
+            context.warn("backupctl: the repository " + name +
+                         " is damaged, revisions may be missing here; what is wrong: backupctl "
+                         "verify");
+    }
 }
 
 Result<SetRef> find_set(Client& client, const std::string& id) {
@@ -275,10 +292,8 @@ Result<std::optional<RevisionRef>> newest(Client& client, const SetRef& set,
     return std::optional<RevisionRef>();
 }
 
-}  // namespace
-
-Result<RevisionRef> choose_revision(Context& context, Client& client, const std::string& path,
-                                    const Selection& selection) {
+Result<RevisionRef> choose(Context& context, Client& client, const std::string& path,
+                           const Selection& selection) {
     std::vector<SetRef> sets;
     std::string named = selection.set.value_or(selection.revision ? selection.revision->set : "");
     if (selection.revision) {
@@ -316,6 +331,16 @@ Result<RevisionRef> choose_revision(Context& context, Client& client, const std:
     return Error(ErrorKind::not_found, ErrorCode::no_such_revision,
                  message + "\nlist what there is: backupctl revisions" +
                      (selection.host ? " --foreign" : ""));
+}
+
+}  // namespace
+
+Result<RevisionRef> choose_revision(Context& context, Client& client, const std::string& path,
+                                    const Selection& selection) {
+    Result<RevisionRef> chosen = choose(context, client, path, selection);
+    if (!chosen.ok() && chosen.error().code() == ErrorCode::no_such_revision)
+        if (auto sets = find_sets(client, {}); sets.ok()) warn_of_damage(context, client, *sets);
+    return chosen;
 }
 
 Result<std::string> absolute_here(std::string_view path) {

@@ -26,6 +26,9 @@ Result<std::vector<SetRef>> find_sets(Client& client, const std::vector<std::str
 // a sentence beside other things, and as an error.
 std::string no_set_yet(Client& client);
 Error no_sets(Client& client);
+// Where one of their repositories is damaged: revisions may be missing from what is told, and the
+// newest one may not be the newest that was made.
+void warn_of_damage(Context& context, Client& client, const std::vector<SetRef>& sets);
 Result<RepositoryRef> find_repository(Client& client, const std::string& name);
 // The one named, or the only one there is.
 Result<RepositoryRef> only_repository(Client& client, const std::optional<std::string>& name);

@@ -44,6 +44,7 @@ Result<ExitCode> run(Context& context) {
     std::string path = TRY(absolute_here(argument.path));
     Client* client = TRY(context.client());
     RevisionRef revision = TRY(choose_revision(context, *client, path, selection));
+    warn_of_damage(context, *client, {revision.set});
     TRY(client->watch_jobs());
     auto file = TRY(client->open_file(revision.set.object, revision.id, path));
     context.note(printable(path) + " from " + describe(revision, context.note_looks()));

@@ -133,6 +133,7 @@ Result<ExitCode> run(Context& context) {
     std::string path = argument.path.empty() ? std::string("/") : TRY(absolute_here(argument.path));
     Client* client = TRY(context.client());
     RevisionRef revision = TRY(choose_revision(context, *client, path, selection));
+    warn_of_damage(context, *client, {revision.set});
     Dict options;
     options.set("recursive", Value(context.args().flag("--recursive")));
     Stream stream(TRY(client->list_files(revision.set.object, revision.id, path, options)));

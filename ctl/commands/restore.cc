@@ -216,6 +216,9 @@ Result<ExitCode> run(Context& context) {
     std::string mode = args.value_or("--on-conflict", "fail");
     Client* client = TRY(context.client());
     auto batches = TRY(plan(context, *client));
+    std::vector<SetRef> sets;
+    for (const auto& batch : batches) sets.push_back(batch.revision.set);
+    warn_of_damage(context, *client, sets);
     TRY(confirm_replacing(context, batches, mode));
     TRY(client->watch_jobs());
     FollowOptions follow;

@@ -117,6 +117,7 @@ Result<ExitCode> run(Context& context) {
     Client* client = TRY(context.client());
     bool foreign = context.args().flag("--foreign") || context.args().flag("--host");
     auto revisions = TRY(read_revisions(context, *client, foreign));
+    warn_of_damage(context, *client, TRY(find_sets(*client, context.args().positionals())));
     if (context.json()) {
         std::vector<JsonObject> list;
         for (const auto& r : revisions) list.push_back(revision_object(context, r, foreign));

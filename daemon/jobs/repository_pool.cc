@@ -202,13 +202,19 @@ Result<Secret> RepositoryPool::password_for(Entry& entry) {
                      ": `backupctl repo unlock " + name + "` gives it for this run of the daemon");
 }
 
+RepositoryOptions RepositoryPool::options_for(const std::string& name) {
+    RepositoryOptions options{.clock = &clock_, .lock_journal = &lock_journal_};
+    options.index_folder = index_folder_;
+    options.on_damage = [this, name](const Error& error) { report_damage(name, error.message()); };
+    return options;
+}
+
 Result<RepositoryHandle> RepositoryPool::open_at(const RepositoryPolicy& policy,
                                                  const Secret& password) {
     auto handle = std::make_shared<OpenRepository>();
     handle->name = policy.name;
     handle->storage = TRY(open_backend_(policy.url));
-    RepositoryOptions options{.clock = &clock_, .lock_journal = &lock_journal_};
-    options.index_folder = index_folder_;
+    RepositoryOptions options = options_for(policy.name);
     if (auto record = store_.repository_record(policy.name); record.ok())
         options.key_hint = KeyId::from_hex(record->key_hint);
     handle->repository = TRY(Repository::open(*handle->storage.backend, password.view(), options));
@@ -221,8 +227,7 @@ Result<RepositoryHandle> RepositoryPool::init_at(const RepositoryPolicy& policy,
     auto handle = std::make_shared<OpenRepository>();
     handle->name = policy.name;
     handle->storage = TRY(open_backend_(policy.url));
-    RepositoryOptions options{.clock = &clock_, .lock_journal = &lock_journal_};
-    options.index_folder = index_folder_;
+    RepositoryOptions options = options_for(policy.name);
     handle->repository = TRY(Repository::init(*handle->storage.backend, password.view(), options));
     remember_opened(*handle);
     return handle;
@@ -314,10 +319,19 @@ void RepositoryPool::update(const std::string& name,
 }
 
 void RepositoryPool::report_damage(const std::string& name, const std::string& problem) {
-    update(name, [&](RepositoryStatus& status) {
-        status.state = problem.empty() ? RepositoryState::ready : RepositoryState::damaged;
+    const RepositoryState state =
+        problem.empty() ? RepositoryState::ready : RepositoryState::damaged;
+    {
+        std::lock_guard lock(mutex_);
+        auto found = entries_.find(name);
+        if (found == entries_.end()) return;
+        RepositoryStatus& status = found->second->status;
+        // What cannot be read is told again at each listing: no news.
+        if (status.state == state && status.problem == problem) return;
+        status.state = state;
         status.problem = problem;
-    });
+    }
+    changed_(name);
 }
 void RepositoryPool::add_used_bytes(const std::string& name, std::uint64_t bytes) {
     update(name, [&](RepositoryStatus& status) { status.used_bytes += bytes; });

@@ -88,8 +88,8 @@ class RepositoryPool {
     void adopt(RepositoryHandle handle);
 
     RepositoryStatus status(const std::string& name) const;
-    // Learnt elsewhere: a check that found damage, bytes that a backup stored, a key that came or
-    // went.
+    // Learnt elsewhere: a check or a listing that found damage (none: all is well), bytes that a
+    // backup stored, a key that came or went.
     void report_damage(const std::string& name, const std::string& problem);
     void add_used_bytes(const std::string& name, std::uint64_t bytes);
     void set_used_bytes(const std::string& name, std::uint64_t bytes);
@@ -107,6 +107,7 @@ class RepositoryPool {
     std::vector<RepositoryHandle> open_ones() const;
     void remove_old_index_copies();
     std::shared_ptr<Entry> find(const std::string& name) const;
+    RepositoryOptions options_for(const std::string& name);
     Result<RepositoryHandle> open_entry(Entry& entry, const Secret* password);
     Result<Secret> password_for(Entry& entry);
     void remember_opened(OpenRepository& opened);

@@ -142,10 +142,12 @@ Result<> Engine::read_snapshots(const std::vector<RevisionId>& ids, std::vector<
     }
     if (failure) return *std::move(failure);
     for (Error& error : damaged) {
-        if (broken)
+        if (broken) {
             broken->push_back(std::move(error));
-        else
-            log_warning("a revision cannot be read: " + error.message());
+            continue;
+        }
+        log_warning("a revision cannot be read: " + error.message());
+        if (options_.on_damage) options_.on_damage(error);
     }
     return {};
 }

@@ -57,6 +57,9 @@ struct RepositoryOptions {
     // alone. Empty: none, all of it is in memory.
     std::string index_folder;
     bool always_copy_index = false;  // for tests: however small it is
+    // Told each time that a snapshot could not be read, unless the caller asked to be told. Any
+    // thread.
+    std::function<void(const Error&)> on_damage;
     std::size_t most_key_memory = std::size_t{1}
                                   << 30;  // refuse key files that want more for scrypt
 };
@@ -118,7 +121,7 @@ class Repository {
     // file that cannot be loaded is the error; with it such files are skipped and reported.
     virtual Result<> refresh_index(std::stop_token stop, std::vector<Error>* broken = nullptr) = 0;
     // All snapshots, unsorted. Cached by id: only new ones are read. Every unreadable one is an
-    // error in `broken` (without it, a warning in the log).
+    // error in `broken` (without it, a warning in the log and told to on_damage).
     virtual Result<std::vector<RevisionEntry>> list_revisions(
         std::vector<Error>* broken = nullptr) = 0;
     virtual Result<Snapshot> load_revision(const RevisionId& id) = 0;

@@ -7,7 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from machine import ready, tree_diff  # noqa: E402
-from promises import check, equal, main, promise  # noqa: E402
+from promises import check, contains, equal, main, promise  # noqa: E402
 
 FILES = {f"f{i:02}": os.urandom(200_000 + i) for i in range(12)}
 
@@ -113,6 +113,11 @@ for what, change in CHANGES.items():
     def _(m, change=change, what=what):
         snapshot = damaged(m, "snapshots/*", change)
         if what != "deleted":
+            # An older revision is taken for the newest: never without a word, and status knows before anyone asks to verify.
+            reply = m.ctl("restore", m.path("src"), "--to", m.path("out"))
+            contains(reply.err, "main is damaged", "backupctl verify")
+            contains(m.ctl("revisions", "home").err, "main is damaged")
+            contains(m.ctl("status").out, "'main' is damaged")
             m.ctl("verify").expect(14, snapshot[:8])
         restore_is_honest(m)
 
