@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <initializer_list>
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "daemon/collection/collector.h"
 
@@ -130,6 +131,7 @@ Result<JobOutcome> run_collect(RepositoryPool& pool, const Clock& clock, const C
     }
     using std::chrono::seconds;
     request.limits.grace = seconds(policy.grace_seconds);
+    if (failpoint("collection.no-grace")) request.limits.grace = seconds(0);
     request.limits.waste_percent = policy.waste_percent;
     request.limits.small_pack_bytes = task.policy->pack_bytes / 4;
     request.trash = seconds(task.empty_trash ? 0 : policy.trash_seconds);
