@@ -128,7 +128,7 @@ void make_cold(const std::string& folder) {
 
 template <typename Work>
 void measure(const char* what, double limit, HistoryIndex& index, const std::string& folder,
-             const Work& work) {
+             Work work) {
     index.rest();
     make_cold(folder);
     const auto cold = std::chrono::steady_clock::now();
