@@ -275,11 +275,14 @@ void RepositoryPool::adopt(RepositoryHandle handle) {
 }
 
 void RepositoryPool::set_ready(Entry& entry, RepositoryHandle handle, std::uint64_t keys) {
+    // Damage that the last check found does not go away by starting again.
+    auto record = store_.repository_record(entry.policy.name);
+    const bool was_damaged = record.ok() && record->last_check_result == "errors";
     {
         std::lock_guard lock(mutex_);
         entry.handle = std::move(handle);
         if (entry.status.state != RepositoryState::damaged)
-            entry.status.state = RepositoryState::ready;
+            entry.status.state = was_damaged ? RepositoryState::damaged : RepositoryState::ready;
         entry.status.problem.clear();
         entry.status.keys = keys;
     }

@@ -103,15 +103,21 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     request.never_enter = own_places(*task.policy, task.state_dir);
     request.clock = &clock;
     std::unique_ptr<TrackedRun> tracked;
+    // What the last revision relies on may be gone. Then all is compared, and what the index does
+    // not know any more is stored again.
+    const bool is_damaged = pool.status(set.repository).state == RepositoryState::damaged;
     if (task.tracker != nullptr) {
         std::optional<RevisionId> continued;
         if (parent) continued = parent->id();
-        tracked = TRY(task.tracker->begin_run(set.id, continued, task.full));
+        tracked = TRY(task.tracker->begin_run(set.id, continued, task.full || is_damaged));
         request.look_at = tracked->look_at();
         request.has_gap = tracked->has_gap();
         request.absent = tracked->absent();
         request.unsettled = [&tracked](const std::string& path) { tracked->unsettled(path); };
-        if (parent && !tracked->reason().empty())
+        if (parent && is_damaged && !task.full)
+            job.message(LogLevel::warning,
+                        "everything is compared: the repository is damaged (backupctl verify)");
+        else if (parent && !tracked->reason().empty())
             job.message(LogLevel::info, "everything is compared: " + tracked->reason());
         if (!request.absent.empty())
             job.message(LogLevel::warning,

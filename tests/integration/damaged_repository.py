@@ -7,7 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from machine import ready, tree_diff  # noqa: E402
-from promises import check, contains, equal, main, promise  # noqa: E402
+from promises import check, contains, equal, main, promise, wait_for  # noqa: E402
 
 FILES = {f"f{i:02}": os.urandom(200_000 + i) for i in range(12)}
 
@@ -23,11 +23,19 @@ def fixture():
     return m
 
 
-def damaged(m, pattern, change):
-    """A fresh copy of the repository with one file changed; the daemon forgets what it had read of it."""
+def undamaged(m):
+    """A fresh copy of the repository, found to be in order."""
     m.stop()
     shutil.rmtree(m.path("repo"))
     shutil.copytree(m.path("sound"), m.path("repo"))
+    m.start()
+    m.ctl("verify").expect(0)
+
+
+def damaged(m, pattern, change):
+    """A fresh copy of the repository with one file changed; the daemon forgets what it had read of it."""
+    undamaged(m)
+    m.stop()
     files = [f for f in glob.glob(m.path("repo", pattern), recursive=True) if os.path.isfile(f)]
     check(files, "no file like", pattern)
     file = max(files, key=os.path.getsize)
@@ -104,10 +112,16 @@ for what, change in CHANGES.items():
             m.ctl("verify").expect(14, pack[:8])
 
     @promise(f"an index that is {what} is found")
-    def _(m, change=change):
-        index = damaged(m, "index/*", change)
+    def _(m, change=change, what=what):
+        damaged(m, "index/*", change)
         m.ctl("verify").expect(14)
         restore_is_honest(m)
+        m.restart()
+        wait_for("status to know it still", lambda: "'main' is damaged" in m.ctl("status").out)
+        if what == "deleted":  # what it named is stored again, as far as it is still there to be read
+            m.backup()
+            reply, _ = restore_is_honest(m)
+            reply.expect(0)
 
     @promise(f"a snapshot that is {what} is found")
     def _(m, change=change, what=what):
@@ -115,6 +129,7 @@ for what, change in CHANGES.items():
         if what != "deleted":
             # An older revision is taken for the newest: never without a word, and status knows before anyone asks to verify.
             reply = m.ctl("restore", m.path("src"), "--to", m.path("out"))
+            check(not os.path.exists(m.path("out")), reply)
             contains(reply.err, "main is damaged", "backupctl verify")
             contains(m.ctl("revisions", "home").err, "main is damaged")
             contains(m.ctl("status").out, "'main' is damaged")
@@ -146,10 +161,7 @@ def _(m):
 
 @promise("undamaged again, everything is fine: the daemon took no harm")
 def _(m):
-    m.stop()
-    shutil.rmtree(m.path("repo"))
-    shutil.copytree(m.path("sound"), m.path("repo"))
-    m.start()
+    undamaged(m)
     m.ctl("verify", "--data", "all").expect(0)
     equal(restore_is_honest(m)[0].code, 0)
     m.write("src/new", "x")
