@@ -41,6 +41,7 @@ struct ArchiveInput {
     // The walk only compares with `parent_tree` and tells what differs; nothing is read or stored.
     const SurveyRequest* survey = nullptr;
     std::function<void(const std::string& path)> unsettled;  // see BackupRequest
+    const Reread* reread = nullptr;                          // likewise
     std::vector<FileIdentity> never_enter;
     std::vector<std::string> absent;  // see BackupRequest
     std::optional<BlobId> parent_tree;

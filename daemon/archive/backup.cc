@@ -152,6 +152,7 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
                        .zone = Zone::local(),
                        .threads = request.threads};
     if (request.parent) {
+        input.reread = request.reread;
         input.parent_tree = request.parent->snapshot.tree;
         input.parent_time = request.parent->snapshot.time;
         for (const Path& path : request.absent) input.absent.push_back(path.text());

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/path.h"
 #include "common/result.h"
+#include "daemon/archive/reread.h"
 #include "daemon/policy/policy.h"
 #include "daemon/repository/repository.h"
 #include "daemon/repository/tree.h"
@@ -79,6 +80,9 @@ struct BackupRequest {
     // Where a file system is missing that the parent revision has: these paths are kept as they are
     // there, whatever lies there now.
     std::vector<Path> absent;
+    // Files of which equal stamps prove nothing: their content is read. So is that of paths of the
+    // set that are files. nullptr: none.
+    const Reread* reread = nullptr;
     // True: some of what the revision holds is known to be older than it (`absent`).
     bool has_gap = false;
 };

@@ -68,6 +68,7 @@ Result<SurveyCounts> run_survey(const SurveyRequest& request, Repository& reposi
                        .rules = go_rules_for(request.revision.snapshot.program_version),
                        .zone = Zone::local(),
                        .threads = request.threads};
+    input.reread = request.reread;
     for (const Path& path : request.absent) input.absent.push_back(path.text());
     ArchiveOutcome walked = TRY(archive_tree(input, stop));
     return SurveyCounts{.directories = walked.counts.dirs_read,

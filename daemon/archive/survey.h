@@ -23,6 +23,7 @@ struct SurveyFinding {
         gone,
         content,   // size, mtime or inode differ: content may
         metadata,  // only ctime, mode, owner, link count: content cannot (as far as stamps tell)
+        unproven,  // nothing, but the stamps prove nothing of this file (`reread`)
         unreadable,
     };
     Kind kind{};
@@ -35,7 +36,8 @@ struct SurveyRequest {
     const BackupSet* set = nullptr;
     RevisionEntry revision;
     std::vector<Path> never_enter;
-    std::vector<Path> absent;  // see BackupRequest
+    std::vector<Path> absent;        // see BackupRequest
+    const Reread* reread = nullptr;  // likewise
     unsigned threads = 2;
     // Called before each directory with the number of its entries in the revision; may wait (the
     // scrubber's pace). From several threads. With it no directory stays open meanwhile: what is

@@ -119,6 +119,8 @@ class WalkWorker {
     bool is_excluded(const Entry& entry, bool is_directory);
     bool is_absent(const Entry& entry);
     bool was_settled(const struct statx& status) const;
+    // The stamps of a regular file do not tell whether its content is that of the parent.
+    bool is_unproven(const Entry& entry, const struct statx& status);
     bool is_left_out(const Entry& entry, const struct statx& status) const;
     NodeFields fields(std::string_view name, const struct statx& status);
     bool add_node(Entry& entry, const NodeFields& node);

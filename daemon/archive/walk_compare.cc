@@ -36,6 +36,8 @@ void WalkWorker::compare(Entry& entry, const struct statx& status) {
                         before->has_content == now.has_content;
     if (!same_content) return tell(entry, Kind::content, false);
     if (!same_metadata(now, *before)) return tell(entry, Kind::metadata, false);
+    if (before->type == NodeType::file && is_unproven(entry, status))
+        return tell(entry, Kind::unproven, false);
     const SurveyRequest& survey = *input_.survey;
     if (before->type == NodeType::file && now.size != 0 && survey.is_sample &&
         survey.is_sample(now.inode))

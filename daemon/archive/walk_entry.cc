@@ -235,6 +235,7 @@ bool WalkWorker::keep_unchanged_file(Entry& entry, const struct statx& status) {
     if (!same_head && !(same_time(before->mtime(), status.stx_mtime) &&
                         same_time(before->ctime(), status.stx_ctime)))
         return false;
+    if (is_unproven(entry, status)) return false;
     if (input_.look_at != nullptr) {
         // A file that somebody may write to can have other content with the same stat.
         const std::string& path = path_of_entry(entry);
@@ -358,6 +359,15 @@ bool WalkWorker::was_settled(const struct statx& status) const {
     Timestamp changed{std::chrono::seconds(status.stx_ctime.tv_sec) +
                       std::chrono::nanoseconds(status.stx_ctime.tv_nsec)};
     return changed < input_.parent_time - kCoarsest;
+}
+
+bool WalkWorker::is_unproven(const Entry& entry, const struct statx& status) {
+    const Reread* reread = input_.reread;
+    if (reread == nullptr || status.stx_size == 0) return false;
+    const FileTime changed{status.stx_ctime.tv_sec, status.stx_ctime.tv_nsec};
+    return entry.target != nullptr || changed >= reread->since ||
+           reread->inodes.contains(status.stx_ino) ||
+           (!reread->paths.empty() && reread->paths.contains(path_of_entry(entry)));
 }
 
 // As JSON. Read anew only if they can have changed.

@@ -113,6 +113,8 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
         request.look_at = tracked->look_at();
         request.has_gap = tracked->has_gap();
         request.absent = tracked->absent();
+        request.reread = tracked->reread();
+        if (parent && request.reread != nullptr) job.message(LogLevel::info, kStoppedSuddenly);
         request.unsettled = [&tracked](const std::string& path) { tracked->unsettled(path); };
         if (parent && is_damaged && !task.full)
             job.message(LogLevel::warning,

@@ -327,6 +327,10 @@ void ChangeQueue::mark_everything(const VolumeId& id, std::string reason, Timest
     impl_->state.touch_everything(volume, std::move(reason), impl_->touch(now));
 }
 
+void ChangeQueue::read_what_is_marked() {
+    impl_->state.read_what_is_marked();
+}
+
 void ChangeQueue::mark_left_scope(const VolumeId& id) {
     Volume& volume = impl_->state.volume(id);
     impl_->state.set_left_scope(volume, impl_->touch({}).generation);

@@ -71,6 +71,10 @@ class ChangeQueue {
     // any more, for what lies below it may differ where nothing is marked.
     void distrust_origins();
 
+    // Stamps prove nothing any more of what waits: what is marked for its content must be read.
+    // Before the first freeze().
+    void read_what_is_marked();
+
     FrozenMarks freeze() const;
     // The revision made from `frozen` is durable, and everything that happened before it was
     // absorbed. Volumes that are not in `frozen` stay as they are.

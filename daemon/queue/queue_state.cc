@@ -100,6 +100,29 @@ DirectoryOrigin& QueueState::touch_origin(Volume& volume, const ObjectHandle& di
     return at->second;
 }
 
+void QueueState::read_what_is_marked() {
+    auto read = [](Mark& mark) {
+        mark.must_read = 1;
+        mark.is_fresh = 1;
+    };
+    for (auto& [id, volume] : books_) {
+        VolumeMarks& marks = volume.marks;
+        for (auto& [handle, directory] : marks.directories) {
+            for (auto& [name, mark] : directory.names)
+                if (mark.content) read(mark);
+            // Of many names in one: what happened to each was not kept.
+            if (Mark* listing = directory.whole(Whole::listing)) read(*listing);
+            volume.fresh_directories.insert(handle);
+        }
+        for (auto& [handle, mark] : marks.objects) {
+            read(mark);
+            volume.fresh_objects.insert(handle);
+        }
+        if (marks.has_everything() && marks.everything.content) read(marks.everything);
+        is_header_fresh_ = true;
+    }
+}
+
 void QueueState::set_left_scope(Volume& volume, Generation generation) {
     if (generation != 0) {
         volume.left_scope_fresh = true;

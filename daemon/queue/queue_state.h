@@ -70,6 +70,7 @@ class QueueState {
     void erase_everything(Volume& volume);
     void erase_origin(Volume& volume, const ObjectHandle& directory);
     void forget_volume(const VolumeId& id);
+    void read_what_is_marked();
 
     // What is left of the volume was renewed after `time`, and only that is still waiting.
     void raise_first_seen(Volume& volume, Timestamp time);

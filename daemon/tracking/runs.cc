@@ -19,6 +19,7 @@ class TrackedRunImpl final : public TrackedRun {
     const LookAt* look_at() const override { return look_at_.get(); }
     bool has_gap() const override { return !absent_.empty(); }
     std::vector<Path> absent() const override { return absent_; }
+    const Reread* reread() const override { return reread_ ? &*reread_ : nullptr; }
     std::string reason() const override { return reason_; }
 
     void unsettled(const std::string& path) override {
@@ -49,11 +50,15 @@ class TrackedRunImpl final : public TrackedRun {
         tracked.queue().clear(frozen_);
         bool is_compared = look_at_ == nullptr || look_at_->is_everything();
         if (is_compared && absent_.empty()) tracked.compared(losses_);
+        if (reread_ && absent_.empty() && (is_compared || is_unproven_marked_)) {
+            tracked.base().unproven.reset();
+            state->is_unproven_marked = false;
+        }
         Timestamp now = tracker_.clock_.now();
         tracked.superseded(losses_, now);
         if (tracked.needs_scan()) state->next_scan = MonotonicTime{};
         // Looked at again: what could not be read is not in the revision, and so is new.
-        for (const std::string& path : exceptions) mark(tracked, path, false, now);
+        for (const std::string& path : exceptions) mark(tracked, path, reread_.has_value(), now);
         // Only what a second try may mend counts as waiting for one.
         {
             std::lock_guard lock(mutex_);
@@ -63,6 +68,7 @@ class TrackedRunImpl final : public TrackedRun {
         if (!is_fresh) state->last_change.reset();
         TrackedSet::Base& base = tracked.base();
         base.revision = revision.hex();
+        base.began = began_;
         base.definition = definition_;
         // What is missing now is still expected.
         std::map<std::string, VolumeId> places = state->places;
@@ -98,6 +104,8 @@ class TrackedRunImpl final : public TrackedRun {
     FrozenMarks frozen_;
     std::uint64_t losses_ = 0;
     Timestamp began_{};
+    std::optional<Reread> reread_;
+    bool is_unproven_marked_ = false;
     std::vector<Path> paths_, absent_;
     ExcludeRules exclude_;
     std::vector<std::string> held_;
@@ -116,6 +124,7 @@ class UntrackedRun final : public TrackedRun {
     const LookAt* look_at() const override { return nullptr; }
     bool has_gap() const override { return false; }
     std::vector<Path> absent() const override { return {}; }
+    const Reread* reread() const override { return nullptr; }
     std::string reason() const override { return "the set is not tracked"; }
     void unsettled(const std::string& path) override { static_cast<void>(path); }
     void committed(const RevisionId& revision,
@@ -245,6 +254,8 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         run->absent_ = state->absent;
         run->held_ = tracked.held_files();
         run->watchers_ = watchers_of(*state);
+        run->reread_ = reread_of(tracked);
+        run->is_unproven_marked_ = state->is_unproven_marked;
         const TrackedSet::Base& base = tracked.base();
         if (full)
             run->reason_ = "all content is read again";
@@ -268,6 +279,12 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
     input.everything = !run->reason_.empty();
     input.marks = &run->frozen_;
     input.resolver = resolver_of(run->watchers_);
+    if (run->reread_)
+        // Marked before the machine went down, and known by their handles only.
+        for (const auto& [volume, marks] : run->frozen_.volumes)
+            for (const auto& [handle, mark] : marks.objects)
+                if (auto facts = input.resolver.facts_of(volume, handle); facts && mark.must_read)
+                    run->reread_->inodes.insert(facts->inode);
     input.names_of_inodes = [&](const std::vector<std::uint64_t>& inodes)
         -> Result<std::vector<std::pair<std::uint64_t, std::string>>> {
         auto base = TRY(host_.base_of(set));

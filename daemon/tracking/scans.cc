@@ -12,7 +12,9 @@ namespace backup {
 
 namespace {
 
-constexpr Duration kScanAgainAfter = std::chrono::minutes(1);
+// Twice as long after each failure.
+constexpr Duration kScanAgainAfter = std::chrono::seconds(2);
+constexpr Duration kLongestWait = std::chrono::minutes(1);
 constexpr std::size_t kFindingsPerPost = 1000;
 
 }  // namespace
@@ -50,8 +52,13 @@ void TrackerImpl::scan_unwatched() {
 }
 
 void TrackerImpl::begin_scan(const SetState& state) {
-    ScanOf what{state.tracked.set().id, state.tracked.set(),    state.absent,
-                never_enter_,           state.tracked.losses(), state.commits};
+    ScanOf what{state.tracked.set().id,
+                state.tracked.set(),
+                state.absent,
+                never_enter_,
+                state.tracked.losses(),
+                state.commits,
+                reread_of(state.tracked)};
     scanning_set_ = what.set;
     scanner_ = std::jthread(
         [this, what = std::move(what)](std::stop_token stop) { scan(what, std::move(stop)); });
@@ -63,12 +70,14 @@ void TrackerImpl::scan(const ScanOf& what, std::stop_token stop) {
     auto base = host_.base_of(set);
     Result<> done = {};
     std::string revision;
+    Timestamp began{};
     bool has_base = false;
     if (!base.ok()) {
         done = std::move(base).error();
     } else if (*base) {
         has_base = true;
         revision = (**base).revision.id.hex();
+        began = (**base).revision.snapshot.time;
         std::mutex mutex;
         std::vector<ScanFinding> findings;
         auto flush = [&](std::vector<ScanFinding>&& some) {
@@ -82,6 +91,7 @@ void TrackerImpl::scan(const ScanOf& what, std::stop_token stop) {
             if (auto path = Path::parse(place); path.ok())
                 request.never_enter.push_back(std::move(*path));
         request.absent = what.absent;
+        request.reread = what.reread ? &*what.reread : nullptr;
         request.threads = 2;
         request.clock = &clock_;
         request.found = [&](const SurveyFinding& finding) {
@@ -98,8 +108,8 @@ void TrackerImpl::scan(const ScanOf& what, std::stop_token stop) {
         flush(std::move(findings));
         if (!surveyed.ok()) done = std::move(surveyed).error();
     }
-    post([this, what, has_base, revision, done = std::move(done)] {
-        scan_ended(what, has_base, revision, done);
+    post([this, what, has_base, revision, began, done = std::move(done)] {
+        scan_ended(what, has_base, revision, began, done);
     });
 }
 
@@ -122,28 +132,31 @@ void TrackerImpl::take_findings(const std::string& set, const std::vector<ScanFi
         if (each.finding.kind == SurveyFinding::Kind::unreadable && each.finding.is_directory)
             if (auto inside = place_of(join_path(last, each.finding.name)))
                 state->tracked.queue().mark_subtree(inside->first, inside->second, now);
-        state->tracked.queue().mark_name(place->first, place->second, each.finding.name,
-                                         each.finding.kind == SurveyFinding::Kind::content, false,
-                                         now);
+        bool must_read = each.finding.kind == SurveyFinding::Kind::unproven;
+        bool content = must_read || each.finding.kind == SurveyFinding::Kind::content;
+        state->tracked.queue().mark_name(place->first, place->second, each.finding.name, content,
+                                         must_read, now);
     }
     if (!findings.empty()) state->last_change = now;
 }
 
 void TrackerImpl::scan_ended(const ScanOf& what, bool has_base, const std::string& revision,
-                             const Result<>& done) {
+                             Timestamp began, const Result<>& done) {
     scanning_set_.clear();
     if (scanner_.joinable()) scanner_.join();
     SetState* state = find(what.set);
     if (state == nullptr) return;
     MonotonicTime now = clock_.monotonic();
     if (!state->tracked.needs_scan()) return;  // a run has compared everything meanwhile
-    state->next_scan = now + kScanAgainAfter;
     if (!done.ok()) {
+        const Duration wait = kScanAgainAfter * (1u << std::min(state->scan_failures++, 10u));
+        state->next_scan = now + std::min(wait, kLongestWait);
         if (done.error().kind() != ErrorKind::cancelled)
             state->scan_problem = done.error().message();
         return;
     }
     state->scan_problem.clear();
+    state->scan_failures = 0;
     state->has_base = has_base;
     if (!has_base) {
         state->next_scan = now + std::chrono::hours(1);  // the first run compares by itself
@@ -159,10 +172,13 @@ void TrackerImpl::scan_ended(const ScanOf& what, bool has_base, const std::strin
         if (volume.sets.contains(what.set)) drain(volume, true);
     // From now on the marks are relative to this revision.
     base.revision = revision;
+    base.began = began;
     base.definition = TrackedSet::definition_of(state->tracked.set(), never_enter_);
     state->tracked.base_changed();
     ++state->tracked.rescans;
     state->tracked.compared(what.losses);
+    if (what.reread && what.absent.empty() && state->absent.empty())
+        state->is_unproven_marked = !state->tracked.needs_scan();
     state->weighed.generation = 0;
     if (state->tracked.needs_scan()) state->next_scan = MonotonicTime{};
 }

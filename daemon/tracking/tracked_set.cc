@@ -20,6 +20,10 @@ constexpr std::size_t kMostVerdicts = 100'000;
 // Records of ours beside the queue's own.
 constexpr std::string_view kBaseKey = "!base";
 constexpr std::string_view kHeldKey = "!held";
+constexpr std::string_view kBootKey = "!boot";
+constexpr std::string_view kUnprovenKey = "!unproven";
+// Longer than data and stamps wait to be written, each by itself.
+constexpr Duration kCrashWindow = std::chrono::seconds(120);
 
 std::int64_t nanoseconds(const struct statx_timestamp& time) {
     return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
@@ -66,6 +70,18 @@ std::optional<HeldState> look(int at, const char* name, int flags) {
     state.mtime_ns = nanoseconds(status.stx_mtime);
     state.ctime_ns = nanoseconds(status.stx_ctime);
     return state;
+}
+
+// As a number of the records.
+std::string number_of(Timestamp time) {
+    return std::to_string(static_cast<std::uint64_t>(time.time_since_epoch().count()));
+}
+
+bool get(std::string_view& in, Timestamp& time) {
+    std::uint64_t number = 0;
+    if (!get(in, number)) return false;
+    time = Timestamp(Duration(static_cast<std::int64_t>(number)));
+    return true;
 }
 
 Error bad_record(std::string_view key) {
@@ -276,6 +292,26 @@ std::vector<std::string> TrackedSet::held_files() const {
     return paths;
 }
 
+void TrackedSet::begin_serving(const std::string& boot, Timestamp now) {
+    bool is_crash = !base_.revision.empty() && !base_.boot.empty() && base_.boot != boot;
+    if (is_crash) {
+        // The clock may have been set back since the revision.
+        Timestamp since = std::min(base_.began, now) - kCrashWindow;
+        if (!base_.unproven) base_.unproven = Base::Unproven{since, {}};
+        base_.unproven->since = std::min(base_.unproven->since, since);
+        for (const auto& [path, state] : base_.held) base_.unproven->paths.insert(path);
+        queue_.read_what_is_marked();
+    }
+    if (base_.boot == boot) return;
+    base_.boot = boot;
+    is_base_changed_ = true;
+}
+
+void TrackedSet::stop_serving() {
+    base_.boot.clear();
+    is_base_changed_ = true;
+}
+
 bool TrackedSet::has_records() const {
     return is_base_changed_ || queue_.has_records();
 }
@@ -312,6 +348,16 @@ void TrackedSet::add_base(std::vector<QueueRecord>& records) {
             put(held, std::to_string(number));
     }
     records.push_back({std::string(kHeldKey), std::move(held)});
+    std::string boot;
+    put(boot, base_.boot);
+    put(boot, number_of(base_.began));
+    records.push_back({std::string(kBootKey), std::move(boot)});
+    std::optional<std::string> unproven;
+    if (base_.unproven) {
+        put(unproven.emplace(), number_of(base_.unproven->since));
+        for (const std::string& path : base_.unproven->paths) put(*unproven, path);
+    }
+    records.push_back({std::string(kUnprovenKey), std::move(unproven)});
 }
 
 Result<> TrackedSet::load(const std::vector<QueueRecord>& records) {
@@ -343,6 +389,17 @@ Result<> TrackedSet::load(const std::vector<QueueRecord>& records) {
                 state.ctime_ns = static_cast<std::int64_t>(ctime);
                 base.held.emplace(std::move(path), state);
             }
+        } else if (record.key == kBootKey) {
+            if (!get(in, base.boot) || !get(in, base.began)) return bad_record(record.key);
+        } else if (record.key == kUnprovenKey && record.value) {
+            Base::Unproven unproven;
+            if (!get(in, unproven.since)) return bad_record(record.key);
+            std::string path;
+            while (!in.empty()) {
+                if (!get(in, path)) return bad_record(record.key);
+                unproven.paths.insert(path);
+            }
+            base.unproven = std::move(unproven);
         }
     }
     queue_ = TRY(ChangeQueue::load(marks));

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -84,7 +85,22 @@ class TrackedSet {
         // Not empty: the last stop was clean, everything taken from the watchers is in the marks,
         // and this boot's descriptors were left to the service manager.
         std::string resumable;
+        std::string boot;   // of the machine that this set was served in last; empty: clean stop
+        Timestamp began{};  // of the run that made the revision
+        // The machine went down under a daemon, and no complete revision was made since: equal
+        // stamps prove nothing of files with a ctime from `since` on, nor of those at `paths`,
+        // which others could write to then.
+        struct Unproven {
+            Timestamp since{};
+            std::set<std::string> paths;
+            bool operator==(const Unproven&) const = default;
+        };
+        std::optional<Unproven> unproven;
     };
+    // From now on it is served in this boot. What the boot before left behind without a clean stop
+    // becomes `unproven`: to be kept before anything is cleared.
+    void begin_serving(const std::string& boot, Timestamp now);
+    void stop_serving();  // cleanly
     Base& base() { return base_; }
     const Base& base() const { return base_; }
     // Text that changes whenever what the set protects changes.

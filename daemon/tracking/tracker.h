@@ -62,6 +62,10 @@ struct QueueEntry {
     bool is_held = false;  // somebody has it open for writing
 };
 
+inline constexpr const char* kStoppedSuddenly =
+    "the machine stopped without warning: files changed shortly before the last revision are read "
+    "again";
+
 // What a run must look at, and what is to be cleared when it succeeded.
 class TrackedRun {
   public:
@@ -74,6 +78,9 @@ class TrackedRun {
     virtual bool has_gap() const = 0;
     // Places where a file system is missing that the parent revision has: kept as they are there.
     virtual std::vector<Path> absent() const = 0;
+    // nullptr, or what must be read whatever its stamps say: the machine went down under a daemon
+    // since the revision that the run continues.
+    virtual const Reread* reread() const = 0;
     // Why everything must be looked at; empty when only changes are.
     virtual std::string reason() const = 0;
     // Give these to the backup: paths whose mark must stay.

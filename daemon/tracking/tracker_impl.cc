@@ -1,6 +1,7 @@
 #include "daemon/tracking/tracker_impl.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <utility>
 
@@ -18,7 +19,9 @@ namespace {
 
 constexpr Duration kLongSleep = std::chrono::hours(1);
 
+// BACKUPD_BOOT_ID in the environment stands for another one, so that tests need no reboot.
 std::string boot_id() {
+    if (const char* of_test = std::getenv("BACKUPD_BOOT_ID")) return of_test;
     std::ifstream file("/proc/sys/kernel/random/boot_id");
     std::string id;
     file >> id;
@@ -126,6 +129,7 @@ void TrackerImpl::leave_to_successor() {
         if (volume.watcher) volume.watcher->stop();
     drain();
     for (auto& [id, state] : sets_) {
+        state->tracked.stop_serving();
         bool is_kept = !state->tracked.needs_scan() && state->absent.empty();
         bool is_anywhere = false;
         for (const auto& [volume_id, volume] : volumes_) {
@@ -332,17 +336,23 @@ void TrackerImpl::apply(std::shared_ptr<const Policy> policy, std::vector<std::s
         auto state = std::make_unique<SetState>(TrackedSet(set, std::move(*scope)));
         load(*state);
         TrackedSet::Base& base = state->tracked.base();
+        if (old != before.end()) base.unproven = old->second->tracked.base().unproven;
+        state->tracked.begin_serving(boot_id(), clock_.now());
+        if (base.unproven)
+            host_.tracking_message(LogLevel::warning, "set '" + id + "': " + kStoppedSuddenly);
         state->may_resume = old == before.end() && !base.resumable.empty() &&
-                            base.resumable == boot_id() && base.definition == definition;
+                            base.resumable == boot_id() && base.definition == definition &&
+                            !base.unproven;
         if (!base.resumable.empty()) {
             // Only once: a crash from now on must be one.
             base.resumable.clear();
             state->tracked.base_changed();
         }
         if (!state->may_resume)
-            state->tracked.need_scan(
-                old != before.end() ? "the definition of the set changed" : "tracking begins",
-                clock_.now());
+            state->tracked.need_scan(old != before.end() ? "the definition of the set changed"
+                                     : base.unproven     ? "the machine stopped without warning"
+                                                         : "tracking begins",
+                                     clock_.now());
         sets_[id] = std::move(state);
     }
     for (const auto& [id, state] : before) {
@@ -382,6 +392,16 @@ void TrackerImpl::load(SetState& state) {
                                "): everything is compared with the last revision");
     if (auto dropped = store_.drop_queue(id); !dropped.ok())
         log_warning("cannot forget the queue of set '" + id + "'");
+}
+
+std::optional<Reread> TrackerImpl::reread_of(const TrackedSet& tracked) {
+    const auto& unproven = tracked.base().unproven;
+    if (!unproven) return std::nullopt;
+    const auto since = std::chrono::floor<std::chrono::seconds>(unproven->since.time_since_epoch());
+    Reread reread;
+    reread.since = FileTime{since.count(), 0};
+    reread.paths.insert(unproven->paths.begin(), unproven->paths.end());
+    return reread;
 }
 
 // ---- census

@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "daemon/archive/reread.h"
 #include "daemon/tracking/look_at_changes.h"
 #include "daemon/tracking/scrub_pass.h"
 #include "daemon/tracking/tracked_set.h"
@@ -61,6 +62,9 @@ class TrackerImpl final : public Tracker {
         // Comparing failed: not again before this.
         MonotonicTime next_scan{};
         std::string scan_problem;
+        unsigned scan_failures = 0;  // in a row
+        // A comparison with all file systems there has marked all that is unproven.
+        bool is_unproven_marked = false;
         bool has_base = false;      // a revision to compare with
         bool is_unwritten = false;  // the store lacks some of it: all of it must be written
         std::uint64_t commits = 0;  // revisions made since the start
@@ -112,6 +116,7 @@ class TrackerImpl final : public Tracker {
     void note_census(const Result<CensusResult>& census);
     void apply(std::shared_ptr<const Policy> policy, std::vector<std::string> own_places);
     void load(SetState& state);
+    static std::optional<Reread> reread_of(const TrackedSet& tracked);
     MonotonicTime next_deadline() const;
     SetState* find(const std::string& set);
     std::optional<std::pair<VolumeId, ObjectHandle>> place_of(const std::string& directory);
@@ -143,11 +148,12 @@ class TrackerImpl final : public Tracker {
         std::vector<Path> absent;
         std::vector<std::string> never_enter;
         std::uint64_t losses = 0, commits = 0;
+        std::optional<Reread> reread;
     };
     void begin_scan(const SetState& state);
     void scan(const ScanOf& what, std::stop_token stop);
     void take_findings(const std::string& set, const std::vector<struct ScanFinding>& findings);
-    void scan_ended(const ScanOf& what, bool has_base, const std::string& revision,
+    void scan_ended(const ScanOf& what, bool has_base, const std::string& revision, Timestamp began,
                     const Result<>& done);
 
     // ---- scrub.cc

@@ -1,5 +1,6 @@
 // What a run reads again, and what it takes from the parent revision.
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include <fcntl.h>
@@ -302,6 +303,38 @@ TEST_F(IncrementalTest, WithoutAParentEverythingIsLookedAt) {
     BackupResult first = run();
     EXPECT_EQ(first.counts.files_new, 5u);
     EXPECT_EQ(tree_of_source(first), tree_without_parent());
+}
+
+TEST_F(IncrementalTest, FilesOfWhichStampsProveNothingAreReadAlthoughNothingChanged) {
+    put("young", "1");
+    put("held", "22");
+    put("known by inode", "333");
+    put("other", "4444");
+    put("large", random_text(2 << 20, 7));
+    BackupResult first = run();
+    EXPECT_EQ(run().counts.files_read, 0u);
+    Reread reread{node(first, at("young"))->ctime, {}, {}};
+    request_.reread = &reread;
+    BackupResult all = run();
+    EXPECT_EQ(all.counts.files_read, 5u);
+    EXPECT_EQ(all.counts.files_unmodified, 5u) << "read, and as they were";
+    EXPECT_EQ(tree_of_source(all), tree_of_source(first));
+    reread.since.seconds += 1000;
+    EXPECT_EQ(run().counts.files_read, 0u);
+    reread.paths.insert(at("held"));
+    reread.inodes.insert(node(first, at("known by inode"))->inode);
+    fs_.forget_touched();
+    EXPECT_EQ(run().counts.files_read, 2u);
+}
+
+TEST_F(IncrementalTest, APathOfTheSetThatIsAFileIsReadWhenStampsProveNothing) {
+    put("file", "1");
+    set_.paths = {*Path::parse(at("file"))};
+    run();
+    Reread reread{FileTime{std::numeric_limits<std::int64_t>::max(), 0}, {}, {}};
+    EXPECT_EQ(run().counts.files_read, 0u);
+    request_.reread = &reread;
+    EXPECT_EQ(run().counts.files_read, 1u);
 }
 
 }  // namespace backup

@@ -27,6 +27,8 @@ const char* word(SurveyFinding::Kind kind) {
             return "content";
         case SurveyFinding::Kind::metadata:
             return "metadata";
+        case SurveyFinding::Kind::unproven:
+            return "unproven";
         case SurveyFinding::Kind::unreadable:
             return "unreadable";
     }
@@ -79,6 +81,12 @@ class SurveyTest : public ArchiveTest {
         ASSERT_EQ(::utimensat(AT_FDCWD, at(name).c_str(), times, 0), 0);
     }
 
+    BackupResult run() {
+        last_ = ArchiveTest::run();
+        return *last_;
+    }
+
+    std::optional<BackupResult> last_;
     std::mutex mutex_;  // guards found_
     Names found_;
     SurveyRequest survey_;
@@ -136,6 +144,23 @@ TEST_F(SurveyTest, SeesContentOfTheSameSizeAndTimeByCtimeAlone) {
     timespec times[2] = {status.st_atim, status.st_mtim};
     ASSERT_EQ(::utimensat(AT_FDCWD, at("file").c_str(), times, 0), 0);
     EXPECT_EQ(survey(), Names{"metadata /file"});
+}
+
+TEST_F(SurveyTest, TellsFilesOfWhichStampsProveNothing) {
+    make_sample();
+    put("b/empty", "");
+    run();
+    Reread reread{node(*last_, at("a/one"))->ctime, {}, {}};
+    survey_.reread = &reread;
+    EXPECT_EQ(survey(), (Names{"unproven /a/one", "unproven /a/two", "unproven /b/deep/three",
+                               "unproven /top"}));
+    reread.since.seconds += 1000;
+    EXPECT_EQ(survey(), Names{});
+    reread.paths.insert(at("a/two"));
+    reread.inodes.insert(node(*last_, at("top"))->inode);
+    EXPECT_EQ(survey(), (Names{"unproven /a/two", "unproven /top"}));
+    put("a/two", "longer");
+    EXPECT_EQ(survey(), (Names{"content /a/two", "unproven /top"})) << "what is known goes first";
 }
 
 TEST_F(SurveyTest, AReplacedFileIsContentWhateverItsTimes) {

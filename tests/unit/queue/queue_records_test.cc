@@ -103,8 +103,11 @@ void random_step(std::mt19937_64& random, std::uint64_t now, std::vector<ChangeQ
             });
         }
         case 15:
-            if (random() % 8 != 0) return;
-            return each([&](ChangeQueue& queue) { queue.forget_volume(volume); });
+            if (random() % 8 == 0)
+                return each([&](ChangeQueue& queue) { queue.forget_volume(volume); });
+            if (random() % 8 == 0)
+                return each([](ChangeQueue& queue) { queue.read_what_is_marked(); });
+            return;
     }
     each([&](ChangeQueue& queue) { queue.absorb(volume, batch, at(now)); });
 }
@@ -158,6 +161,23 @@ TEST(QueueRecords, AQueueThatIsReadBackAtAnyMomentIsTheSame) {
             ASSERT_EQ(counted, queue.size());
         }
     }
+}
+
+TEST(QueueRecords, WhatWaitsForItsContentIsReadWhenStampsProveNothing) {
+    auto queue = ChangeQueue::load(records_of(some_queue()));
+    ASSERT_TRUE(queue.ok());
+    queue->read_what_is_marked();
+    Stored stored = some_queue();
+    write(stored, queue->take_records());
+    auto again = ChangeQueue::load(records_of(stored));
+    ASSERT_TRUE(again.ok());
+    const VolumeMarks& marks = again->volumes().at("volume");
+    EXPECT_TRUE(marks.directories.at("D").names.find("a")->must_read);
+    EXPECT_FALSE(marks.directories.at("D").names.find("b")->must_read) << "its metadata only";
+    EXPECT_TRUE(marks.directories.at("L").listing()->must_read) << "many names in one";
+    EXPECT_FALSE(marks.directories.at("T").subtree()->must_read);
+    EXPECT_TRUE(marks.objects.at("O").must_read);
+    EXPECT_FALSE(again->volumes().at("other").everything.must_read);
 }
 
 TEST(QueueRecords, RepeatedMarksOfAKeyAreOneRecord) {

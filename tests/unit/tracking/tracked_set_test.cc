@@ -48,6 +48,13 @@ class TrackedSetTest : public testing::Test {
         return std::move(*LookAtChanges::build(input));
     }
 
+    // What the next daemon finds in the store.
+    TrackedSet started_again() {
+        TrackedSet again(definition(), *Scope::make(definition(), {}));
+        EXPECT_TRUE(again.load(tracked_.all_records()).ok());
+        return again;
+    }
+
     std::map<ObjectHandle, std::string> paths_{{"S", "/top/set"}, {"D", "/top/set/a"}};
     TrackedSet::Resolver resolver_;
     TrackedSet tracked_;
@@ -148,6 +155,74 @@ TEST_F(TrackedSetTest, AllRecordsAreWhatAllBatchesTogetherWouldBe) {
     EXPECT_EQ(again.queue().size(), 2u);
     EXPECT_EQ(again.base().revision, "0123");
     EXPECT_FALSE(tracked_.has_records());
+}
+
+TEST_F(TrackedSetTest, AnotherBootWithoutACleanStopLeavesNothingProven) {
+    using Unproven = TrackedSet::Base::Unproven;
+    const auto at = [](int seconds) { return Timestamp(std::chrono::seconds(seconds)); };
+    tracked_.begin_serving("boot 1", at(500));
+    EXPECT_FALSE(tracked_.base().unproven) << "nothing is known of it yet";
+    tracked_.base().revision = "0123";
+    tracked_.base().began = at(1000);
+    tracked_.queue().mark_name("v", "D", "written", true, false, at(1100));
+    tracked_.queue().mark_name("v", "D", "chmod", false, false, at(1100));
+    tracked_.begin_serving("boot 1", at(1200));
+    EXPECT_FALSE(tracked_.base().unproven) << "killed, and the machine went on";
+    TrackedSet clean = started_again();
+    clean.stop_serving();
+    clean.begin_serving("boot 2", at(1300));
+    EXPECT_FALSE(clean.base().unproven);
+
+    TrackedSet crashed = started_again();
+    crashed.base().held["/top/set/held"] = {};
+    crashed.begin_serving("boot 2", at(1300));
+    const Unproven expected{at(880), {"/top/set/held"}};
+    EXPECT_EQ(crashed.base().unproven, expected);
+    const NameMarks& names = crashed.queue().volumes().at("v").directories.at("D").names;
+    EXPECT_TRUE(names.find("written")->must_read);
+    EXPECT_FALSE(names.find("chmod")->must_read);
+
+    // Kept until somebody says that it is done, whatever happens to the daemon and the machine.
+    TrackedSet after(definition(), *Scope::make(definition(), {}));
+    ASSERT_TRUE(after.load(crashed.all_records()).ok());
+    after.begin_serving("boot 2", at(1400));
+    EXPECT_EQ(after.base().unproven, expected);
+    EXPECT_TRUE(
+        after.queue().volumes().at("v").directories.at("D").names.find("written")->must_read);
+    after.base().began = at(1350);
+    after.begin_serving("boot 3", at(1500));
+    EXPECT_EQ(after.base().unproven, expected) << "the earlier one is the wider";
+    after.base().unproven.reset();
+    TrackedSet done(definition(), *Scope::make(definition(), {}));
+    ASSERT_TRUE(done.load(after.all_records()).ok());
+    EXPECT_FALSE(done.base().unproven);
+    EXPECT_EQ(done.base().began, at(1350));
+}
+
+TEST_F(TrackedSetTest, AClockThatWasSetBackMovesWhatIsUnprovenBack) {
+    tracked_.base().revision = "0123";
+    tracked_.base().boot = "boot 1";
+    tracked_.base().began = Timestamp(std::chrono::seconds(5000));
+    tracked_.begin_serving("boot 2", Timestamp(std::chrono::seconds(1000)));
+    EXPECT_EQ(tracked_.base().unproven->since, Timestamp(std::chrono::seconds(880)));
+}
+
+TEST_F(TrackedSetTest, RecordsThatKnowNothingOfBootsAreUnderstood) {
+    tracked_.base().revision = "0123";
+    tracked_.base().boot = "boot 1";
+    tracked_.base_changed();
+    std::vector<QueueRecord> records = tracked_.all_records();
+    std::erase_if(records, [](const QueueRecord& record) {
+        return record.key == "!boot" || record.key == "!unproven";
+    });
+    TrackedSet again(definition(), *Scope::make(definition(), {}));
+    ASSERT_TRUE(again.load(records).ok());
+    EXPECT_EQ(again.base().revision, "0123");
+    again.begin_serving("boot 2", Timestamp{});
+    EXPECT_FALSE(again.base().unproven);
+    EXPECT_TRUE(again.has_records()) << "from now on it is known";
+    records.push_back({"!unproven", "no number"});
+    EXPECT_FALSE(again.load(records).ok());
 }
 
 }  // namespace backup
