@@ -42,7 +42,11 @@ Service::Service(Loop& loop, StateStore& store, const Clock& clock, EventLog& ev
           [this](const std::string& name) {
               loop_.post([this, name, alive = std::weak_ptr<int>(alive_)] {
                   if (alive.expired()) return;
+                  const RepositoryState before = repositories_[name].status.state;
                   repositories_[name].status = pool_.status(name);
+                  if (before != RepositoryState::ready &&
+                      pool_.status(name).state == RepositoryState::ready)
+                      compare_again(name);
                   if (listener_ == nullptr) return;
                   listener_->repository_changed(name);
                   for (const auto& [id, set] : policy_->sets)
@@ -157,6 +161,12 @@ void Service::tracking_changed(const std::string& set) {
         tick_soon_ = true;
         tick_.start(std::chrono::milliseconds(5));
     }
+}
+
+void Service::compare_again(const std::string& repository) {
+    if (tracker_ == nullptr) return;
+    for (const auto& [id, set] : policy_->sets)
+        if (set.repository == repository) tracker_->repository_returned(id);
 }
 
 // Opening early shows a missing password before the first backup is due, and removes locks of a

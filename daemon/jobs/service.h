@@ -126,6 +126,8 @@ class Service final : private JobListener {
     void probe(const std::string& name);
     void track();
     void tracking_changed(const std::string& set);
+    // A repository can be read, which it could not be, or nobody knew.
+    void compare_again(const std::string& repository);
     std::optional<Timestamp> change_due(const BackupSet& set, const SetRecord& record,
                                         Timestamp now) const;
     void tick();

@@ -1,6 +1,7 @@
 // Comparing with the last revision after a start or a loss.
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include <fcntl.h>
 
@@ -29,6 +30,14 @@ void TrackerImpl::start_scan() {
     MonotonicTime now = clock_.monotonic();
     for (auto& [id, state] : sets_)
         if (state->tracked.needs_scan() && state->next_scan <= now) return begin_scan(*state);
+}
+
+void TrackerImpl::repository_returned(const std::string& set) {
+    post([this, set] {
+        SetState* state = find(set);
+        if (state == nullptr || std::exchange(state->scan_failures, 0) == 0) return;
+        if (state->tracked.needs_scan()) state->next_scan = MonotonicTime{};
+    });
 }
 
 // What no watch tells of is compared from time to time, so that it waits in the queue and is run

@@ -136,6 +136,9 @@ class Tracker {
     virtual void set_policy(std::shared_ptr<const Policy> policy,
                             std::vector<std::string> own_places) = 0;
 
+    // The repository of the set can be read again: a comparison that failed is tried at once.
+    virtual void repository_returned(const std::string& set) = 0;
+
     virtual TrackingStatus status(const std::string& set) const = 0;
     // What waits, oldest first; limit 0: all. Blocking: resolves names.
     virtual Result<std::vector<QueueEntry>> queue(const std::string& set, std::size_t limit) = 0;

@@ -40,6 +40,7 @@ class TrackerImpl final : public Tracker {
 
     void set_policy(std::shared_ptr<const Policy> policy,
                     std::vector<std::string> own_places) override;
+    void repository_returned(const std::string& set) override;
     TrackingStatus status(const std::string& set) const override;
     Result<std::vector<QueueEntry>> queue(const std::string& set, std::size_t limit) override;
     Result<std::optional<QueueEntry>> pending(const std::string& set,

@@ -17,6 +17,7 @@ class FakeTracker final : public Tracker {
     std::size_t asked_limit = 0;
 
     void set_policy(std::shared_ptr<const Policy>, std::vector<std::string>) override {}
+    void repository_returned(const std::string&) override {}
     TrackingStatus status(const std::string&) const override { return now; }
     Result<std::vector<QueueEntry>> queue(const std::string&, std::size_t limit) override {
         asked_limit = limit;
