@@ -63,6 +63,9 @@ void add_counts(BackupCounts& to, const BackupCounts& from) {
 Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token stop) {
     const bool is_slow = input.survey != nullptr && input.survey->pace;
     Walk walk(input, stop, chosen_buffers(), is_slow ? 0 : chosen_open_directories());
+    for (const std::string& path : input.absent)
+        if (auto kept = walk.parent_trees.find(path); kept && kept->device != 0)
+            walk.absent_devices.push_back(kept->device);
     auto cancelled = [] {
         return Error(ErrorKind::cancelled, ErrorCode::cancelled, "the backup was cancelled");
     };

@@ -45,6 +45,8 @@ struct Walk {
     AccountNames names;
     SourceReader source;
     ParentTrees parent_trees;
+    // Device numbers that the parent revision has for file systems that are missing.
+    std::vector<std::uint64_t> absent_devices;
 };
 
 class WalkWorker {
@@ -122,6 +124,7 @@ class WalkWorker {
     // The stamps of a regular file do not tell whether its content is that of the parent.
     bool is_unproven(const Entry& entry, const struct statx& status);
     bool is_left_out(const Entry& entry, const struct statx& status) const;
+    std::uint64_t device_id(const struct statx& status) const;
     NodeFields fields(std::string_view name, const struct statx& status);
     bool add_node(Entry& entry, const NodeFields& node);
     void note_file(const RawNode* before, bool same, std::uint64_t size);

@@ -35,7 +35,10 @@ void WalkWorker::compare(Entry& entry, const struct statx& status) {
                         before->device == now.device && before->mtime() == now.mtime &&
                         before->has_content == now.has_content;
     if (!same_content) return tell(entry, Kind::content, false);
-    if (!same_metadata(now, *before)) return tell(entry, Kind::metadata, false);
+    // Names of one file are known by inode and device number: those that are kept and those that
+    // are written anew must have the same.
+    bool same_file = now.links < 2 || before->device_id == now.device_id;
+    if (!same_file || !same_metadata(now, *before)) return tell(entry, Kind::metadata, false);
     if (before->type == NodeType::file && is_unproven(entry, status))
         return tell(entry, Kind::unproven, false);
     const SurveyRequest& survey = *input_.survey;
@@ -65,8 +68,8 @@ void WalkWorker::compare_directory(Entry& entry, const struct statx& status,
     entry.fragment.children.push_back(std::move(child));
 }
 
-// All else that a node tells. The device number is left out: it is another one after many a
-// restart, and says nothing about the object.
+// All else that a node tells. The device number of what has one name is left out: it is another one
+// after many a restart, and says nothing about the object.
 bool WalkWorker::same_metadata(const NodeFields& now, const RawNode& before) {
     return before.ctime() == now.ctime && before.mode == now.mode && before.uid == now.uid &&
            before.gid == now.gid && before.links == now.links &&

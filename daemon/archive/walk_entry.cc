@@ -178,8 +178,19 @@ const std::string& WalkWorker::path_of_entry(const Entry& entry) {
     return entry_path_;
 }
 
+// A number of our own where the parent revision has another file system under this one, and that
+// is missing now: what is kept of it keeps its numbers.
+std::uint64_t WalkWorker::device_id(const struct statx& status) const {
+    constexpr std::uint64_t kNoDevice = std::uint64_t{1} << 63;  // major numbers have 12 bits
+    const std::uint64_t device = identity_of(status).device;
+    bool is_taken = std::find(walk_.absent_devices.begin(), walk_.absent_devices.end(), device) !=
+                    walk_.absent_devices.end();
+    return is_taken ? device | kNoDevice : device;
+}
+
 NodeFields WalkWorker::fields(std::string_view name, const struct statx& status) {
     NodeFields node = fields_from(status, name);
+    node.device_id = device_id(status);
     node.user = walk_.names.user(status.stx_uid);
     node.group = walk_.names.group(status.stx_gid);
     return node;

@@ -51,7 +51,7 @@ WalkWorker::Origin WalkWorker::origin_of(const Entry& entry, const struct statx&
     if (!old_path) return {};
     auto old = walk_.parent_trees.find(*old_path);
     if (!old || old->inode != status.stx_ino) return {};
-    if (old->device != 0 && old->device != identity_of(status).device) return {};
+    if (old->device != 0 && old->device != device_id(status)) return {};
     parent_.note_moved(old->inode, old->tree);
     return {old->tree, false};
 }

@@ -39,7 +39,7 @@ int ScriptedFs::status(int directory, const char* name, int flags, struct statx&
         touch(last);
         if (on_status)
             if (int error = on_status(last); error != 0) return error;
-        return RealFs::status(directory, name, flags, out);
+        return real_status(directory, name, flags, out);
     }
     std::string open_name;
     int number = 0;
@@ -50,9 +50,21 @@ int ScriptedFs::status(int directory, const char* name, int flags, struct statx&
     }
     if (on_fstat)
         if (int error = on_fstat(open_name, number); error != 0) return error;
-    int error = RealFs::status(directory, name, flags, out);
+    int error = real_status(directory, name, flags, out);
     if (error == 0 && change_status) change_status(open_name, out);
     return error;
+}
+
+int ScriptedFs::real_status(int directory, const char* name, int flags, struct statx& out) {
+    int error = RealFs::status(directory, name, flags, out);
+    if (error != 0 || !other_device) return error;
+    std::string path = name;
+    if (!path.starts_with('/')) {
+        std::string link = "/proc/self/fd/" + std::to_string(directory);
+        path = std::filesystem::read_symlink(link).string() + "/" + path;
+    }
+    out.stx_dev_minor += other_device(path);
+    return 0;
 }
 
 int ScriptedFs::sync_data(int fd) {

@@ -35,6 +35,9 @@ class ScriptedFs final : public RealFs {
     // Alters what a stat of an open file tells.
     std::function<void(std::string_view name, struct statx& status)> change_status;
     std::int64_t file_system = EXT4_SUPER_MAGIC;  // what every file is on
+    // As after another mount, or below another mount point: added to the device number of
+    // everything whose path matches. By any thread.
+    std::function<unsigned(const std::string& path)> other_device;
 
     int open(int directory, const char* name, int flags) override;
     int status(int directory, const char* name, int flags, struct statx& out) override;
@@ -51,6 +54,7 @@ class ScriptedFs final : public RealFs {
 
   private:
     void touch(std::string_view name);
+    int real_status(int directory, const char* name, int flags, struct statx& out);
 
     struct OpenFile {
         std::string name;

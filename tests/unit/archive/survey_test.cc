@@ -10,6 +10,7 @@
 
 #include "tests/support/flaky_backend.h"
 #include "tests/unit/archive/archive_fixture.h"
+#include "tests/unit/archive/marks.h"
 
 namespace backup {
 
@@ -84,6 +85,21 @@ class SurveyTest : public ArchiveTest {
     BackupResult run() {
         last_ = ArchiveTest::run();
         return *last_;
+    }
+
+    // As a tracked run after a comparison: nothing but what that told is looked at.
+    void run_what_a_survey_finds() {
+        Marks marks(source_);
+        for (const std::string& found : survey()) {
+            std::string name = found.substr(found.find('/') + 1);
+            if (name.ends_with('/'))
+                marks.list(name.substr(0, name.size() - 1));
+            else if (!name.empty())
+                marks.touch(name);
+        }
+        request_.look_at = &marks;
+        run();
+        request_.look_at = nullptr;
     }
 
     std::optional<BackupResult> last_;
@@ -347,6 +363,55 @@ TEST_F(SurveyTest, FilesWithSeveralNamesAreToldOncePerName) {
     ASSERT_EQ(::stat(at("a/one").c_str(), &status), 0);
     EXPECT_EQ(told, (std::map<std::string, std::uint64_t>{{at("a/one"), status.st_ino},
                                                           {at("b/other"), status.st_ino}}));
+}
+
+// A file system has another device number after many a mount; names are of one file if inode and
+// device number are the same.
+TEST_F(SurveyTest, NamesOfOneFileStayThatWhenSomeAreKeptAndOthersWrittenUnderAnotherDeviceNumber) {
+    put("a/one", "1");
+    put("a/single", "2");
+    make_directory("b");
+    std::filesystem::create_hard_link(at("a/one"), at("b/also"));
+    run();
+    fs_.other_device = [](const std::string&) { return 1; };
+    EXPECT_EQ(survey(), (Names{"metadata /a/one", "metadata /b/also"}));
+    ASSERT_EQ(::rename(at("a").c_str(), at("z").c_str()), 0);
+    run_what_a_survey_finds();
+    auto one = node(*last_, at("z/one")), also = node(*last_, at("b/also"));
+    EXPECT_EQ(one->inode, also->inode);
+    EXPECT_EQ(one->links, also->links);
+    EXPECT_EQ(one->device_id, also->device_id);
+    EXPECT_EQ(survey(), Names{});
+}
+
+TEST_F(SurveyTest, AFileSystemWithTheNumberOfAMissingOneGetsAnother) {
+    for (const std::string place : {"disk", "here"}) {
+        put(place + "/f", "in " + place);
+        std::filesystem::create_hard_link(at(place + "/f"), at(place + "/g"));
+    }
+    unsigned disk = 10, here = 0;
+    fs_.other_device = [&](const std::string& path) {
+        return path.starts_with(at("disk")) ? disk : path.starts_with(at("here")) ? here : 0;
+    };
+    run();
+    const std::uint64_t number = node(*last_, at("disk/f"))->device_id;
+
+    here = 10;
+    request_.absent = survey_.absent = {*Path::parse(at("disk"))};
+    EXPECT_EQ(survey(), (Names{"metadata /here/f", "metadata /here/g"}));
+    run_what_a_survey_finds();
+    EXPECT_EQ(node(*last_, at("disk/f"))->device_id, number);
+    EXPECT_NE(node(*last_, at("here/f"))->device_id, number);
+    EXPECT_EQ(node(*last_, at("here/f"))->device_id, node(*last_, at("here/g"))->device_id);
+    EXPECT_EQ(survey(), Names{}) << "the same number every time";
+
+    disk = 20;
+    request_.absent = survey_.absent = {};
+    EXPECT_EQ(survey(), (Names{"metadata /disk/f", "metadata /disk/g", "metadata /here/f",
+                               "metadata /here/g"}));
+    run_what_a_survey_finds();
+    EXPECT_EQ(node(*last_, at("here/f"))->device_id, number);
+    EXPECT_NE(node(*last_, at("disk/g"))->device_id, number);
 }
 
 TEST_F(SurveyTest, PaceIsAskedBeforeADirectoryIsOpenedWithTheNumberOfItsEntries) {
