@@ -280,7 +280,7 @@ Result<std::optional<RevisionRef>> newest(Client& client, const SetRef& set,
         100;  // revisions of another machine whose paths are asked for
     Dict options;
     options.set("limit", Value(std::uint32_t{host ? kLooked : 1}));
-    if (until) options.set("until", Value(to_usec(*until)));
+    if (until) options.set("at", Value(to_usec(*until)));
     if (host) {
         options.set("host", Value(*host));
         options.set("foreign", Value(true));

@@ -12,6 +12,12 @@ namespace backup {
 
 namespace {
 
+// When it was made, as far as the order in which revisions were made tells.
+std::uint64_t placed(const Dict& r) {
+    std::uint64_t time = r.number("placed");
+    return time != 0 ? time : r.number("time");
+}
+
 JsonObject revision_object(const Context& context, const Dict& r, bool foreign) {
     JsonObject object;
     auto nullable = [&](const char* key, const std::string& value) {
@@ -106,9 +112,8 @@ Result<std::vector<Dict>> read_revisions(Context& context, Client& client, bool 
     std::erase_if(revisions, [&](const Dict& r) {
         return !seen.insert({r.text("id"), foreign ? "" : r.text("set")}).second;
     });
-    std::stable_sort(revisions.begin(), revisions.end(), [](const Dict& a, const Dict& b) {
-        return a.number("time") > b.number("time");
-    });
+    std::stable_sort(revisions.begin(), revisions.end(),
+                     [](const Dict& a, const Dict& b) { return placed(a) > placed(b); });
     if (revisions.size() > limit) revisions.resize(limit);
     return revisions;
 }
@@ -153,6 +158,7 @@ Result<ExitCode> run(Context& context) {
         if (r.flag("pinned")) remark("pinned");
         if (r.number("forgotten") > 0) remark("in the trash");
         if (r.flag("gap")) remark("with a gap");
+        if (placed(r) != r.number("time")) remark("! the clock was wrong");
         bool known = r.number("items") > 0 || r.number("bytes") > 0;
         table.add(
             {name, time_text(r.number("time"), looks), r.text("id").substr(0, 8),

@@ -300,10 +300,12 @@ Result<> RepositoryObject::list_revisions(std::shared_ptr<Call> call) {
     TRY(options.finish());
     answer_later(
         served_, call,
-        [&pool = served_.service.pool(), name = name_, filter]() -> Result<Page> {
+        [&pool = served_.service.pool(), now = served_.service.clock().now(), name = name_,
+         filter]() -> Result<Page> {
             RepositoryHandle opened = TRY(pool.open(name));
-            return backup::list_revisions(all_revisions(TRY(opened->repository->list_revisions())),
-                                          std::nullopt, filter);
+            return backup::list_revisions(
+                all_revisions(TRY(opened->repository->list_revisions()), now), std::nullopt,
+                filter);
         },
         [](Call& answer, Page page) {
             answer.reply_with([&](sd_bus_message* message) { return append_page(message, page); });

@@ -22,6 +22,7 @@ bool passes(const Revision& revision, const std::optional<SetOnHost>& set,
     std::uint64_t time = to_usec(snapshot.time);
     if (filter.since && time < to_usec(*filter.since)) return false;
     if (filter.until && time > to_usec(*filter.until)) return false;
+    if (filter.at && (time > to_usec(*filter.at) || !revision.is_time_credible)) return false;
     if (filter.host && *filter.host != "*" && snapshot.hostname != *filter.host) return false;
     if (filter.state == "trashed" && !revision.is_trashed()) return false;
     if (filter.state == "complete" && revision.is_trashed()) return false;
@@ -42,6 +43,7 @@ Result<RevisionFilter> read_revision_filter(wire::DictReader& options) {
     filter.page = options.text("page").value_or("");
     if (auto since = options.number("since")) filter.since = from_usec(*since);
     if (auto until = options.number("until")) filter.until = from_usec(*until);
+    if (auto at = options.number("at")) filter.at = from_usec(*at);
     std::string state = options.text("state").value_or("complete");
     if (state != "complete" && state != "incomplete" && state != "trashed" && state != "any")
         return invalid_argument("state: complete, incomplete, trashed or any");
@@ -70,6 +72,7 @@ wire::Dict revision_summary(const Revision& revision) {
         {"set", revision.tags.set},
         {"state", revision.is_trashed() ? "trashed" : "complete"},
         {"time", to_usec(snapshot.time)},
+        {"placed", to_usec(revision.placed)},
         {"trigger", revision.tags.trigger},
         {"mode", revision.tags.mode},
         {"parent", snapshot.parent ? snapshot.parent->hex() : std::string()},

@@ -14,6 +14,7 @@ struct RevisionFilter {
     std::size_t limit = 100;
     std::string page;
     std::optional<Timestamp> since, until;
+    std::optional<Timestamp> at;  // as `until`, and only such as were made then without doubt
     std::string state = "complete";
     std::optional<std::string> host;  // "*": any
     bool foreign = false;

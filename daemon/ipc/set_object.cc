@@ -172,10 +172,12 @@ Result<> SetObject::list_revisions(std::shared_ptr<Call> call) {
     BackupSet set = *TRY(served_.service.find_set(id_));
     answer_later(
         served_, call,
-        [&pool = served_.service.pool(), set, filter]() -> Result<Page> {
+        [&pool = served_.service.pool(), now = served_.service.clock().now(), set,
+         filter]() -> Result<Page> {
             RepositoryHandle opened = TRY(pool.open(set.repository));
-            return backup::list_revisions(all_revisions(TRY(opened->repository->list_revisions())),
-                                          SetOnHost{set.id, host_of(set)}, filter);
+            return backup::list_revisions(
+                all_revisions(TRY(opened->repository->list_revisions()), now),
+                SetOnHost{set.id, host_of(set)}, filter);
         },
         [](Call& answer, Page page) {
             answer.reply_with([&](sd_bus_message* message) { return append_page(message, page); });

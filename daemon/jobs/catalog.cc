@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 #include <set>
+#include <tuple>
 
 #include <unistd.h>
+
+#include "daemon/retention/times.h"
 
 namespace backup {
 
@@ -13,13 +17,47 @@ namespace {
 
 constexpr std::size_t kLeastPrefix = 6;
 
+// In the same order over any list of revisions, so that pages fit together.
+auto order_of(const Revision& revision) {
+    return std::tie(revision.placed, revision.tags.number, revision.id());
+}
+
 bool newer(const Revision& a, const Revision& b) {
-    if (a.snapshot().time != b.snapshot().time) return a.snapshot().time > b.snapshot().time;
-    return a.id() > b.id();
+    return order_of(a) > order_of(b);
+}
+
+// Two machines that share a repository may differ by that much.
+constexpr Duration kClocksDiffer = std::chrono::hours(1);
+
+// `made`: of one set on one host, in the order in which they were made.
+void place(const std::vector<Revision*>& made, Timestamp now) {
+    const Timestamp latest = now < Timestamp::max() - kClocksDiffer ? now + kClocksDiffer : now;
+    std::vector<Revision*> possible;
+    std::vector<Timestamp> times;
+    for (Revision* revision : made) {
+        revision->is_time_credible = false;
+        if (revision->snapshot().time > latest) continue;
+        possible.push_back(revision);
+        times.push_back(revision->snapshot().time);
+    }
+    const std::vector<bool> credible = credible_times(times);
+    std::optional<Timestamp> before;
+    for (std::size_t i = 0; i < possible.size(); ++i) {
+        possible[i]->is_time_credible = credible[i];
+        if (credible[i] && !before) before = times[i];
+    }
+    for (Revision* revision : made) {
+        if (revision->is_time_credible) before = revision->snapshot().time;
+        revision->placed = before.value_or(std::min(revision->snapshot().time, now));
+    }
 }
 
 Error no_such_revision(const std::string& message) {
     return Error(ErrorKind::not_found, ErrorCode::no_such_revision, message);
+}
+
+Error not_a_token() {
+    return Error(ErrorKind::invalid, ErrorCode::invalid_arguments, "page: not a page token");
 }
 
 bool is_hex(std::string_view text) {
@@ -35,7 +73,7 @@ std::optional<std::uint64_t> as_number(std::string_view text) {
 }
 
 std::uint64_t nanoseconds(const Revision& revision) {
-    auto count = revision.snapshot().time.time_since_epoch().count();
+    auto count = revision.placed.time_since_epoch().count();
     return count < 0 ? 0 : static_cast<std::uint64_t>(count);
 }
 
@@ -50,7 +88,7 @@ bool covers(const Snapshot& snapshot, const std::vector<Path>& paths) {
 
 }  // namespace
 
-std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries) {
+std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries, Timestamp now) {
     std::set<RevisionId> old;
     for (const RevisionEntry& entry : superseded_revisions(entries)) old.insert(entry.id);
     std::vector<Revision> list;
@@ -58,7 +96,18 @@ std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries) {
     for (RevisionEntry& entry : entries) {
         if (old.contains(entry.id)) continue;
         RevisionTags tags = parse_revision_tags(entry.snapshot.tags);
-        list.push_back({std::move(entry), std::move(tags)});
+        const Timestamp time = entry.snapshot.time;
+        list.push_back({std::move(entry), std::move(tags), time});
+    }
+    std::map<std::pair<std::string, std::string>, std::vector<Revision*>> sets;
+    for (Revision& revision : list)
+        if (!revision.tags.set.empty())
+            sets[{revision.tags.set, revision.snapshot().hostname}].push_back(&revision);
+    for (auto& [set, made] : sets) {
+        std::ranges::sort(made, [](const Revision* a, const Revision* b) {
+            return std::tie(a->tags.number, a->placed) < std::tie(b->tags.number, b->placed);
+        });
+        place(made, now);
     }
     std::ranges::sort(list, newer);
     return list;
@@ -125,17 +174,20 @@ Result<Page> cut_page(std::vector<Revision> newest_first, std::string_view token
                       std::size_t limit) {
     auto begin = newest_first.begin();
     if (!token.empty()) {
-        // "NANOSECONDS-ID" of the last one told: still right when revisions came or went meanwhile.
-        auto dash = token.find('-');
+        // "NANOSECONDS-NUMBER-ID" of the last one told: still right when revisions came or went
+        // meanwhile.
+        const std::size_t dash = token.find('-');
+        const std::size_t second =
+            token.find('-', dash == std::string_view::npos ? dash : dash + 1);
+        if (second == std::string_view::npos) return not_a_token();
         auto since_epoch = as_number(token.substr(0, dash));
-        std::optional<RevisionId> id;
-        if (dash != std::string_view::npos) id = RevisionId::from_hex(token.substr(dash + 1));
-        if (!since_epoch || !id)
-            return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
-                         "page: not a page token");
+        auto number = as_number(token.substr(dash + 1, second - dash - 1));
+        auto id = RevisionId::from_hex(token.substr(second + 1));
+        if (!since_epoch || !number || !id) return not_a_token();
         begin = std::ranges::find_if(newest_first, [&](const Revision& revision) {
-            std::uint64_t time = nanoseconds(revision);
-            return time < *since_epoch || (time == *since_epoch && revision.id() < *id);
+            const std::uint64_t time = nanoseconds(revision);
+            return std::tie(time, revision.tags.number, revision.id()) <
+                   std::tie(*since_epoch, *number, *id);
         });
     }
     Page page;
@@ -145,7 +197,8 @@ Result<Page> cut_page(std::vector<Revision> newest_first, std::string_view token
                           std::make_move_iterator(begin + static_cast<std::ptrdiff_t>(count)));
     if (left > count && count > 0) {
         const Revision& last = page.revisions.back();
-        page.next = std::to_string(nanoseconds(last)) + "-" + last.id().hex();
+        page.next = std::to_string(nanoseconds(last)) + "-" + std::to_string(last.tags.number) +
+                    "-" + last.id().hex();
     }
     return page;
 }

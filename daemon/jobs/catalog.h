@@ -24,6 +24,10 @@ struct SetOnHost {
 struct Revision {
     RevisionEntry entry;
     RevisionTags tags;
+    // Where it stands among the others: its time or, if that cannot be right, that of the revision
+    // of the set that was made before it.
+    Timestamp placed{};
+    bool is_time_credible = true;
     const RevisionId& id() const { return entry.id; }
     const Snapshot& snapshot() const { return entry.snapshot; }
     bool is_trashed() const { return tags.trashed.has_value(); }
@@ -31,8 +35,10 @@ struct Revision {
     const RevisionId& identity() const { return identity_of(entry); }
 };
 
-// Newest first; equal times by id, so that pages fit together. Without those that were superseded.
-std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries);
+// Newest first; those of a set on a host in the order of their numbers, whatever its clock said.
+// Without those that were superseded. No time after `now` is credible.
+std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries,
+                                    Timestamp now = Timestamp::max());
 bool belongs_to(const Revision& revision, const SetOnHost& set);
 
 // A full id, a unique prefix of one (6 digits or more), the set's revision number, or "latest". Ids

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <optional>
 
+#include "daemon/retention/times.h"
+
 namespace backup {
 
 namespace {
@@ -44,28 +46,6 @@ Periods periods_of(const RetentionItem& item) {
         .month = year * 12 + static_cast<unsigned>(date.month()),
         .year = year,
     };
-}
-
-// Of revisions in the order of their numbers: the largest part whose times are in order, too. What
-// is left over cannot be right.
-std::vector<bool> in_order(const std::vector<const RetentionItem*>& by_number) {
-    const std::size_t n = by_number.size();
-    constexpr std::size_t kNone = SIZE_MAX;
-    std::vector<std::size_t> tails, before(n, kNone);
-    for (std::size_t i = 0; i < n; ++i) {
-        auto place = std::upper_bound(
-            tails.begin(), tails.end(), by_number[i]->time,
-            [&](Timestamp time, std::size_t tail) { return time < by_number[tail]->time; });
-        if (place != tails.begin()) before[i] = *(place - 1);
-        if (place == tails.end())
-            tails.push_back(i);
-        else
-            *place = i;
-    }
-    std::vector<bool> good(n);
-    for (std::size_t i = tails.empty() ? kNone : tails.back(); i != kNone; i = before[i])
-        good[i] = true;
-    return good;
 }
 
 struct Candidate {
@@ -142,22 +122,23 @@ std::vector<Candidate> candidates(std::vector<RetentionDecision>& decisions, Tim
         return std::make_pair(decisions[at].item.number, decisions[at].item.id);
     });
     std::vector<std::size_t> possible;
-    std::vector<const RetentionItem*> by_number;
+    std::vector<Timestamp> times;
     for (std::size_t at : order) {
         if (decisions[at].item.time > now) {
             decisions[at].rules.emplace_back("time");
             continue;
         }
         possible.push_back(at);
-        by_number.push_back(&decisions[at].item);
+        times.push_back(decisions[at].item.time);
     }
-    const std::vector<bool> good = in_order(by_number);
+    const std::vector<bool> good = credible_times(times);
     std::vector<Candidate> list;
     for (std::size_t i = possible.size(); i-- > 0;) {
+        RetentionDecision& decision = decisions[possible[i]];
         if (good[i])
-            list.push_back({possible[i], by_number[i], periods_of(*by_number[i])});
+            list.push_back({possible[i], &decision.item, periods_of(decision.item)});
         else
-            decisions[possible[i]].rules.emplace_back("time");
+            decision.rules.emplace_back("time");
     }
     return list;
 }

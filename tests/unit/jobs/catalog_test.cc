@@ -53,6 +53,74 @@ TEST(Catalog, LatestIsOfTheSetAndOfThisHost) {
               ErrorCode::no_such_revision);
 }
 
+// Age in hours, in the order of their numbers: -9000 is a clock that was a year ahead.
+std::vector<Revision> aged(std::initializer_list<int> ages, Timestamp now = Timestamp::max()) {
+    std::vector<RevisionEntry> entries;
+    for (int age : ages) {
+        auto number = static_cast<std::uint8_t>(entries.size() + 1);
+        entries.push_back(entry(number, age, "home", number));
+    }
+    return all_revisions(std::move(entries), now);
+}
+
+std::vector<std::uint64_t> numbers(const std::vector<Revision>& list) {
+    std::vector<std::uint64_t> found;
+    for (const Revision& revision : list) found.push_back(revision.tags.number);
+    return found;
+}
+
+std::vector<std::uint64_t> doubtful(const std::vector<Revision>& list) {
+    std::vector<std::uint64_t> found;
+    for (const Revision& revision : list)
+        if (!revision.is_time_credible) found.push_back(revision.tags.number);
+    return found;
+}
+
+using Numbers = std::vector<std::uint64_t>;
+
+TEST(Catalog, AClockThatWasWrongChangesNoOrder) {
+    auto ahead = aged({50, 40, -9000, 20, 10});
+    EXPECT_EQ(numbers(ahead), (Numbers{5, 4, 3, 2, 1}));
+    EXPECT_EQ(doubtful(ahead), (Numbers{3}));
+    EXPECT_EQ(ahead[2].placed, kNow - 40h);
+    EXPECT_EQ(resolve_revision(ahead, kHome, "latest")->tags.number, 5u);
+    EXPECT_EQ(pick_parent(ahead, kHome, paths({"/home"}))->tags.number, 5u);
+
+    auto behind = aged({50, 40, 400'000, 20, 10});
+    EXPECT_EQ(numbers(behind), (Numbers{5, 4, 3, 2, 1}));
+    EXPECT_EQ(doubtful(behind), (Numbers{3}));
+
+    EXPECT_EQ(doubtful(aged({50, 50, 50})), Numbers{});
+    EXPECT_EQ(numbers(aged({50, 50, 50})), (Numbers{3, 2, 1}));
+}
+
+TEST(Catalog, WhatWasMadeLastIsTheNewestEvenWithAClockFarBehind) {
+    auto list = aged({50, 40, 400'000});
+    EXPECT_EQ(numbers(list), (Numbers{3, 2, 1}));
+    EXPECT_EQ(doubtful(list), (Numbers{3}));
+}
+
+TEST(Catalog, NoTimeInTheFutureIsCredibleHoweverManyThereAre) {
+    auto list = aged({50, -9000, -9001, -9002, 10}, kNow);
+    EXPECT_EQ(numbers(list), (Numbers{5, 4, 3, 2, 1}));
+    EXPECT_EQ(doubtful(list), (Numbers{4, 3, 2}));
+    EXPECT_EQ(doubtful(aged({50, 0}, kNow - 1min)), Numbers{}) << "clocks differ a little";
+    EXPECT_EQ(numbers(aged({0, -1, 5}, kNow - 1000h)), (Numbers{3, 2, 1})) << "our own is wrong";
+}
+
+TEST(Catalog, PagesFollowTheOrderOfNumbers) {
+    auto list = aged({50, 40, -9000, 20, 10});
+    Numbers found;
+    std::string token;
+    do {
+        auto page = cut_page(list, token, 2);
+        ASSERT_TRUE(page.ok());
+        for (const Revision& revision : page->revisions) found.push_back(revision.tags.number);
+        token = page->next;
+    } while (!token.empty());
+    EXPECT_EQ(found, (Numbers{5, 4, 3, 2, 1}));
+}
+
 TEST(Catalog, NumbersAreOfTheSetIdsOfAnySnapshot) {
     EXPECT_EQ(resolve_revision(sample(), kHome, "1")->id().bytes[0], 1);
     EXPECT_FALSE(resolve_revision(sample(), kHome, "9").ok());
