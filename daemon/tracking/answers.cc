@@ -1,5 +1,7 @@
 // What people and the schedule ask: status, what waits, whether a path waits.
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -32,6 +34,8 @@ bool same(const TrackingStatus& a, const TrackingStatus& b) {
 struct FrozenView {
     FrozenMarks marks;
     HandleResolver resolver;
+    std::optional<Scope> scope;
+    std::map<VolumeId, std::string> places;  // where the volumes are mounted
     std::vector<std::string> held;
     std::optional<Timestamp> protected_until;
     bool is_known = false;
@@ -53,6 +57,38 @@ void look(QueueEntry& entry, const Mark& mark, const std::optional<Timestamp>& k
                             std::chrono::nanoseconds(status.stx_btime.tv_nsec)) >=
                       known.value_or(mark.first_seen - std::chrono::seconds(1));
     entry.kind = is_new ? "created" : mark.content ? "modified" : "metadata";
+}
+
+// Files of which an event told the handle alone. Most are among the entries by name already. What
+// has no name in the set (yet) is told by its file system, when it is all that waits: a run finds
+// out.
+void add_objects(std::vector<QueueEntry>& entries, const FrozenView& view, std::size_t limit) {
+    std::set<std::string> listed;
+    for (const QueueEntry& entry : entries) listed.insert(entry.path);
+    std::map<VolumeId, Timestamp> unnamed;
+    for (const auto& [id, volume] : view.marks.volumes) {
+        for (const auto& [handle, mark] : volume.objects) {
+            if (limit != 0 && entries.size() >= limit) return;
+            const auto facts = view.resolver.facts_of(id, handle);
+            if (!facts || facts->links == 0) continue;
+            const auto path = view.resolver.path_of(id, handle);
+            if (path && view.scope->of_file(*path) == Scope::Place::inside) {
+                if (!listed.insert(*path).second) continue;
+                QueueEntry entry;
+                entry.path = *path;
+                entry.since = mark.first_seen;
+                look(entry, mark, view.protected_until);
+                entries.push_back(std::move(entry));
+                continue;
+            }
+            auto [since, is_new] = unnamed.try_emplace(id, mark.first_seen);
+            if (!is_new) since->second = std::min<Timestamp>(since->second, mark.first_seen);
+        }
+    }
+    if (!entries.empty()) return;
+    for (const auto& [id, since] : unnamed)
+        if (auto place = view.places.find(id); place != view.places.end())
+            entries.push_back({.path = place->second, .kind = "unnamed", .since = since});
 }
 
 }  // namespace
@@ -187,6 +223,8 @@ Result<std::vector<QueueEntry>> TrackerImpl::queue(const std::string& set, std::
         view.is_known = true;
         view.marks = state->tracked.queue().freeze();
         view.resolver = resolver_of(watchers_of(*state));
+        view.scope = state->tracked.scope();
+        for (const auto& [id, volume] : volumes_) view.places[id] = volume.mount.place;
         view.held = state->tracked.held_files();
         view.protected_until = state->tracked.protected_until;
     });
@@ -239,6 +277,7 @@ Result<std::vector<QueueEntry>> TrackerImpl::queue(const std::string& set, std::
         entry.is_held = std::ranges::binary_search(view.held, entry.path);
         entries.push_back(std::move(entry));
     }
+    add_objects(entries, view, limit);
     std::ranges::stable_sort(entries, {}, &QueueEntry::since);
     return entries;
 }

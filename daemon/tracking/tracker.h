@@ -56,7 +56,9 @@ struct TrackingStatus {
 
 struct QueueEntry {
     std::string path;
-    std::string kind;  // created modified metadata deleted directory subtree everything
+    // created modified metadata deleted directory subtree everything; unnamed: a file of which only
+    // the file system is known (then the path is its mount point)
+    std::string kind;
     Timestamp since{};
     std::uint64_t bytes = 0;
     bool is_held = false;  // somebody has it open for writing

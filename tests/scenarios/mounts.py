@@ -210,6 +210,7 @@ def _(t):
     os.pwrite(fd, b"by handle", 0)
     os.close(fd)
     wait_for("the change to wait", lambda: t.status()["pending"] > 0)  # told by its handle alone: its name is not known yet
+    check(t.queue() in ({t.volume.place: "unnamed"}, {t.path("plain/g"): "modified"}), "listed as", t.queue())
     t.run()
     t.only_changes()
     t.same()
