@@ -117,6 +117,7 @@ void TrackerImpl::run(std::stop_token stop) {
         start_scrub();
         if (clock_.monotonic() >= next_persist_) persist();
         start_weighing();
+        tell_problems();
         publish();
     }
     leave_to_successor();

@@ -134,6 +134,7 @@ class TrackerImpl final : public Tracker {
     void note_places(SetState& state);
     void forget_group(TrackedVolume& volume);
     void keep_group(TrackedVolume& volume, const std::string& name);
+    void tell_problems();
     TrackedVolume* volume_at(const std::string& path);
 
     // ---- canary.cc

@@ -25,7 +25,8 @@ struct TrackedVolume {
     std::shared_ptr<Watcher> watcher;  // nothing: scan only
     // For what is marked while there is no watcher.
     std::shared_ptr<KnownPlaces> places = std::make_shared<KnownPlaces>();
-    std::string problem;  // why it is not watched as well as it could be, with the remedy
+    std::string problem;       // why it is not watched as well as it could be, with the remedy
+    std::string told_problem;  // of the watcher, the last that was written to the log
     // A change of our own that must be told.
     struct Canary {
         ObjectHandle directory;

@@ -187,6 +187,22 @@ void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
         }
 }
 
+// What comes up while a file system is watched: once, not with every directory more.
+void TrackerImpl::tell_problems() {
+    for (auto& [id, volume] : volumes_) {
+        if (!volume.watcher) continue;
+        std::string problem = volume.watcher->status().problem;
+        if (problem.empty() == volume.told_problem.empty()) continue;
+        if (problem.empty())
+            host_.tracking_message(LogLevel::info, printable(volume.mount.place) +
+                                                       ": all directories are watched again");
+        else
+            host_.tracking_message(LogLevel::warning,
+                                   printable(volume.mount.place) + ": " + problem);
+        volume.told_problem = std::move(problem);
+    }
+}
+
 // A file system that was there when the last revision was made and is not there now is missing, not
 // deleted.
 void TrackerImpl::note_places(SetState& state) {

@@ -485,7 +485,7 @@ std::string DirectoryWatches::problem() const {
                "the limit of inotify watches is reached; raise fs.inotify.max_user_watches, "
                "now " +
                std::to_string(system_limit()) + ", with sysctl";
-    return text + "they cannot be opened";
+    return text + "they cannot be opened; exclude them, or let backupd read them";
 }
 
 }  // namespace backup

@@ -57,6 +57,7 @@ def _(t):
     status = t.status()
     equal(status["tracking"], "degraded")
     contains(str(t.m.json("status")), "max_user_watches")
+    contains(t.m.daemon_log(), "max_user_watches")
     for i in range(0, 600, 50):
         t.write(f"wide/{i}/f", b"changed")
         t.write(f"wide/{i}/new", b"new")
