@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The oracle: writers of many kinds change a tree at random while the daemon is killed, restarted, remounted under, and loses
-events. After quiet and one run the restored tree must be the live one, bytes and metadata, every round; missed must be 0.
+"""The oracle: writers of many kinds change a tree at random while the daemon is killed, restarted, remounted under, loses
+events, and its clock jumps. After quiet and one run the restored tree must be the live one, bytes and metadata, every round; missed must be 0.
 
     oracle.py --seconds 600 --fs ext4,tmpfs --watch fanotify,inotify --seed 7
 """
@@ -170,6 +170,15 @@ def disturb(t, chance, log):
     elif what < 0.45:
         t.m.ctl("run", "home", "--wait")
         log.append("run")
+    elif what < 0.55:
+        # Days back and forth; the machine's own clock stays.
+        t.m.write("clock", str(chance.choice((0, 1, -1, 3600, -3600, 3 * 86400, -3 * 86400))))
+        log.append("clock step")
+
+
+def overflows(t):
+    with open(t.m.log, errors="replace") as f:
+        return sum("overflowed (failpoint)" in line for line in f)
 
 
 def explained(t, log):
@@ -188,6 +197,8 @@ def rounds(kind, watch, seconds, seed, totals):
     chance = random.Random(seed)
     with Tracked(kind, watch, census="1s", scrub=f"{SCRUB}s", environment={"BACKUPD_FAILPOINTS": f"events.lost=fail@{chance.randrange(3, 30)}"}) as t:
         t.write("plain/f")
+        t.m.env["BACKUPD_CLOCK_STEP"] = t.m.write("clock", "0")
+        t.m.restart()
         t.protect()
         count, log = 0, []
         try:
@@ -226,11 +237,14 @@ def rounds(kind, watch, seconds, seed, totals):
         except Exception:
             explained(t, log)
             raise
+        finally:
+            totals["forced overflow"] += overflows(t)
         # One pass of the scrubber over what is quiet now, and the time that it gives a suspect.
         time.sleep(3 * SCRUB + 6)
         # In the log, because a killed daemon counts anew.
         with open(t.m.log, errors="replace") as f:
             missed = [line for line in f if "was missed" in line or "missed in set" in line]
+        totals["missed"] += len(missed)
         check(not missed and t.status()["missed_changes"] == 0, f"{len(missed)} changes were missed: {missed[:3]}")
     return count
 
@@ -246,7 +260,8 @@ def main():
     vars(promises.options).update(build=os.path.abspath(a.build), keep=False)
     seed = a.seed if a.seed is not None else random.randrange(1 << 30)
     pairs = [(k, w) for k in a.fs.split(",") for w in a.watch.split(",")]
-    totals, failed = {"rounds": 0, "operations": 0}, 0
+    words = ("rounds", "operations", "run", "kill", "restart", "remount", "forced overflow", "clock step", "missed")
+    totals, failed = dict.fromkeys(words, 0), 0
     for i, (kind, watch) in enumerate(pairs):
         try:
             count = rounds(kind, watch, a.seconds / len(pairs), seed + i, totals)
