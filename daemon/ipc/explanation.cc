@@ -185,6 +185,12 @@ class Explainer {
             now.state = PathState::excluded;
             return now;
         }
+        if (is_away(now.tracking)) {
+            // What is there, or not there, now says nothing: what the last revision has is kept.
+            now.state = now.version ? PathState::protected_ : PathState::unknown;
+            add_blocks(set, now);
+            return now;
+        }
         ask_tracker(set, now);
         if (stored.ok()) compare(*stored, now);
         now.state = state_of(now, stored.ok());
@@ -194,6 +200,15 @@ class Explainer {
 
     bool is_tracked(const PathInSetNow& now) const {
         return task_.tracker != nullptr && now.tracking.state != TrackingState::off;
+    }
+
+    // Its file system is not mounted.
+    bool is_away(const TrackingStatus& tracking) const {
+        return std::ranges::any_of(tracking.volumes, [&](const VolumeStatus& volume) {
+            if (volume.state != "away") return false;
+            auto place = Path::parse(volume.place);
+            return place.ok() && path_.is_inside(*place);
+        });
     }
 
     void ask_tracker(const BackupSet& set, PathInSetNow& now) {

@@ -1,5 +1,6 @@
 // What people and the schedule ask: status, what waits, whether a path waits.
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <set>
 
@@ -48,7 +49,9 @@ void look(QueueEntry& entry, const Mark& mark, const std::optional<Timestamp>& k
     const UniqueFd object(std::max(open_path(entry.path, O_PATH | O_NOFOLLOW | O_CLOEXEC), -1));
     if (!object ||
         ::statx(object.get(), "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &status) != 0) {
-        entry.kind = "deleted";
+        // Also what we may not look at, or what is on a disk that fails.
+        bool is_gone = errno == ENOENT || errno == ENOTDIR;
+        entry.kind = is_gone ? "deleted" : mark.content ? "modified" : "metadata";
         return;
     }
     if (S_ISREG(status.stx_mode)) entry.bytes = status.stx_size;

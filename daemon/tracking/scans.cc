@@ -87,6 +87,9 @@ void TrackerImpl::scan(const ScanOf& what, std::stop_token stop) {
         has_base = true;
         revision = (**base).revision.id.hex();
         began = (**base).revision.snapshot.time;
+        post([this, set, number = parse_revision_tags((**base).revision.snapshot.tags).number] {
+            base_found(set, number);
+        });
         std::mutex mutex;
         std::vector<ScanFinding> findings;
         auto flush = [&](std::vector<ScanFinding>&& some) {
@@ -120,6 +123,17 @@ void TrackerImpl::scan(const ScanOf& what, std::stop_token stop) {
     post([this, what, has_base, revision, began, done = std::move(done)] {
         scan_ended(what, has_base, revision, began, done);
     });
+}
+
+void TrackerImpl::base_found(const std::string& set, std::uint64_t number) {
+    SetState* state = find(set);
+    if (state == nullptr || std::exchange(state->has_base, true)) return;
+    if (!state->tracked.base().revision.empty()) return;
+    host_.tracking_message(LogLevel::warning,
+                           "set '" + set + "': the repository has revisions of it, the last is " +
+                               std::to_string(number) +
+                               ", and nothing is known of it here: the local state was lost, or is "
+                               "new; everything is compared");
 }
 
 void TrackerImpl::take_findings(const std::string& set, const std::vector<ScanFinding>& findings) {

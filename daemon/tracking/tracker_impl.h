@@ -154,6 +154,8 @@ class TrackerImpl final : public Tracker {
     };
     void begin_scan(const SetState& state);
     void scan(const ScanOf& what, std::stop_token stop);
+    // A revision to compare with.
+    void base_found(const std::string& set, std::uint64_t number);
     void take_findings(const std::string& set, const std::vector<struct ScanFinding>& findings);
     void scan_ended(const ScanOf& what, bool has_base, const std::string& revision, Timestamp began,
                     const Result<>& done);

@@ -164,7 +164,8 @@ void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
             break;
         }
         if (!problem.empty()) problem += "; ";
-        problem += way + ": " + made.error().message();
+        if (!made.error().message().starts_with(way + ": ")) problem += way + ": ";
+        problem += made.error().message();
     }
     std::shared_ptr<Watcher> old = std::exchange(volume.watcher, std::move(armed));
     // What it has seen, it alone can name; there may be no new one.
@@ -231,6 +232,19 @@ void TrackerImpl::note_places(SetState& state) {
         if (auto parsed = Path::parse(place); parsed.ok() && absent.size() == known)
             absent.push_back(std::move(*parsed));
     }
+    const std::string& id = state.tracked.set().id;
+    for (const Path& path : absent)
+        if (std::ranges::find(state.absent, path) == state.absent.end())
+            host_.tracking_message(LogLevel::warning,
+                                   "set '" + id + "': the file system of " +
+                                       printable(path.text()) +
+                                       " is not mounted: what the last revision has of it is kept "
+                                       "until it is back");
+    for (const Path& path : state.absent)
+        if (std::ranges::find(absent, path) == absent.end())
+            host_.tracking_message(LogLevel::info, "set '" + id + "': the file system of " +
+                                                       printable(path.text()) +
+                                                       " is back, and is compared");
     state.places = std::move(present);
     state.absent = std::move(absent);
 }

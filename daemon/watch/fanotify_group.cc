@@ -27,7 +27,9 @@ constexpr std::uint64_t kMask =
 Error refused(int error, const char* what) {
     const auto kind = error == EPERM || error == EACCES ? ErrorKind::denied : ErrorKind::invalid;
     const Error cause = Error::from_errno(error, what);
-    return Error(kind, "fanotify: " + cause.message());
+    const char* remedy =
+        error == EPERM ? "; it takes CAP_SYS_ADMIN, which the system's service has" : "";
+    return Error(kind, "fanotify: " + cause.message() + remedy);
 }
 
 // The flags of kernels since 5.17, less what this one does not know.
@@ -125,7 +127,10 @@ Result<std::unique_ptr<Watcher>> watch_with_fanotify(const std::vector<Path>& ro
                                                                std::free);
         if (!real || root.text() != real.get())
             return Error(ErrorKind::invalid,
-                         "fanotify: a symbolic link leads to " + printable(root.text()));
+                         "fanotify: a symbolic link leads to " + printable(root.text()) +
+                             "; better put the place itself, " +
+                             (real ? printable(real.get()) : "once it is there") +
+                             ", into the set");
         if (!S_ISDIR(status.st_mode))
             return Error(ErrorKind::invalid, printable(root.text()) + " is not a directory");
         if (device == 0) device = mount->device;

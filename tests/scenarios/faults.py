@@ -72,6 +72,38 @@ def _(t):
     contains(str(t.m.json("status")), wanted)
 
 
+@scenario(683, "without privileges: what is used instead and why is said, what cannot be read waits and is taken once it can be", own=True,
+          fs=("ext4",), watch=("scan",), degraded="1s")
+def _(t):
+    if not shutil.which("setpriv"):
+        skip("setpriv is not installed")
+    fill(t)
+    t.write("later/f", b"readable at first")
+    config = t.m.read("config/backupd.toml").decode().replace('["scan"]', '["fanotify", "inotify", "scan"]')
+    t.m.stop()
+    t.m.write("config/backupd.toml", config)
+    t.m.start(wrap=("setpriv", "--bounding-set=-all", "--inh-caps=-all"))
+    t.watch = "inotify"
+    t.protect()
+    contains(str(t.m.json("status")), "CAP_SYS_ADMIN")
+    contains(t.m.daemon_log(), "CAP_SYS_ADMIN")
+    os.chown(t.path("later"), 65534, 65534)
+    os.chmod(t.path("later"), 0o700)
+    t.waits("later")
+    t.run()
+    equal(t.counts["files_removed"], 0)  # nothing in it has changed
+    t.write("later/f", b"changed where nobody may look")
+    t.waits("later/f")
+    t.run(code=3)
+    t.waits("later")
+    check("deleted" not in t.queue().values(), t.queue())
+    check("deleted" not in t.m.ctl("explain", t.path("later/f")).out, t.m.ctl("explain", t.path("later/f")).out)
+    os.chmod(t.path("later"), 0o755)
+    t.run()
+    t.clean_after_runs()
+    equal(t.m.ctl("cat", t.path("later/f")).expect(0).out, "changed where nobody may look")
+
+
 @scenario(781, "the state is lost: everything is compared, loudly, and nothing is missed", own=True, fs=("ext4", "tmpfs"))
 def _(t):
     fill(t)
@@ -81,6 +113,7 @@ def _(t):
     t.write("plain/f", b"changed without a witness")
     t.m.start()
     t.live()
+    contains(t.m.daemon_log(), "nothing is known of it here")
     t.waits("plain/f")
     t.run()
     t.same()

@@ -1,7 +1,7 @@
 """Mounts and unmounts: something that is not mounted is missing, never deleted."""
 import os
 
-from promises import check, equal, skip, wait_for
+from promises import check, contains, equal, skip, wait_for
 from scenarios import fill, scenario
 
 
@@ -28,12 +28,15 @@ def _(t):
     t.protect()
     t.volume.unmount()
     wait_for("the volume to be seen as away", lambda: "away" in str(t.m.json("status")))
+    contains(t.m.daemon_log(), "is not mounted: what the last revision has of it is kept")
     t.m.ctl("--json", "run", "home", "--wait")
+    check("deleted" not in t.m.ctl("explain", t.path("plain/f")).out, t.m.ctl("explain", t.path("plain/f")).out)
     out = t.m.path("kept")
     t.m.ctl("restore", t.src, "--to", out).expect(0)
     equal(t.m.read("kept/scope/plain/f"), b"first\n")
     t.volume.mount()
     t.write("plain/f", b"changed when it was back")
+    wait_for("it to be seen again", lambda: "is back, and is compared" in t.m.daemon_log())
     t.live()
     t.run()
     t.same()

@@ -185,6 +185,19 @@ TEST_F(ExplanationTest, RulesOutsideAndMissingAreTold) {
     EXPECT_EQ(state_of(ask_below("none")), "missing");
 }
 
+TEST_F(ExplanationTest, WhatIsOnAFileSystemThatIsAwayIsNotDeleted) {
+    back_up();
+    fs::remove_all(source() + "/d");
+    EXPECT_EQ(state_of(ask_below("d/deep")), "pending");
+    tracker.now.state = TrackingState::degraded;
+    tracker.now.volumes = {{.place = source() + "/d", .state = "away"}};
+    const Explanation found = ask_below("d/deep");
+    EXPECT_EQ(state_of(found), "protected");
+    EXPECT_FALSE(found.sets[0].pending);
+    EXPECT_EQ(state_of(ask_below("d/never")), "unknown");
+    EXPECT_EQ(state_of(ask_below("kept")), "protected");
+}
+
 TEST_F(ExplanationTest, WhatStandsInTheWayIsNamed) {
     back_up();
     set.enabled = false;
