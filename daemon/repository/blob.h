@@ -26,6 +26,7 @@ struct BlobLocation {
     std::uint32_t offset = 0;
     std::uint32_t length = 0;               // sealed: IV, data, MAC
     std::uint32_t uncompressed_length = 0;  // 0: stored raw
+    bool operator==(const BlobLocation&) const = default;
     // Length of the plaintext.
     std::uint32_t plain_length() const {
         return uncompressed_length != 0 ? uncompressed_length : length - 32;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t kMostRead = std::uint64_t{8} << 20;
 constexpr std::uint64_t kMostGap = std::uint64_t{1} << 20;
+constexpr std::size_t kMostGone = 10'000;
 
 std::string name_of(const BlobHandle& handle) {
     return std::string(handle.type == BlobType::tree ? "tree " : "data blob ") +
@@ -60,9 +61,24 @@ Result<> BlobReader::check(const BlobHandle& handle) {
     return load_any_copy(handle, nullptr);
 }
 
-Result<> BlobReader::load_any_copy(const BlobHandle& handle, Bytes* out) {
+std::vector<BlobLocation> BlobReader::places_of(const BlobHandle& handle) const {
     std::vector<BlobLocation> places = index_.find_all(handle);
     std::ranges::move(marked_.find_all(handle), std::back_inserter(places));
+    return places;
+}
+
+Result<> BlobReader::load_any_copy(const BlobHandle& handle, Bytes* out) {
+    const std::vector<BlobLocation> places = places_of(handle);
+    std::vector<PackId> gone;
+    Result<> loaded = load_from(handle, places, out, gone);
+    if (loaded.ok() || gone.empty()) return loaded;
+    look_again(gone);
+    const std::vector<BlobLocation> now = places_of(handle);
+    return now == places ? std::move(loaded) : load_from(handle, now, out, gone);
+}
+
+Result<> BlobReader::load_from(const BlobHandle& handle, const std::vector<BlobLocation>& places,
+                               Bytes* out, std::vector<PackId>& gone) {
     if (places.empty())
         return Error(ErrorKind::not_found, ErrorCode::repository_damaged,
                      name_of(handle) + " is not in the index");
@@ -70,12 +86,23 @@ Result<> BlobReader::load_any_copy(const BlobHandle& handle, Bytes* out) {
     for (const BlobLocation& place : places) {
         Result<> loaded = load_copy(handle, place, out);
         if (loaded.ok()) return {};
+        if (loaded.error().kind() == ErrorKind::not_found) gone.push_back(place.pack);
         (is_damage(loaded.error()) ? damage : unreachable) = std::move(loaded).error();
     }
     // A copy that could not be reached may be good: the caller may try again later.
     if (unreachable) return (*std::move(unreachable)).during(name_of(handle));
     return Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
                  name_of(handle) + " is damaged: " + damage->message());
+}
+
+void BlobReader::look_again(const std::vector<PackId>& gone) {
+    std::lock_guard lock(gone_mutex_);
+    const auto is_new = [this](const PackId& pack) { return !gone_.contains(pack); };
+    if (std::ranges::none_of(gone, is_new)) return;
+    // That it fails is no news: the blob is told as missing.
+    (void)refresh_();
+    if (gone_.size() > kMostGone) gone_.clear();
+    gone_.insert(gone.begin(), gone.end());
 }
 
 Result<> BlobReader::load_from_pack(const PackId& pack, std::span<const Wanted> wanted,

@@ -1,6 +1,12 @@
 // BlobReader is the BlobSource of an open repository: finds blobs in the index, reads them from
 // packs, verifies them. Thread-safe.
+// Reading takes no lock, so a collection or another program's prune may move blobs to other packs
+// meanwhile: when a pack is gone the index is looked at again, once for each such pack.
 #pragma once
+
+#include <functional>
+#include <mutex>
+#include <set>
 
 #include "daemon/backend/backend.h"
 #include "daemon/repository/blob_source.h"
@@ -11,9 +17,14 @@ namespace backup {
 
 class BlobReader final : public BlobSource {
   public:
+    // `refresh` looks at the index files again; any thread.
     BlobReader(Backend& backend, const MasterKey& key, const BlobIndex& index,
-               const BlobIndex& marked)
-        : backend_(backend), key_(key), index_(index), marked_(marked) {}
+               const BlobIndex& marked, std::function<Result<>()> refresh)
+        : backend_(backend),
+          key_(key),
+          index_(index),
+          marked_(marked),
+          refresh_(std::move(refresh)) {}
 
     Result<Bytes> load(const BlobHandle& handle) override;
     Result<> check(const BlobHandle& handle) override;
@@ -26,11 +37,21 @@ class BlobReader final : public BlobSource {
     // Without `out` it is only checked.
     Result<> load_copy(const BlobHandle& handle, const BlobLocation& place, Bytes* out);
     Result<> load_any_copy(const BlobHandle& handle, Bytes* out);
+    std::vector<BlobLocation> places_of(const BlobHandle& handle) const;
+    // Tries these; `gone` receives the packs that are not there.
+    Result<> load_from(const BlobHandle& handle, const std::vector<BlobLocation>& places,
+                       Bytes* out, std::vector<PackId>& gone);
+    // Once for each pack that is gone.
+    void look_again(const std::vector<PackId>& gone);
 
     Backend& backend_;
     const MasterKey& key_;
     const BlobIndex& index_;
     const BlobIndex& marked_;
+    const std::function<Result<>()> refresh_;
+
+    std::mutex gone_mutex_;  // held while the index is looked at: others wait for the same answer
+    std::set<PackId> gone_;  // looked for already
 };
 
 }  // namespace backup

@@ -18,7 +18,7 @@ constexpr std::uint64_t kWindow = std::uint64_t{8} << 20;
 struct PackCheck::Totals {
     std::uint64_t packs = 0, bytes = 0, blobs = 0;
     BlobSet suspects;
-    std::unordered_set<PackId> unreadable;
+    std::unordered_set<PackId> unreadable, bad;
 };
 
 void PackCheck::run(std::vector<PackId> packs, unsigned threads) {
@@ -40,6 +40,7 @@ void PackCheck::run(std::vector<PackId> packs, unsigned threads) {
         blobs_checked += totals.blobs;
         suspects.merge(totals.suspects);
         unreadable.merge(totals.unreadable);
+        bad.merge(totals.bad);
     };
     std::vector<std::jthread> workers;
     for (unsigned i = 1; i < threads; ++i) workers.emplace_back(work);
@@ -58,6 +59,7 @@ void PackCheck::check(const PackId& id, const IndexedPack& expected, Totals& tot
             if (!is_last) continue;
             report_.error("pack " + id.hex(), good.error().message());
             totals.unreadable.insert(id);
+            totals.bad.insert(id);
         } else if (!*good) {
             continue;
         }
@@ -99,7 +101,7 @@ Result<bool> PackCheck::verify(const PackId& id, const IndexedPack& expected, bo
         wrong.push_back("its header and the index disagree");
 
     Sha256 hash;
-    std::vector<BlobHandle> bad;
+    std::vector<BlobHandle> bad_blobs;
     std::uint64_t begin = 0, hashed = 0;
     if (is_whole) {
         hash.update(window);
@@ -124,7 +126,7 @@ Result<bool> PackCheck::verify(const PackId& id, const IndexedPack& expected, bo
                                       ByteView(window).subspan(blob.offset - begin, blob.length),
                                       blob.uncompressed_length);
         if (!decoded.ok()) {
-            bad.push_back({blob.type, blob.id});
+            bad_blobs.push_back({blob.type, blob.id});
             wrong.push_back("blob " + blob.id.hex() + ": " + decoded.error().message());
         }
     }
@@ -135,7 +137,8 @@ Result<bool> PackCheck::verify(const PackId& id, const IndexedPack& expected, bo
     totals.blobs += blobs.size();
     progress_.items_done += blobs.size();
     for (std::string& message : wrong) report_.error("pack " + id.hex(), std::move(message));
-    totals.suspects.insert(bad.begin(), bad.end());
+    totals.suspects.insert(bad_blobs.begin(), bad_blobs.end());
+    if (!wrong.empty()) totals.bad.insert(id);
     return true;
 }
 

@@ -21,6 +21,8 @@ class CheckReport {
     // The storage failed, which says nothing about the repository: the check ends with this error.
     void abort(Error error);
     bool is_aborted() const;
+    bool has_errors() const;
+    void start_anew();
     // The error of abort(), if any; else the findings are moved into `result`.
     Result<> finish(CheckResult& result);
 
@@ -64,6 +66,7 @@ class PackCheck {
     std::uint64_t packs_read = 0, bytes_read = 0, blobs_checked = 0;
     BlobSet suspects;                       // a copy is damaged
     std::unordered_set<PackId> unreadable;  // packs whose list of blobs could not be read
+    std::unordered_set<PackId> bad;         // those, and packs with anything else wrong
 
   private:
     struct Totals;

@@ -13,6 +13,7 @@ namespace backup {
 namespace {
 
 constexpr std::size_t kMostFindings = 10'000;
+constexpr unsigned kMostLooks = 5;
 
 std::string object_name(const char* kind, const auto& id) {
     return std::string(kind) + " " + id.hex();
@@ -25,6 +26,20 @@ class Check {
         : repository_(repository), request_(request), progress_(progress), stop_(std::move(stop)) {}
 
     Result<CheckResult> run() {
+        for (unsigned look = 1;; ++look) {
+            TRY(look_once());
+            // No lock is held: another program may have removed what was about to be looked at.
+            // What is wrong is wrong only in a repository that stood still, or every time.
+            if (!report_.has_errors() || look == kMostLooks || !TRY(has_changed())) break;
+            start_anew();
+        }
+        progress_.phase = Phase::finishing;
+        TRY(report_.finish(result_));
+        return std::move(result_);
+    }
+
+  private:
+    Result<> look_once() {
         progress_.phase = Phase::loading;
         TRY(check_config());
         TRY(check_keys());
@@ -37,13 +52,38 @@ class Check {
         TreeCheck trees(repository_, damaged_, report_, progress_, stop_);
         trees.run(revisions_, threads());
         result_.trees = trees.trees();
-        TRY(still_wanted());
-        progress_.phase = Phase::finishing;
-        TRY(report_.finish(result_));
-        return std::move(result_);
+        return still_wanted();
     }
 
-  private:
+    // Since the look began: snapshots or index files came or went.
+    Result<bool> has_changed() {
+        return TRY(names_of(FileType::snapshot)) != snapshot_names_ ||
+               TRY(names_of(FileType::index)) != index_names_;
+    }
+
+    // Packs that were read and found good are not read again.
+    void start_anew() {
+        report_.start_anew();
+        CheckResult before = std::exchange(result_, {});
+        result_.packs_read = before.packs_read;
+        result_.bytes_read = before.bytes_read;
+        result_.blobs_checked = before.blobs_checked;
+        is_first_look_ = false;
+        revisions_.clear();
+        packs_.clear();
+        marked_.clear();
+        suspects_.clear();
+        damaged_.clear();
+    }
+
+    Result<std::vector<FileId>> names_of(FileType type) {
+        std::vector<FileId> names;
+        TRY(repository_.backend().list(type,
+                                       [&](const FileInfo& info) { names.push_back(info.id); }));
+        std::ranges::sort(names);
+        return names;
+    }
+
     Result<> still_wanted() const {
         if (stop_.stop_requested())
             return Error(ErrorKind::cancelled, ErrorCode::cancelled, "check stopped");
@@ -93,13 +133,9 @@ class Check {
     // Read from storage, whatever the cache says.
     Result<> load_revisions() {
         std::vector<RevisionId> ids = request_.revisions;
-        if (ids.empty()) {
-            TRY_DURING(repository_.backend().list(FileType::snapshot,
-                                                  [&](const FileInfo& info) {
-                                                      ids.push_back(id_cast<RevisionId>(info.id));
-                                                  }),
-                       "list snapshots");
-        }
+        snapshot_names_ = TRY_DURING(names_of(FileType::snapshot), "list snapshots");
+        if (ids.empty())
+            for (const FileId& id : snapshot_names_) ids.push_back(id_cast<RevisionId>(id));
         for (const RevisionId& id : ids) {
             TRY(still_wanted());
             Result<Bytes> json =
@@ -107,7 +143,8 @@ class Check {
             if (!json.ok()) {
                 // One that was listed may have been forgotten since; one that was asked for must be
                 // there.
-                if (json.error().kind() == ErrorKind::not_found && request_.revisions.empty())
+                if (json.error().kind() == ErrorKind::not_found &&
+                    (request_.revisions.empty() || !is_first_look_))
                     continue;
                 if (!is_damage(json.error())) return std::move(json).error();
                 report_.error(object_name("snapshot", id), json.error().message());
@@ -132,11 +169,8 @@ class Check {
         for (const Error& error : broken)
             if (!is_damage(error)) return error;
 
-        std::vector<FileId> ids;
-        TRY_DURING(repository_.backend().list(
-                       FileType::index, [&](const FileInfo& info) { ids.push_back(info.id); }),
-                   "list the index");
-        for (const FileId& id : ids) {
+        index_names_ = TRY_DURING(names_of(FileType::index), "list the index");
+        for (const FileId& id : index_names_) {
             TRY(still_wanted());
             Result<Bytes> json = repository_.load_unpacked(FileType::index, id);
             if (!json.ok() && json.error().kind() == ErrorKind::not_found) continue;
@@ -220,7 +254,8 @@ class Check {
         if (!(request_.data_percent > 0)) return {};
         std::vector<PackId> chosen;
         for (const auto& [id, pack] : packs_)
-            if (pack.is_good && !marked_.contains(id)) chosen.push_back(id);
+            if (pack.is_good && !marked_.contains(id) && !read_well_.contains(id))
+                chosen.push_back(id);
         if (request_.data_percent < 100) {
             std::mt19937_64 random(std::random_device{}());
             std::ranges::shuffle(chosen, random);
@@ -228,12 +263,14 @@ class Check {
             chosen.resize(std::min(chosen.size(), static_cast<std::size_t>(std::ceil(share))));
         }
         PackCheck data(repository_, packs_, report_, progress_, stop_);
-        data.run(std::move(chosen), threads());
-        result_.packs_read = data.packs_read;
-        result_.bytes_read = data.bytes_read;
-        result_.blobs_checked = data.blobs_checked;
+        data.run(chosen, threads());
+        result_.packs_read += data.packs_read;
+        result_.bytes_read += data.bytes_read;
+        result_.blobs_checked += data.blobs_checked;
         suspects_ = std::move(data.suspects);
         for (const PackId& id : data.unreadable) packs_[id].is_good = false;
+        for (const PackId& id : chosen)
+            if (!data.bad.contains(id)) read_well_.insert(id);
         return still_wanted();
     }
 
@@ -268,6 +305,9 @@ class Check {
     IndexedPacks packs_;
     std::unordered_set<PackId> marked_;
     BlobSet suspects_, damaged_;
+    std::vector<FileId> snapshot_names_, index_names_;  // in order, as this look began
+    std::unordered_set<PackId> read_well_;              // by any look
+    bool is_first_look_ = true;
 };
 
 }  // namespace
@@ -296,6 +336,17 @@ void CheckReport::hint(std::string object, std::string message) {
 void CheckReport::abort(Error error) {
     std::lock_guard lock(mutex_);
     if (!failure_) failure_ = std::move(error);
+}
+
+bool CheckReport::has_errors() const {
+    std::lock_guard lock(mutex_);
+    return errors_ != 0;
+}
+
+void CheckReport::start_anew() {
+    std::lock_guard lock(mutex_);
+    findings_.clear();
+    errors_ = hints_ = 0;
 }
 
 bool CheckReport::is_aborted() const {

@@ -1,5 +1,7 @@
 // Checks a repository: structure always, data on request. Read only; creates nothing, takes no
-// lock; safe beside backups. Blocking; runs its own threads, joined before it returns.
+// lock; safe beside backups and beside whoever removes what is not needed: errors of a repository
+// that changed meanwhile are looked for again. Blocking; runs its own threads, joined before it
+// returns.
 #pragma once
 
 #include <cstdint>

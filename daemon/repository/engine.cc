@@ -37,7 +37,7 @@ Engine::Engine(Backend& backend, MasterKey key, const KeyId& key_id, RepositoryC
       config_(std::move(config)),
       options_(options),
       loader_(backend_, key_, config_.version, index_, marked_, index_copy(config_, options_)),
-      reader_(backend_, key_, index_, marked_) {
+      reader_(backend_, key_, index_, marked_, [this] { return loader_.refresh({}); }) {
     assert(options.clock);
 }
 

@@ -140,6 +140,9 @@ class Campaign:
         self.result("our restore", reply)
         subprocess.run(["rm", "-rf", target], check=True)
 
+    def our_verify(self):
+        self.result("our verify", self.m.ctl("--json", "verify", "--data", "all"))
+
 
 def main():
     seconds = int(next((a for a in sys.argv[1:] if a.isdigit()), "900"))
@@ -164,6 +167,7 @@ def main():
             c.loop(c.our_gc, 0.7),
             c.loop(c.restic_prune, 1.5),
             c.loop(c.our_restore, 2.0),
+            c.loop(c.our_verify, 4.0),
         ]
         for t in threads:
             t.start()
@@ -172,7 +176,7 @@ def main():
         for what in sorted(c.counts):
             print(f"  {c.counts[what]:6} {what}")
         check(not c.problems, "\n".join(c.problems[:5]))
-        for what in ("our backup", "restic backup", "our gc", "restic prune", "our restore"):
+        for what in ("our backup", "restic backup", "our gc", "restic prune", "our restore", "our verify"):
             check(c.counts.get(what, 0) >= 3, f"too few: {what}")
         c.restic("check", "--read-data").expect(0, "no errors were found")
         compared = compare(c, m, {**ours, **theirs}, {**dict.fromkeys(ours, our_tree.root), **dict.fromkeys(theirs, their_tree.root)})

@@ -169,6 +169,35 @@ TEST_F(Collecting, OnlyWhatIsNeededOfAWastefulPackIsCopied) {
     EXPECT_EQ(audit.waste_bytes, 0u);
 }
 
+// Reading takes no lock: a restore that runs for days, or beside another program's prune.
+TEST_F(Collecting, WhatWasCopiedAndSweptIsStillFoundByWhoReadsMeanwhile) {
+    const Bytes moved = noise_blob(3, 10'000);
+    const Made old = make({noise_blob(1, 50'000), moved});
+    const Made kept = make({moved});
+    auto reader = open_repository(backend, clock);
+    must(reader->refresh_index({}));
+    const BlobHandle handle{BlobType::data, kept.content.front()};
+    const BlobLocation place = reader->blobs().locate(handle).value();
+    forget(old.id);
+    EXPECT_EQ(collected().packs_copied, 1u);
+    clock.advance(25h);
+    EXPECT_GE(collected().packs_removed, 2u);
+    ASSERT_EQ(reader->blobs().locate(handle), place) << "it knows nothing of that yet";
+
+    const BlobSource::Wanted wanted[] = {{handle, place}};
+    int read = 0;
+    must(reader->blobs().load_from_pack(
+        place.pack, wanted, [&](std::size_t, Result<ByteView> plaintext) -> Result<> {
+            EXPECT_TRUE(plaintext.ok() && std::ranges::equal(*plaintext, moved));
+            ++read;
+            return {};
+        }));
+    EXPECT_EQ(read, 1);
+    EXPECT_EQ(must(reader->blobs().load(handle)), moved);
+    const BlobHandle lost{BlobType::data, old.content.front()};
+    EXPECT_FALSE(reader->blobs().load(lost).ok());
+}
+
 TEST_F(Collecting, NoSessionReliesOnWhatIsMarked) {
     const Bytes shared = noise_blob(1, 5000);
     const Made old = make({shared});

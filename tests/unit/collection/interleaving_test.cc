@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "daemon/collection/collector.h"
+#include "daemon/repository/checker.h"
 #include "daemon/repository/tree.h"
 #include "daemon/revisions/revise.h"
 #include "tests/unit/repository/engine_fixture.h"
@@ -104,9 +105,12 @@ struct World {
     static RevisionId finish(WriteSession& session, std::uint64_t number,
                              const std::vector<Bytes>& blobs) {
         std::vector<BlobId> content;
-        for (const Bytes& blob : blobs)
+        std::uint64_t size = 0;
+        for (const Bytes& blob : blobs) {
             content.push_back(must(session.save(BlobType::data, blob)).id);
-        const BlobId tree = must(session.save(BlobType::tree, file_tree(content, 1))).id;
+            size += blob.size();
+        }
+        const BlobId tree = must(session.save(BlobType::tree, file_tree(content, size))).id;
         Snapshot snapshot = snapshot_of(tree);
         snapshot.tags = make_tags({.set = "home", .number = number});
         return must(session.commit(snapshot));
@@ -282,6 +286,39 @@ TEST_P(Interleaving, ACollectorThatDiesLeavesNothingBroken) {
         world.expect_exact_end(at("after its death at", death));
         if (testing::Test::HasFailure()) return;
     }
+}
+
+// Whoever checks holds no lock. Snapshots, index files and packs go under his hands, without any
+// grace, as another program's prune has none: that is no damage.
+TEST_P(Interleaving, ACheckFindsNoDamageWhereAnotherCollects) {
+    std::size_t calls = 100;
+    for (std::size_t turn = 0; turn < calls; ++turn) {
+        World world(GetParam());
+        SteppedBackend stepped(world.storage);
+        auto repository = open_repository(stepped, world.clock);
+        auto other = open_repository(world.storage, world.clock);
+        stepped.calls = 0;
+        stepped.before = [&](std::size_t call) {
+            if (call != turn) return;
+            CollectRequest request = World::request();
+            request.limits.grace = 0s;
+            for (int i = 0; i < 2; ++i) {
+                Progress progress;
+                must(collect(*other, world.storage, request, progress, [](const std::string&) {},
+                             {}));
+                world.clock.advance(1s);
+            }
+        };
+        Progress progress;
+        const CheckResult result =
+            must(check_repository(*repository, {.data_percent = 100}, progress, {}));
+        calls = stepped.calls;
+        std::string told;
+        for (const CheckFinding& finding : result.findings)
+            told += finding.object + ": " + finding.message + "\n";
+        ASSERT_EQ(result.errors, 0u) << at("collected at", turn) << "\n" << told;
+    }
+    EXPECT_GT(calls, 10u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Phases, Interleaving, testing::Bool(), [](const auto& phase) {
