@@ -254,10 +254,16 @@ class Collection {
         progress_.phase = Phase::committing;
         std::vector<std::uint32_t> due = TRY(due_packs());
         IndexChange change;
-        if (!due.empty() && TRY(is_foreign_writer_there())) {
-            message_("what is due stays for now: " + result_.waits_for + " is writing");
+        if (TRY(is_foreign_writer_there())) {
+            // It may have listed the index files: all of them stay until it is done.
+            if (!due.empty())
+                message_("what is due stays for now: " + result_.waits_for + " is writing");
             result_.packs_waiting += due.size();
             due.clear();
+            plan_.drop.clear();
+            plan_.relist.clear();
+            if (!marks_) return {};
+            change.only_marks = true;
         }
         for (std::uint32_t at : due) change.without.insert(inventory_.packs[at].id);
         for (std::uint32_t at : plan_.drop) change.without.insert(inventory_.packs[at].id);
@@ -278,11 +284,9 @@ class Collection {
         TRY(keep_lock());
         IndexRewrite rewritten = TRY(rewrite_index(repository_, inventory_, change, stop_));
         if (!TRY(unlist(rewritten, due))) {
+            // Old and new ones stay: whoever began meanwhile may have listed either, and would fail
+            // without it. The next run puts them together.
             result_.packs_waiting += due.size();
-            // The old ones stay, so nobody needs the new ones.
-            if (!rewritten.obsolete.empty())
-                for (const IndexId& id : rewritten.written)
-                    TRY(deleting_.remove({FileType::index, id_cast<FileId>(id)}));
             return {};
         }
         return remove_packs(due);

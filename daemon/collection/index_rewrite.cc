@@ -60,8 +60,10 @@ class Rewriter final : public IndexVisitor {
 
 // The files that cannot stay as they are.
 std::vector<IndexId> to_rewrite(const Inventory& inventory, const IndexChange& change) {
+    if (change.only_marks) return {};
     std::vector<IndexId> must, small;
-    // A run that was killed may have left packs in two files: they are put right.
+    // A run that was killed, or that was not alone, may have left packs in two files: they are put
+    // right.
     std::vector<std::uint8_t> listings(inventory.packs.size());
     for (const Inventory::IndexFacts& index : inventory.indexes)
         for (std::uint32_t at : index.packs) listings[at] += listings[at] < 2 ? 1 : 0;

@@ -20,6 +20,9 @@ struct IndexChange {
     std::set<PackId> relist;   // stand among the marked with their blobs, and are packs again
     // All marks there are to be from now on; nothing: they stay as they are.
     std::optional<std::map<PackId, PackMark>> marks;
+    // What there is stays, whatever else is asked for: the marks are written beside it. Of several
+    // marks of a pack the latest counts.
+    bool only_marks = false;
     // So many files with few blobs are put together; 0: only what must change is written.
     std::size_t most_small_files = 8;
 };

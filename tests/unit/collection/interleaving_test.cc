@@ -288,6 +288,36 @@ TEST_P(Interleaving, ACollectorThatDiesLeavesNothingBroken) {
     }
 }
 
+// A program that knows nothing of marks locks as restic does, lists the index files, and reads them
+// one by one: each must be there until it is done.
+TEST_P(Interleaving, NoIndexFileGoesUnderTheHandsOfAForeignWriter) {
+    std::size_t calls = 100, began = 0;
+    for (std::size_t turn = 0; turn < calls; ++turn) {
+        World world(GetParam());
+        auto other = open_repository(world.storage, world.clock);
+        std::set<FileId> listed;
+        calls = collect_stepped(world, [&](std::size_t call) {
+            if (call != turn) return;
+            for (const FoundLock& lock : must(other->locks()))
+                if (!lock.file || lock.file->exclusive) return;  // it gives up
+            LockFile foreign;
+            foreign.time = world.clock.now();
+            foreign.hostname = "elsewhere";
+            foreign.pid = 7;
+            must(other->store_unpacked(FileType::lock, as_bytes(encode_lock(foreign))));
+            for (const auto& [key, content] : world.storage.files())
+                if (key.first == FileType::index) listed.insert(key.second);
+            ++began;
+        });
+        const auto files = world.storage.files();
+        for (const FileId& id : listed)
+            EXPECT_TRUE(files.contains({FileType::index, id})) << at("began at", turn);
+        world.expect_whole(at("after", turn));
+        if (testing::Test::HasFailure()) return;
+    }
+    EXPECT_GT(began, 20u);
+}
+
 // Whoever checks holds no lock. Snapshots, index files and packs go under his hands, without any
 // grace, as another program's prune has none: that is no damage.
 TEST_P(Interleaving, ACheckFindsNoDamageWhereAnotherCollects) {
