@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <memory>
 
 #include <sys/stat.h>
 
@@ -155,9 +156,22 @@ Result<> check_path(Context& context, const std::string& text) {
     }
     TRY(Path::parse(text));
     struct stat status {};
-    if (::lstat(text.c_str(), &status) != 0 && (errno == ENOENT || errno == ENOTDIR))
-        context.note(printable(text) +
-                     " does not exist now; until it does, each run has that as an exception");
+    if (::lstat(text.c_str(), &status) != 0) {
+        if (errno == ENOENT || errno == ENOTDIR)
+            context.note(printable(text) +
+                         " does not exist now; until it does, each run has that as an exception");
+        return {};
+    }
+    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(text.c_str(), nullptr),
+                                                           std::free);
+    if (S_ISLNK(status.st_mode))
+        context.warn(printable(text) +
+                     " is a symbolic link: the link is kept, what it leads to is not" +
+                     (real ? "; to protect that, name it: " + printable(real.get()) : ""));
+    else if (real && text != real.get())
+        context.note("a symbolic link leads to " + printable(text) +
+                     "; its changes are found sooner if you name the place itself: " +
+                     printable(real.get()));
     return {};
 }
 

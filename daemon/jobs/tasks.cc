@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <sys/stat.h>
+
 #include "daemon/archive/backup.h"
 #include "daemon/repository/reserve.h"
 
@@ -91,6 +93,13 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
         job.message(LogLevel::info, "continues revision " + parent->id().short_hex());
     } else {
         job.message(LogLevel::info, "has no earlier revision: everything is new");
+    }
+    for (const Path& path : set.paths) {
+        struct stat status {};
+        if (::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode))
+            job.message(LogLevel::warning,
+                        printable(path.text()) +
+                            " is a symbolic link: the link is kept, what it leads to is not");
     }
     request.full = task.full;
     request.trigger = task.trigger;

@@ -104,6 +104,26 @@ def _(t):
     equal(t.m.ctl("cat", t.path("later/f")).expect(0).out, "changed where nobody may look")
 
 
+@scenario(684, "paths of a set that are links, or lie behind one: who names them is told, and no change is missed", own=True, fs=("ext4",))
+def _(t):
+    fill(t)
+    link = t.m.path("link")
+    os.symlink(t.src, link)
+    t.m.ctl("set", "create", "home", "--repo", "main", link, "--no-automatic").expect(0, "is a symbolic link", t.src)
+    t.run()
+    contains(t.m.ctl("log", str(t.result["job"])).out, "is a symbolic link: the link is kept, what it leads to is not")
+    t.m.ctl("set", "edit", "home", "--remove-path", link, "--add-path", link + "/plain").expect(0, "a symbolic link leads to", t.path("plain"))
+    t.run()
+    t.live()
+    if t.watch == "fanotify":
+        contains(str(t.m.json("status")), "a symbolic link leads to")
+    for i in range(3):
+        t.write("plain/f", b"changed %d" % i)
+        t.run()
+        equal(t.counts["files_changed"], 1)
+    equal(t.m.ctl("cat", link + "/plain/f").expect(0).out, "changed 2")
+
+
 @scenario(781, "the state is lost: everything is compared, loudly, and nothing is missed", own=True, fs=("ext4", "tmpfs"))
 def _(t):
     fill(t)
