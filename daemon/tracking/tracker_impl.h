@@ -135,6 +135,7 @@ class TrackerImpl final : public Tracker {
     void forget_group(TrackedVolume& volume);
     void keep_group(TrackedVolume& volume, const std::string& name);
     void tell_problems();
+    // `path`: as the sets name it.
     TrackedVolume* volume_at(const std::string& path);
 
     // ---- canary.cc
@@ -208,6 +209,7 @@ class TrackerImpl final : public Tracker {
     std::map<VolumeId, TrackedVolume> volumes_;
     std::shared_ptr<std::vector<Scope>> scopes_ = std::make_shared<std::vector<Scope>>();
     std::unique_ptr<MountTable> mounts_;
+    RealPlaces real_places_;
     std::string mounts_text_;  // that mounts_ was read from
     std::unique_ptr<MountWatch> mount_watch_;
     bool mounts_changed_ = false;

@@ -12,6 +12,7 @@
 #include "common/path.h"
 #include "daemon/queue/change_queue.h"
 #include "daemon/tracking/known_places.h"
+#include "daemon/tracking/real_places.h"
 #include "daemon/watch/mount_table.h"
 #include "daemon/watch/watcher.h"
 
@@ -53,6 +54,7 @@ struct SetPaths {
 };
 std::vector<VolumePlan> plan_volumes(const MountTable& table, const std::vector<SetPaths>& sets,
                                      const std::function<std::string(const Mount&)>& id_of,
-                                     const std::function<bool(const Path&)>& is_directory);
+                                     const std::function<bool(const Path&)>& is_directory,
+                                     const RealPlaces& real_places = {});
 
 }  // namespace backup

@@ -48,7 +48,7 @@ bool TrackerImpl::mounts_differ() const {
 
 TrackedVolume* TrackerImpl::volume_at(const std::string& path) {
     if (!mounts_) return nullptr;
-    const Mount* mount = mounts_->find(path);
+    const Mount* mount = mounts_->find(real_places_.real(path));
     if (mount == nullptr) return nullptr;
     for (auto& [id, volume] : volumes_)
         if (volume.mount.id == mount->id) return &volume;
@@ -67,11 +67,15 @@ void TrackerImpl::plan() {
     mounts_ = std::make_unique<MountTable>(std::move(*table));
     mounts_text_ = std::move(text);
     std::vector<SetPaths> paths;
-    for (const auto& [id, state] : sets_)
-        paths.push_back(
-            {id, state->tracked.set().paths, !state->tracked.set().exclude.other_filesystems});
+    std::vector<Path> all_paths;
+    for (const auto& [id, state] : sets_) {
+        const BackupSet& set = state->tracked.set();
+        paths.push_back({id, set.paths, !set.exclude.other_filesystems});
+        all_paths.insert(all_paths.end(), set.paths.begin(), set.paths.end());
+    }
+    real_places_ = RealPlaces(all_paths);
     std::map<VolumeId, TrackedVolume> before = std::exchange(volumes_, {});
-    for (VolumePlan& plan : plan_volumes(*mounts_, paths, id_of, is_directory)) {
+    for (VolumePlan& plan : plan_volumes(*mounts_, paths, id_of, is_directory, real_places_)) {
         TrackedVolume& volume = volumes_[plan.id];
         if (auto old = before.find(plan.id); old != before.end()) {
             volume = std::move(old->second);
@@ -221,16 +225,16 @@ void TrackerImpl::note_places(SetState& state) {
         bool is_there = std::ranges::any_of(
             mounts_->mounts(), [&](const Mount& mount) { return mount.place == place; });
         if (is_there) continue;
-        bool is_of_set = std::ranges::any_of(state.tracked.set().paths, [&](const Path& path) {
-            return is_at_or_below(place, path.text()) || is_at_or_below(path.text(), place);
-        });
-        if (!is_of_set) continue;
         // Paths of the set on it, or its place below one.
         std::size_t known = absent.size();
         for (const Path& path : state.tracked.set().paths)
-            if (is_at_or_below(path.text(), place)) absent.push_back(path);
-        if (auto parsed = Path::parse(place); parsed.ok() && absent.size() == known)
-            absent.push_back(std::move(*parsed));
+            if (is_at_or_below(real_places_.real(path.text()), place)) absent.push_back(path);
+        if (absent.size() != known) continue;
+        for (const Path& path : state.tracked.set().paths) {
+            if (!is_at_or_below(place, real_places_.real(path.text()))) continue;
+            auto named = Path::parse(real_places_.named(path, place));
+            if (named.ok()) absent.push_back(std::move(*named));
+        }
     }
     const std::string& id = state.tracked.set().id;
     for (const Path& path : absent)

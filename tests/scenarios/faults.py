@@ -124,6 +124,28 @@ def _(t):
     equal(t.m.ctl("cat", link + "/plain/f").expect(0).out, "changed 2")
 
 
+@scenario(685, "a file system behind a link goes away: a run deletes nothing", own=True, fs=("ext4",))
+def _(t):
+    link = t.m.path("link")
+    os.symlink(os.path.dirname(t.volume.place), link)
+    named = os.path.join(link, os.path.basename(t.volume.place))
+    t.write("plain/f", b"behind a link")
+    t.m.set("home", named, extra=("--no-automatic",))
+    t.run()
+    t.live()
+    t.volume.unmount()
+    wait_for("the volume to be seen as away", lambda: "away" in str(t.m.json("status")))
+    t.run()
+    contains(t.m.ctl("revisions", "home").expect(0).out, "with a gap")
+    equal(t.m.ctl("cat", named + "/scope/plain/f").expect(0).out, "behind a link")
+    t.volume.mount()
+    wait_for("it to be seen again", lambda: "away" not in str(t.m.json("status")))
+    t.live()
+    t.write("plain/f", b"changed when it was back")
+    t.run()
+    equal(t.counts["files_changed"], 1)
+
+
 @scenario(781, "the state is lost: everything is compared, loudly, and nothing is missed", own=True, fs=("ext4", "tmpfs"))
 def _(t):
     fill(t)
