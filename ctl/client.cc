@@ -198,6 +198,19 @@ Result<Client::Tracking> Client::tracking(const std::string& set) {
     tracking.volumes = TRY(read_dicts(answer));
     return tracking;
 }
+Result<std::vector<Dict>> Client::guard(const std::string& set) {
+    Message answer = TRY(impl_->ours(set, "Set", "GetGuard", no_options));
+    return read_dicts(answer);
+}
+Result<std::string> Client::answer_guard(const std::string& set, const std::string& answer) {
+    Message reply = TRY(impl_->ours(
+        set, "Set", "AnswerGuard",
+        [&](auto* m) {
+            return sd_bus_message_append(m, "s", answer.c_str()) >= 0 && append_dict(m, {});
+        },
+        kPatient));
+    return read_text(reply);
+}
 Result<Client::Explanation> Client::explain(const std::string& path) {
     Message m = TRY(impl_->ours(
         kManager, "Manager", "Explain",

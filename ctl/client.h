@@ -114,6 +114,10 @@ class Client {
         std::vector<Dict> volumes;
     };
     Result<Tracking> tracking(const std::string& set);
+    // What is asked about a set; the answer gives the object path of the backup that begins, or
+    // "/".
+    Result<std::vector<Dict>> guard(const std::string& set);
+    Result<std::string> answer_guard(const std::string& set, const std::string& answer);
     struct Explanation {
         Dict path;
         struct Set {

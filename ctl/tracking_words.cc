@@ -93,6 +93,8 @@ std::string blocked_sentence(const std::string& word, const std::string& set,
     if (word == "held")
         return "somebody has it open for writing: what a revision takes may be an intermediate "
                "state, so it waits on";
+    if (word == "guard")
+        return "something must be answered before a revision is made: backupctl status " + set;
     if (word == "locked") return "its repository has no password here: backupctl repo unlock NAME";
     if (word == "offline") return "its repository cannot be reached";
     return "waits: " + printable(word);

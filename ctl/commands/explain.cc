@@ -66,6 +66,7 @@ JsonObject set_object(const Context& context, const Explained::Set& set) {
     if (set.facts.has("tracking-reason")) object.add("reason", set.facts.text("tracking-reason"));
     object.add("blocked_by", set.facts.texts("blocked-by"));
     context.add_time(object, "next_run", set.facts.number("next-run"));
+    if (set.facts.has("question")) object.add("question", set.facts.text("question"));
     return object;
 }
 
@@ -191,6 +192,10 @@ class Teller {
                 4);
         tell_version(set, id);
         if (state == "excluded") return;
+        if (set.facts.has("question"))
+            say("A guard asks: " + printable(set.facts.text("question")) +
+                    ". Answer: backupctl approve " + id + ", or backupctl reject " + id + ".",
+                4, Tone::bad);
         for (const auto& word : set.facts.texts("blocked-by")) {
             std::string sentence = blocked_sentence(word, id, set.facts.text("tracking-reason"));
             if (!sentence.empty()) say("Mind: " + sentence + ".", 4);

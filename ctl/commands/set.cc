@@ -47,6 +47,7 @@ JsonObject config_object(const Dict& c) {
         .add("title", c.text("title"))
         .add("exclude", c.texts("exclude"))
         .add("keep", c.text("keep"))
+        .add("guard", c.text("guard"))
         .add("cachedir_tag", c.flag("cachedir-tag"))
         .add("nodump", c.flag("nodump"))
         .add("one_file_system", c.flag("one-file-system"))
@@ -90,6 +91,7 @@ void print_config(Context& context, const std::string& id, const Dict& c) {
         c.flag("cachedir-tag") ? "folders with CACHEDIR.TAG are left out" : "ignored");
     row("nodump", c.flag("nodump") ? "files marked by chattr +d are left out" : "ignored");
     row("keeps", !c.has("keep") || c.text("keep") == "none" ? "every revision" : c.text("keep"));
+    if (c.has("guard") && c.text("guard") != "default") row("guard", c.text("guard"));
     row("enabled", c.flag("enabled") ? "yes" : "no");
 }
 
@@ -213,6 +215,7 @@ Result<Dict> settings_of(const Context& context) {
         config.set("larger-than", Value(bytes));
     }
     if (auto keep = args.value("--keep")) config.set("keep", Value(*keep));
+    if (auto guard = args.value("--guard")) config.set("guard", Value(*guard));
     struct Switch {
         const char *on, *off, *key;
     };
@@ -395,6 +398,10 @@ std::vector<OptionSpec> setting_options() {
          .help =
              "which revisions to keep: \"last=10 hourly=24 daily=14 weekly=8 monthly=12 yearly=10 "
              "within=7d tag=T minimum=3\"; none: all"},
+        {.name = "--guard",
+         .value = "RULES",
+         .help = "what is asked about before it counts: \"gone=50 removed=30 changed=50 opaque=50 "
+                 "least=50\" (percent, files); off: nothing; default"},
         {.name = "--title", .value = "TEXT", .help = "a name for people"},
         {.name = "--larger-than",
          .value = "SIZE",

@@ -4,6 +4,7 @@
 #include "common/path.h"
 #include "ctl/commands/commands.h"
 #include "ctl/context.h"
+#include "ctl/guard_words.h"
 #include "ctl/resolve.h"
 #include "ctl/tracking_words.h"
 
@@ -33,6 +34,7 @@ struct SetFacts {
     TrackingFacts tracking;
     // For those who may ask: the reason and the volumes.
     std::optional<Client::Tracking> details;
+    std::vector<Dict> questions;
     std::string reason() const { return details ? details->status.text("reason") : ""; }
 };
 
@@ -73,6 +75,10 @@ JsonObject set_object(const Context& context, const SetFacts& set) {
         object.add("latest_revision", p.text("LatestRevision"));
     object.add("revisions", p.number("RevisionCount"));
     if (set.job) object.add("job", set.job->id);
+    std::vector<JsonObject> questions;
+    for (const Dict& question : set.questions)
+        questions.push_back(question_object(context, question));
+    object.add("guard", p.text("Guard")).add("questions", questions);
     if (!set.details) return object;
     const Dict& status = set.details->status;
     JsonObject counts;
@@ -131,10 +137,13 @@ Result<std::vector<SetFacts>> read_sets(Client& client, const std::vector<std::s
     for (const auto& ref : TRY(find_sets(client, names))) {
         auto properties = client.properties(ref.object, "Set");
         if (!properties.ok()) continue;  // removed just now
-        SetFacts facts{ref, std::move(*properties), std::nullopt, {}, std::nullopt};
+        SetFacts facts{ref, std::move(*properties), std::nullopt, {}, std::nullopt, {}};
         facts.tracking = tracking_facts(facts.properties);
         if (auto details = client.tracking(ref.object); details.ok())
             facts.details = std::move(*details);
+        if (!facts.properties.text("Guard").empty())
+            if (auto questions = client.guard(ref.object); questions.ok())
+                facts.questions = std::move(*questions);
         for (const auto& job : jobs)
             if (job.target == ref.object && job.kind == "backup") facts.job = job;
         sets.push_back(std::move(facts));
@@ -208,6 +217,22 @@ void print_tracking(Context& context, const std::vector<SetFacts>& sets) {
     }
 }
 
+// What must be answered.
+void print_guards(Context& context, const std::vector<SetFacts>& sets) {
+    const Looks& looks = context.looks();
+    const auto say = [&](const std::string& text) {
+        context.line(paint("! ", Tone::bad, looks) +
+                     wrap_words(text, looks.width == 0 ? 0 : looks.width - 2, 2));
+    };
+    for (const auto& set : sets) {
+        for (const Dict& question : set.questions)
+            say(printable(set.ref.id) + ": " + question_sentence(question, context) + ".");
+        if (set.properties.text("Guard").empty()) continue;
+        say("Is it as it should be? backupctl approve " + set.ref.id + ", or backupctl reject " +
+            set.ref.id);
+    }
+}
+
 Result<ExitCode> run(Context& context) {
     Client* client = TRY(context.client());
     Dict manager = TRY(client->manager());
@@ -241,6 +266,7 @@ Result<ExitCode> run(Context& context) {
     if (sets.empty()) context.line(no_set_yet(*client));
     print_sets(context, sets);
     print_tracking(context, sets);
+    print_guards(context, sets);
     for (const auto& job : jobs) {
         bool shown = std::any_of(sets.begin(), sets.end(), [&](const SetFacts& set) {
             return set.job && set.job->id == job.id;

@@ -16,6 +16,7 @@ const std::vector<Command>& commands() {
         add("Finding and restoring",
             {revisions_command(), show_command(), ls_command(), cat_command(), restore_command()});
         add("Protection", {explain_command(), queue_command()});
+        add("Protection", guard_commands());
         add("Protection", set_commands());
         std::vector<Command> collecting = gc_commands();
         std::vector<Command> keeping = keep_commands();

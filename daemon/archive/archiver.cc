@@ -99,9 +99,11 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
     ArchiveOutcome outcome;
     outcome.tree = *walk.queue.root();
     ParentCounts before;
+    ChangeWitness witness;
     for (const auto& worker : workers) {
         add_counts(outcome.counts, worker->counts());
         before.merge(worker->parent_counts());
+        witness.merge(worker->witness());
         outcome.compared += worker->compared();
     }
     if (input.survey == nullptr) {
@@ -109,6 +111,12 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
         outcome.files_before = sum.files;
         outcome.bytes_before = sum.bytes;
         outcome.counts.files_removed = sum.files_removed;
+        outcome.signs = witness.signs();
+        const MatchedMarks matched = match_marks(std::move(sum.removed_marks), witness.take_came());
+        outcome.signs.moved = matched.moved;
+        outcome.signs.renamed = matched.renamed;
+        outcome.signs.removed =
+            sum.files_removed - std::min(sum.files_removed, matched.moved + matched.renamed);
         if (stop.stop_requested()) return cancelled();
     }
     outcome.counts.total_files =

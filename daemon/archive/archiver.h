@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/result.h"
 #include "daemon/archive/backup.h"
+#include "daemon/archive/change_signs.h"
 #include "daemon/archive/source_paths.h"
 #include "daemon/archive/targets.h"
 #include "daemon/policy/matcher.h"
@@ -62,6 +63,7 @@ struct ArchiveOutcome {
     // the tree as they were.
     std::uint64_t files_before = 0, bytes_before = 0;
     std::uint64_t compared = 0;  // objects, by a survey
+    ChangeSigns signs;           // of a backup with a parent revision; files_before is not set
 };
 
 // The error is one of the sink (nothing can be stored), `cancelled`, or `io` when the process

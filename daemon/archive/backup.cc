@@ -76,6 +76,17 @@ void add_untouched(BackupCounts& counts, const BackupRequest& request,
     counts.total_bytes += before.total_bytes_processed - walked.bytes_before;
 }
 
+ChangeSigns signs_of(const BackupRequest& request, const ArchiveOutcome& walked,
+                     const BackupCounts& counts) {
+    ChangeSigns signs = walked.signs;
+    signs.files_now = counts.total_files;
+    if (const auto& before = request.parent->snapshot.summary)
+        signs.files_before = before->total_files_processed;
+    else if (request.look_at == nullptr || request.full)
+        signs.files_before = walked.files_before;
+    return signs;
+}
+
 SnapshotSummary summarise(const BackupCounts& counts, Timestamp begin, Timestamp end) {
     SnapshotSummary summary;
     summary.backup_start = begin;
@@ -167,11 +178,19 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
         return error;
     }
 
-    progress.phase = Phase::committing;
     BackupResult result;
     result.tree = walked->tree;
     result.counts = walked->counts;
     add_untouched(result.counts, request, *walked);
+    if (request.review && request.parent) {
+        auto passed = request.review(signs_of(request, *walked, result.counts));
+        if (!passed.ok()) {
+            if (auto kept = session->checkpoint(); !kept.ok())
+                log_warning("the work of a held backup is lost: " + kept.error().message());
+            return std::move(passed).error();
+        }
+    }
+    progress.phase = Phase::committing;
     add_session(result.counts, session->counters());
     result.snapshot = describe(request, rules, begin, exceptions.count());
     result.snapshot.tree = walked->tree;

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/path.h"
 #include "common/result.h"
+#include "daemon/archive/change_signs.h"
 #include "daemon/archive/reread.h"
 #include "daemon/policy/policy.h"
 #include "daemon/repository/repository.h"
@@ -85,6 +86,9 @@ struct BackupRequest {
     const Reread* reread = nullptr;
     // True: some of what the revision holds is known to be older than it (`absent`).
     bool has_gap = false;
+    // Asked when everything was read and nothing is visible yet, if there is a parent: an error
+    // ends the run with it, what was stored is checkpointed, no revision appears.
+    std::function<Result<>(const ChangeSigns&)> review;
 };
 
 struct BackupCounts {

@@ -52,6 +52,7 @@ struct LargeFile {
     std::string path;    // absolute, when the file is itself a target; else empty
     std::string before;  // the parent's node as stored, empty if there is none
     bool was_file = false;
+    bool was_compressed = false;  // by the repository, as the parent has it
     std::uint64_t bytes_before = 0;
     // The parent's extended attributes, good for the same inode and ctime.
     std::uint64_t before_inode = 0;

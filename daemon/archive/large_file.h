@@ -24,6 +24,9 @@ struct ReadPass {
     std::string xattr_json;
     std::uint64_t bytes = 0;  // read, holes included
     bool is_final = false;
+    // Of the chunks that the repository did not have: how well they could be compressed.
+    std::atomic<std::uint64_t> plain_new{0}, stored_new{0};
+    std::atomic<bool> is_known_format{false};
 
     std::mutex mutex;  // guards content
     std::vector<BlobId> content;

@@ -7,7 +7,11 @@ namespace backup {
 void ParentCounts::note_gone(const RawNode& node, bool removed) {
     if (node.type == NodeType::file) {
         note_file(node.size);
-        if (removed) ++removed_;
+        if (removed) {
+            ++removed_;
+            if (removed_marks_.size() < kMostFileMarks)
+                removed_marks_.push_back(file_mark(node.inode, node.name));
+        }
     } else if (node.type == NodeType::dir) {
         note_gone_tree(node.inode, node.subtree(), removed);
     }
@@ -25,13 +29,15 @@ void ParentCounts::merge(const ParentCounts& other) {
     files_ += other.files_;
     bytes_ += other.bytes_;
     removed_ += other.removed_;
+    removed_marks_.insert(removed_marks_.end(), other.removed_marks_.begin(),
+                          other.removed_marks_.end());
     gone_.insert(gone_.end(), other.gone_.begin(), other.gone_.end());
     moved_.insert(moved_.end(), other.moved_.begin(), other.moved_.end());
 }
 
 ParentCounts::Sum ParentCounts::sum(BlobSource& source, bool only_removed,
                                     const std::stop_token& stop) const {
-    Sum sum{files_, bytes_, removed_};
+    Sum sum{files_, bytes_, removed_, removed_marks_};
     std::vector<Tree> moved = moved_;
     std::sort(moved.begin(), moved.end());
     // The trees may be many and deep, so no recursion.
@@ -51,7 +57,10 @@ ParentCounts::Sum ParentCounts::sum(BlobSource& source, bool only_removed,
             if (node.type != NodeType::file) continue;
             ++sum.files;
             sum.bytes += node.size;
-            if (gone.removed) ++sum.files_removed;
+            if (!gone.removed) continue;
+            ++sum.files_removed;
+            if (sum.removed_marks.size() < kMostFileMarks)
+                sum.removed_marks.push_back(file_mark(node.inode, node.name));
         }
     }
     return sum;

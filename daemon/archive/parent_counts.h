@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/id.h"
+#include "daemon/archive/change_signs.h"
 #include "daemon/repository/blob_source.h"
 #include "daemon/repository/tree_scanner.h"
 
@@ -34,6 +35,7 @@ class ParentCounts {
     struct Sum {
         std::uint64_t files = 0, bytes = 0;  // of the parent, accounted for
         std::uint64_t files_removed = 0;
+        std::vector<FileMark> removed_marks;  // of them, kMostFileMarks at most
     };
     // Reads the trees that are gone. What cannot be read is not counted, which harms nothing but
     // the counts. `only_removed`: those left out for other reasons do not matter.
@@ -53,6 +55,7 @@ class ParentCounts {
         bool removed;
     };
     std::uint64_t files_ = 0, bytes_ = 0, removed_ = 0;
+    std::vector<FileMark> removed_marks_;
     std::vector<Gone> gone_;
     std::vector<Tree> moved_;
 };

@@ -65,6 +65,7 @@ class WalkWorker {
     const BackupCounts& counts() const { return counts_; }
     const ParentCounts& parent_counts() const { return parent_; }
     std::uint64_t compared() const { return compared_; }
+    const ChangeWitness& witness() const { return witness_; }
 
   private:
     // One name that is being looked at.
@@ -179,7 +180,7 @@ class WalkWorker {
     void except(const Entry& entry, int error, const char* action);
     void except(std::string path, Error error);
     // False: it was fatal, and the walk has ended.
-    bool save_blob(BlobType type, ByteView plaintext, BlobId& id);
+    bool save_blob(BlobType type, ByteView plaintext, BlobId& id, std::uint64_t* stored = nullptr);
     bool ended() const { return walk_.queue.ended(); }
     const std::string& directory_path(const Directory& directory);
     const std::string& path_of_entry(const Entry& entry);  // until the next call
@@ -202,6 +203,7 @@ class WalkWorker {
 
     BackupCounts counts_;
     ParentCounts parent_;
+    ChangeWitness witness_;
     // Of a survey: what it compared, and whether the name at hand has something to compare.
     std::uint64_t compared_ = 0;
     bool has_counterpart_ = false;

@@ -382,13 +382,14 @@ void WalkWorker::note_progress() {
     items_noted_ = bytes_noted_ = 0;
 }
 
-bool WalkWorker::save_blob(BlobType type, ByteView plaintext, BlobId& id) {
+bool WalkWorker::save_blob(BlobType type, ByteView plaintext, BlobId& id, std::uint64_t* stored) {
     auto saved = input_.sink.save(type, plaintext);
     if (!saved.ok()) {
         walk_.queue.fail(std::move(saved).error());
         return false;
     }
     id = saved->id;
+    if (stored != nullptr) *stored = saved->stored_bytes;
     return true;
 }
 

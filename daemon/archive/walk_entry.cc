@@ -315,8 +315,9 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
         stable = whole && SourceReader::same_state(status, after);
     }
     BlobId id;
-    if (size > 0 && !save_blob(BlobType::data, ByteView(small_).first(size), id))
-        return Saved::done;
+    std::uint64_t stored = 0;
+    const ByteView content = ByteView(small_).first(size);
+    if (size > 0 && !save_blob(BlobType::data, content, id, &stored)) return Saved::done;
     ++counts_.files_read;
     counts_.bytes_read += size;
     bytes_noted_ += size;
@@ -329,6 +330,14 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
     node.xattr_json = xattrs_of(entry, status, fd.get());
     bool same = add_node(entry, node);
     note_file(entry.before, same, size);
+    if (input_.parent_tree) {
+        const RawNode* before = entry.before;
+        bool same_content = before != nullptr && before->has_content &&
+                            before->content_count() == node.content.size() &&
+                            (size == 0 || before->content_id(0) == id);
+        witness_.note_read(node.inode, entry.name, before, same_content,
+                           texture_of(size, stored, content), input_.source);
+    }
     return Saved::done;
 }
 

@@ -25,6 +25,8 @@ void WalkWorker::wait_for_large(Entry& entry) {
         file.before = entry.before->bytes;
         file.was_file = entry.before->type == NodeType::file;
         file.bytes_before = entry.before->size;
+        file.was_compressed = file.was_file && entry.before->content_count() > 0 &&
+                              was_compressed(input_.source, entry.before->content_id(0));
         if (!input_.full && !entry.before->head.empty()) {
             file.before_inode = entry.before->inode;
             file.before_ctime = entry.before->ctime();
@@ -164,7 +166,14 @@ ChunkBuffer* WalkWorker::wait_for_buffer() {
 
 void WalkWorker::store_chunk(ChunkTask& task) {
     BlobId id;
-    bool saved = save_blob(BlobType::data, {task.buffer->data(), task.size}, id);
+    std::uint64_t stored = 0;
+    const ByteView chunk{task.buffer->data(), task.size};
+    bool saved = save_blob(BlobType::data, chunk, id, &stored);
+    if (stored != 0) {
+        task.pass->plain_new += task.size;
+        task.pass->stored_new += stored;
+        if (task.index == 0 && is_compressed_format(chunk)) task.pass->is_known_format = true;
+    }
     walk_.queue.release_buffer(task.buffer);
     if (!saved) return;
     {
@@ -191,6 +200,14 @@ void WalkWorker::complete_large(ReadPass& pass) {
        : same         ? counts_.files_unmodified
                       : counts_.files_changed);
     if (file.was_file) parent_.note_file(file.bytes_before);
+    if (input_.parent_tree) {
+        Texture texture = texture_of(pass.plain_new, pass.stored_new, {});
+        if (pass.is_known_format && texture == Texture::opaque) texture = Texture::orderly;
+        // Nothing of it was new to the repository: the content is not of today.
+        bool is_same = file.was_file && pass.plain_new == 0;
+        witness_.note_read(node.inode, file.name, file.was_file, is_same, file.was_compressed,
+                           texture);
+    }
     counts_.total_bytes += pass.bytes;
     ++items_noted_;
     note_progress();

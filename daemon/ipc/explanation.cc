@@ -177,6 +177,9 @@ class Explainer {
         if (auto facts = task_.sets.find(set.id); facts != task_.sets.end()) {
             now.blocked_by = facts->second.blocked_by;
             now.next_run = facts->second.next_run;
+            for (const GuardQuestion* question :
+                 {&facts->second.guard.source, &facts->second.guard.change})
+                if (question->is_open() && now.question.empty()) now.question = question->message;
         }
         auto stored = stored_version(*task_.pool, set, path_);
         if (!stored.ok()) now.version_problem = stored.error().message();
@@ -378,6 +381,7 @@ wire::Dict explanation_dict(const PathInSetNow& set) {
     put(dict, "version-problem", printable(set.version_problem));
     dict.push_back({"blocked-by", set.blocked_by});
     put(dict, "next-run", set.next_run);
+    put(dict, "question", printable(set.question));
     return dict;
 }
 

@@ -27,6 +27,7 @@ namespace backup {
 struct SetNow {
     std::vector<std::string> blocked_by;
     std::optional<Timestamp> next_run;
+    GuardRecord guard;
 };
 
 struct ExplainTask {
@@ -63,7 +64,8 @@ struct PathInSetNow {
     bool more_below = false;          // and more that were not counted
     std::optional<VersionFound> version;
     std::string version_problem;  // why no version is known
-    // disabled by-hand tracking-off tracking-scanning tracking-degraded locked offline held
+    std::string question;         // of a guard, about the set; empty: none
+    // disabled by-hand guard tracking-off tracking-scanning tracking-degraded locked offline held
     std::vector<std::string> blocked_by;
     std::optional<Timestamp> next_run;
 };

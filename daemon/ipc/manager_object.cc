@@ -19,7 +19,8 @@ const std::vector<std::string> kFeatures = {"backup",   "restore", "restore-in-p
                                             "verify",   "check",   "revisions",
                                             "files",    "keys",    "locks",
                                             "log",      "history", "configuration",
-                                            "tracking", "queue",   "explain"};
+                                            "tracking", "queue",   "explain",
+                                            "guard"};
 
 int append_pairs(sd_bus_message* message,
                  const std::vector<std::pair<std::string, std::string>>& pairs) {
@@ -347,7 +348,7 @@ Result<> ManagerObject::explain_path(std::shared_ptr<Call> call) {
     task.pool = &service.pool();
     task.tracker = served_.tracker();
     for (const auto& [id, set] : task.policy->sets)
-        task.sets[id] = {service.blocked_by(set), service.next_run_of(set)};
+        task.sets[id] = {service.blocked_by(set), service.next_run_of(set), service.guard(id)};
     task.own = own_places(*task.policy, service.state_dir());
     answer_later(
         served_, call,

@@ -117,6 +117,11 @@ void ObjectTree::any_changed() {
     bus_.touch(wire::root_path());
 }
 
+void ObjectTree::guard_asked(const std::string& set, const std::string& kind) {
+    bus_.tell_changes(wire::set_path(set));
+    bus_.emit(wire::set_path(set), SetObject::interface().name(), "GuardAsked", {kind});
+}
+
 void ObjectTree::revision_committed(const std::string& set, const std::string& revision,
                                     const Job& job) {
     bus_.tell_changes(wire::set_path(set));

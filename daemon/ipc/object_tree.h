@@ -32,6 +32,7 @@ class ObjectTree final : private ServiceListener {
     void repository_removed(const std::string& name) override;
     void repository_changed(const std::string& name) override;
     void any_changed() override;
+    void guard_asked(const std::string& set, const std::string& kind) override;
     void revision_committed(const std::string& set, const std::string& revision,
                             const Job& job) override;
 

@@ -1,5 +1,6 @@
 // A set's configuration on the bus: CreateSet, GetConfiguration and Configure.
 #include "daemon/ipc/set_object.h"
+#include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
 
 namespace backup {
@@ -22,6 +23,7 @@ wire::Dict set_configuration(const BackupSet& set) {
         {"min-interval-usec", set.min_interval_seconds * 1'000'000},
         {"enabled", set.enabled},
         {"keep", format_keep_rules(set.keep)},
+        {"guard", format_guard_rules(set.guard)},
     };
 }
 
@@ -56,6 +58,8 @@ Result<> change_set(BackupSet& set, wire::DictReader& changes) {
         set.min_interval_seconds = rounded_up(*value, 1'000'000);
     if (auto value = changes.boolean("enabled")) set.enabled = *value;
     if (auto value = changes.text("keep")) set.keep = TRY_DURING(parse_keep_rules(*value), "keep");
+    if (auto value = changes.text("guard"))
+        set.guard = TRY_DURING(parse_guard_rules(*value), "guard");
     return {};
 }
 

@@ -65,7 +65,11 @@ const Interface& SetObject::interface() {
             .method("ListQueue", "a{sv}", "options", "h", "stream", root, &Self::list_queue)
             .method("GetTracking", "a{sv}", "options", "a{sv}aa{sv}", "tracking,volumes", root,
                     &Self::get_tracking)
+            .method("GetGuard", "a{sv}", "options", "aa{sv}", "questions", root, &Self::get_guard)
+            .method("AnswerGuard", "sa{sv}", "answer,options", "o", "job", root,
+                    &Self::answer_guard)
             .signal("RevisionCommitted", "so", "revision,job")
+            .signal("GuardAsked", "s", "kind")
             .property("Id", "s", Changes::constant)
             .property("Title", "s")
             .property("Repository", "s")
@@ -79,6 +83,8 @@ const Interface& SetObject::interface() {
             .property("PendingBytes", "t", Changes::silent)
             .property("OldestPendingUSec", "t")
             .property("BlockedBy", "as")
+            .property("Guard", "s")
+            .property("GuardSinceUSec", "t")
             .property("LastResult", "s")
             .property("LastAttemptUSec", "t")
             .property("LastSuccessUSec", "t")
@@ -109,6 +115,8 @@ wire::Value SetObject::property(std::string_view name) const {
     if (name == "PendingChanges") return served_.tracking(id_).pending;
     if (name == "PendingBytes") return served_.tracking(id_).pending_bytes;
     if (name == "OldestPendingUSec") return usec(served_.tracking(id_).oldest);
+    if (name == "Guard") return guard_word();
+    if (name == "GuardSinceUSec") return guard_since();
     if (name == "BlockedBy") return served_.service.blocked_by(set);
     if (name == "LastResult") return status.record.last_result;
     if (name == "LastAttemptUSec") return to_usec(status.record.last_attempt);

@@ -27,6 +27,10 @@ class SetObject final : public BusObject {
     Result<> apply_retention(std::shared_ptr<Call> call);
     Result<> plan_retention(std::shared_ptr<Call> call);
     Result<> restore_trash(std::shared_ptr<Call> call);
+    Result<> get_guard(std::shared_ptr<Call> call);
+    Result<> answer_guard(std::shared_ptr<Call> call);
+    std::string guard_word() const;
+    std::uint64_t guard_since() const;
     Result<> list_queue(std::shared_ptr<Call> call);
     Result<> get_tracking(std::shared_ptr<Call> call);
 

@@ -14,8 +14,10 @@ typename Map::mapped_type look_up(const Map& map, const std::string& key) {
 
 constexpr Duration kRetryCollection = std::chrono::hours(1);
 
-Health judge_set(const BackupSet& set, const SetRecord& record, const RepositoryFacts& repository,
+Health judge_set(const BackupSet& set, const SetStatus& status, const RepositoryFacts& repository,
                  bool is_late, Timestamp now) {
+    const SetRecord& record = status.record;
+    if (status.is_asked) return Health::at_risk;
     if (record.last_success == Timestamp{}) return Health::at_risk;
     if (repository.status.state == RepositoryState::damaged ||
         repository.record.last_check_result == "errors")
@@ -57,7 +59,7 @@ Health judge_health(const Policy& policy, const SetStatuses& sets,
         const RepositoryFacts facts = look_up(repositories, set.repository);
         const bool is_late =
             is_collection_late(look_up(policy.repositories, set.repository), facts.record, now);
-        worst = std::max(worst, judge_set(set, look_up(sets, id).record, facts, is_late, now));
+        worst = std::max(worst, judge_set(set, look_up(sets, id), facts, is_late, now));
     }
     if (!any) return Health::unknown;
     if (!config_is_good) worst = std::max(worst, Health::degraded);

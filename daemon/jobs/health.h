@@ -17,6 +17,7 @@ namespace backup {
 struct SetStatus {
     SetRecord record;
     std::uint32_t revision_count = 0;
+    bool is_asked = false;  // a guard's question is open
 };
 // And of a repository.
 struct RepositoryFacts {
@@ -32,9 +33,9 @@ const char* to_string(Health health);
 // The age of the last success that a set promises not to exceed: twice its interval, a day without
 // one.
 Duration promised_age(const BackupSet& set);
-// at_risk: an enabled set that never succeeded, or damage in its repository. degraded: a promise
-// exceeded, a repository without its password, a configuration that does not load. unknown: no
-// enabled set.
+// at_risk: an enabled set that never succeeded, or about which something is asked, or damage in its
+// repository. degraded: a promise exceeded, a repository without its password, a configuration that
+// does not load. unknown: no enabled set.
 Health judge_health(const Policy& policy, const SetStatuses& sets,
                     const RepositoryStatuses& repositories, bool config_is_good, Timestamp now);
 // When the set's next automatic run is due (possibly in the past), or nothing.

@@ -126,6 +126,8 @@ Result<JobOutcome> run_collect(RepositoryPool& pool, const Clock& clock, const C
                                        task.tracker, clock.now(), job, outcome, kept),
                            "rules of set '" + id + "'");
         }
+        // What a guard moved to the trash, or may have to take back, stays there meanwhile.
+        if (task.frozen.contains(id) && !task.empty_trash) continue;
         if (task.sets.empty() || std::ranges::find(task.sets, id) != task.sets.end())
             request.own_sets.insert({id, host_of(set)});
     }

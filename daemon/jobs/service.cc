@@ -55,6 +55,12 @@ Service::Service(Loop& loop, StateStore& store, const Clock& clock, EventLog& ev
               });
           },
           &open_backend, options_.state_dir + "/index"),
+      guards_(store,
+              [this](const std::string& set) {
+                  loop_.post([this, set, alive = std::weak_ptr<int>(alive_)] {
+                      if (!alive.expired()) guard_changed(set);
+                  });
+              }),
       tracking_host_(loop, pool_, events,
                      [this](const std::string& set) { tracking_changed(set); }),
       journal_(loop, "journal", 1),
@@ -114,7 +120,11 @@ void Service::load() {
 
 void Service::read_records() {
     for (const auto& [id, set] : policy_->sets)
-        if (auto record = store_.set_record(id); record.ok()) sets_[id].record = *record;
+        if (auto record = store_.set_record(id); record.ok()) {
+            sets_[id].record = *record;
+            guards_.load(id);
+            guards_told_[id] = guards_.of(id);
+        }
     for (const auto& [name, repository] : policy_->repositories) {
         if (auto record = store_.repository_record(name); record.ok())
             repositories_[name].record = *record;
@@ -283,12 +293,16 @@ void Service::apply(LoadedPolicy loaded) {
     // What is remembered of sets and repositories that were here before.
     for (const auto& [id, set] : policy_->sets) {
         if (old->sets.contains(id)) continue;
-        journal_.run([this, id = id] { return store_.set_record(id); },
-                     [this, id = id](Result<SetRecord> record) {
-                         if (!record.ok() || !policy_->sets.contains(id)) return;
-                         sets_[id].record = *record;
-                         if (listener_ != nullptr) listener_->set_changed(id);
-                     });
+        journal_.run(
+            [this, id = id] {
+                guards_.load(id);
+                return store_.set_record(id);
+            },
+            [this, id = id](Result<SetRecord> record) {
+                if (!record.ok() || !policy_->sets.contains(id)) return;
+                sets_[id].record = *record;
+                if (listener_ != nullptr) listener_->set_changed(id);
+            });
     }
     if (begun_) track();
     for (const std::string& name : touched) {

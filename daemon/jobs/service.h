@@ -13,6 +13,7 @@
 #include "common/result.h"
 #include "daemon/jobs/configuration.h"
 #include "daemon/jobs/event_log.h"
+#include "daemon/jobs/guard_book.h"
 #include "daemon/jobs/health.h"
 #include "daemon/jobs/job_runner.h"
 #include "daemon/jobs/probe_times.h"
@@ -43,6 +44,8 @@ class ServiceListener : public JobListener {
     virtual void repository_removed(const std::string& name) = 0;
     virtual void repository_changed(const std::string& name) = 0;
     virtual void any_changed() = 0;
+    // `kind`: see GuardQuestion.
+    virtual void guard_asked(const std::string& set, const std::string& kind) = 0;
     virtual void revision_committed(const std::string& set, const std::string& revision,
                                     const Job& job) = 0;
 };
@@ -67,7 +70,13 @@ class Service final : private JobListener {
     SetStatus set_status(const std::string& id) const;
     RepositoryFacts repository_facts(const std::string& name) const;
     std::string set_state(const BackupSet& set) const;
-    // Why no rule may forget a revision of the set now: a source is missing. Empty: they may.
+    // What is asked about the set, and the answer to it: approve, or reject. An approved source is
+    // backed up at once: then `done` is given the job, else nullptr.
+    GuardRecord guard(const std::string& id) const { return guards_.of(id); }
+    void answer_guard(const std::string& id, bool approve, std::uint32_t uid,
+                      std::function<void(Result<const Job*>)> done);
+    // Why no rule may forget a revision of the set now: a source is missing, or something is asked
+    // about it. Empty: they may.
     std::string frozen(const BackupSet& set) const;
     std::vector<std::string> blocked_by(const BackupSet& set) const;
     std::string state() const;
@@ -128,6 +137,7 @@ class Service final : private JobListener {
     void tracking_changed(const std::string& set);
     // A repository can be read, which it could not be, or nobody knew.
     void compare_again(const std::string& repository);
+    void guard_changed(const std::string& set);
     std::optional<Timestamp> change_due(const BackupSet& set, const SetRecord& record,
                                         Timestamp now) const;
     void tick();
@@ -151,6 +161,8 @@ class Service final : private JobListener {
     bool tick_soon_ = false;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
     RepositoryPool pool_;
+    GuardBook guards_;
+    std::map<std::string, GuardRecord> guards_told_;
     ProbeTimes probes_;  // of repositories that could not be reached
     TrackingHost tracking_host_;
     std::unique_ptr<Tracker> tracker_;  // after the jobs that use it

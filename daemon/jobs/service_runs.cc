@@ -1,6 +1,7 @@
 // What the service begins, and when: backups, collections, looking for a repository that was away.
 #include <algorithm>
 
+#include "daemon/guard/guard.h"
 #include "daemon/jobs/lifecycle.h"
 #include "daemon/jobs/service.h"
 #include "daemon/jobs/tasks.h"
@@ -12,6 +13,8 @@ namespace {
 // Wall-clock deadlines are looked at again at least this often: libuv's clock stands still during
 // suspend.
 constexpr Duration kLongestSleep = std::chrono::minutes(15);
+// A set that is held is looked at again at least this often.
+constexpr Duration kLookForSource = std::chrono::hours(1);
 constexpr Duration kRestAfter = std::chrono::seconds(30);
 constexpr Duration kRestFromScrubber = std::chrono::minutes(5);
 
@@ -23,6 +26,11 @@ std::optional<Timestamp> Service::change_due(const BackupSet& set, const SetReco
                                              Timestamp now) const {
     constexpr Duration kLongestSettle = std::chrono::seconds(60);
     if (!set.enabled || !set.automatic || tracker_ == nullptr) return std::nullopt;
+    const GuardRecord guard = guards_.of(set.id);
+    if (!why_held(guard).empty()) return std::nullopt;
+    // The source may be back, and nothing need have changed in it.
+    if (guard.source.is_open() && guard.source.holds)
+        return record.last_attempt > now ? now : record.last_attempt + kLookForSource;
     TrackingStatus tracking = tracker_->status(set.id);
     bool is_live =
         tracking.state == TrackingState::live || tracking.state == TrackingState::degraded;
@@ -40,6 +48,7 @@ std::optional<Timestamp> Service::change_due(const BackupSet& set, const SetReco
 std::optional<Timestamp> Service::next_run_of(const BackupSet& set) const {
     Timestamp now = clock_.now();
     SetRecord record = set_status(set.id).record;
+    if (!why_held(guards_.of(set.id)).empty()) return std::nullopt;
     auto by_interval = next_run(set, record, now);
     auto by_change = change_due(set, record, now);
     if (!by_interval || (by_change && *by_change < *by_interval)) return by_change;
@@ -50,6 +59,10 @@ void Service::start_backup(const std::string& id, bool full, const std::string& 
                            std::uint32_t uid, std::function<void(Result<const Job*>)> started) {
     auto set = find_set(id);
     if (!set.ok()) return started(std::move(set).error());
+    if (std::string why = why_held(guards_.of(id)); !why.empty())
+        return started(
+            Error(ErrorKind::conflict, ErrorCode::conflict,
+                  "set '" + id + "' is held: " + why + " (backupctl approve " + id + ")"));
     SetStatus known = set_status(id);
     JobRequest request;
     request.kind = "backup";
@@ -68,7 +81,8 @@ void Service::start_backup(const std::string& id, bool full, const std::string& 
                                 .trigger = trigger,
                                 .last_number = known.record.last_number,
                                 .state_dir = options_.state_dir,
-                                .tracker = tracker_.get()});
+                                .tracker = tracker_.get(),
+                                .guard = &guards_});
     request.remember = remember_backup;
     runner_.start(std::move(request), std::move(started));
 }
@@ -166,6 +180,7 @@ void Service::tick() {
             trigger = "change";
         }
         if (!due || runner_.active_backup(id) != nullptr) continue;
+        if (!why_held(guards_.of(id)).empty()) continue;
         if (*due > now) {
             wake = std::min(wake, *due);
             continue;

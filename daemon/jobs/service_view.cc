@@ -1,6 +1,7 @@
 // What the service tells: of sets, of repositories, and how well all is.
 #include <algorithm>
 
+#include "daemon/guard/guard.h"
 #include "daemon/jobs/service.h"
 
 namespace backup {
@@ -30,6 +31,9 @@ std::string Service::set_state(const BackupSet& set) const {
 }
 
 std::string Service::frozen(const BackupSet& set) const {
+    const GuardRecord guard = guards_.of(set.id);
+    for (const GuardQuestion* question : {&guard.source, &guard.change})
+        if (question->is_open()) return question->message;
     if (tracker_ == nullptr) return {};
     for (const VolumeStatus& volume : tracker_->status(set.id).volumes)
         if (volume.state == "away") return "the file system at " + volume.place + " is missing";
@@ -37,17 +41,23 @@ std::string Service::frozen(const BackupSet& set) const {
 }
 
 std::vector<std::string> Service::blocked_by(const BackupSet& set) const {
+    std::vector<std::string> words;
+    const GuardRecord guard = guards_.of(set.id);
+    if ((guard.source.is_open() && guard.source.holds) || !why_held(guard).empty())
+        words.emplace_back("guard");
     switch (repository_facts(set.repository).status.state) {
         case RepositoryState::locked:
-            return {"locked"};
+            words.emplace_back("locked");
+            break;
         case RepositoryState::unavailable:
-            return {"offline"};
+            words.emplace_back("offline");
+            break;
         case RepositoryState::unopened:
         case RepositoryState::ready:
         case RepositoryState::damaged:
-            return {};
+            break;
     }
-    return {};
+    return words;
 }
 
 std::string Service::state() const {
@@ -66,7 +76,9 @@ std::string Service::state() const {
 }
 
 Health Service::health() const {
-    return judge_health(*policy_, sets_, repositories_, problems_.empty(), clock_.now());
+    SetStatuses sets = sets_;
+    for (const auto& [id, set] : policy_->sets) sets[id].is_asked = guards_.of(id).is_open();
+    return judge_health(*policy_, sets, repositories_, problems_.empty(), clock_.now());
 }
 
 std::vector<std::string> Service::notices() const {
@@ -78,6 +90,13 @@ std::vector<std::string> Service::notices() const {
         }
         ConfigProblem bare{problem.file, problem.line, "an error: see `backupctl config check`"};
         list.push_back("configuration: " + bare.text());
+    }
+    for (const auto& [id, set] : policy_->sets) {
+        const GuardRecord guard = guards_.of(id);
+        if (guard.is_open())
+            list.push_back("set '" + id + "' waits for an answer: `backupctl status " + id +
+                           "`, then `backupctl approve " + id + "` or `backupctl reject " + id +
+                           "`");
     }
     for (const auto& [name, policy] : policy_->repositories) {
         RepositoryFacts facts = repository_facts(name);

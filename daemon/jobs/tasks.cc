@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "daemon/archive/backup.h"
+#include "daemon/jobs/guarded_run.h"
 #include "daemon/repository/reserve.h"
 
 namespace backup {
@@ -134,6 +135,13 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
             job.message(LogLevel::warning,
                         "a file system is missing: what the last revision has of it is kept");
     }
+    std::optional<GuardedRun> guard;
+    if (parent && task.guard != nullptr) {
+        guard.emplace(*task.guard, *task.policy, set, *opened, task.tracker, *parent, job,
+                      clock.now());
+        TRY(guard->look(request.absent));
+        request.review = [&guard](const ChangeSigns& signs) { return guard->review(signs); };
+    }
     BackupResult result =
         TRY(run_backup(request, repository, job.progress, job.exceptions, job.stop));
     if (tracked) {
@@ -142,6 +150,7 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
             failed_paths.push_back(exception.path);
         tracked->committed(result.revision, failed_paths);
     }
+    if (guard) guard->committed();
     outcome.revision = result.revision.hex();
     outcome.counts = counts_of(result.counts);
     pool.add_used_bytes(set.repository, result.counts.bytes_stored);

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/unique_fd.h"
 #include "daemon/jobs/catalog.h"
+#include "daemon/jobs/guard_book.h"
 #include "daemon/jobs/job.h"
 #include "daemon/jobs/repository_pool.h"
 #include "daemon/policy/policy.h"
@@ -27,6 +28,7 @@ struct BackupTask {
     std::uint64_t last_number = 0;  // remembered, should the repository know none
     std::string state_dir;          // never entered, nor any local repository
     Tracker* tracker = nullptr;     // none: everything is compared
+    GuardBook* guard = nullptr;     // none: nothing is asked about
 };
 // Folders of our own, which no backup enters: the state, local repositories.
 std::vector<Path> own_places(const Policy& policy, const std::string& state_dir);

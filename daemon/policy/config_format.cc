@@ -4,6 +4,7 @@
 #include "common/bytes.h"
 #include "common/path.h"
 #include "daemon/policy/config_file.h"
+#include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
 #include "daemon/policy/toml_document.h"
 #include "daemon/policy/units.h"
@@ -131,6 +132,21 @@ std::string keep_section(const KeepRules& keep) {
            "each of the last 14 days that have one\n# weekly = 8\n# monthly = 12\n# yearly = 10\n";
 }
 
+std::string guard_body(const GuardRules& guard) {
+    std::string out;
+    for (const GuardRuleName& rule : kGuardRules)
+        if (guard.*rule.member != GuardRules{}.*rule.member)
+            out += line(rule.name, std::to_string(guard.*rule.member));
+    return out;
+}
+
+std::string guard_section(const GuardRules& guard) {
+    const std::string body = guard_body(guard);
+    if (!body.empty()) return "\n[guard]\n" + body;
+    return "\n# What is asked about before it becomes the newest revision; 0: nothing.\n# [guard]\n"
+           "# gone = 50     # percent of the files are not there any more\n";
+}
+
 std::string tracking_body(const TrackingPolicy& tracking) {
     std::string out = "\n[tracking]\nwatch = [";
     for (std::size_t i = 0; i < tracking.watching.size(); ++i)
@@ -153,7 +169,7 @@ std::string tracking_body(const TrackingPolicy& tracking) {
 std::string format_set_config(const BackupSet& set) {
     return "# The backup set \"" + set.id +
            "\". See backupd.toml(5); `backupctl config reload` takes changes over.\n" +
-           set_body(set, true, false) + keep_section(set.keep);
+           set_body(set, true, false) + keep_section(set.keep) + guard_section(set.guard);
 }
 
 std::string format_repository_config(const RepositoryPolicy& repository) {
@@ -195,6 +211,8 @@ std::string format_policy(const Policy& policy) {
             out += line("min-interval", toml_quoted(gap_text(set.min_interval_seconds)));
         if (const std::string keep = keep_body(set.keep); !keep.empty())
             out += "\n[set." + toml_quoted(id) + ".keep]\n" + keep;
+        if (const std::string guard = guard_body(set.guard); !guard.empty())
+            out += "\n[set." + toml_quoted(id) + ".guard]\n" + guard;
     }
     return out;
 }

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "daemon/policy/config_table.h"
+#include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
 #include "daemon/policy/matcher.h"
 
@@ -142,6 +143,18 @@ void read_keep(ConfigTable& set, const std::string& file, LoadedPolicy& into, Ke
     table.finish();
 }
 
+void read_guard(ConfigTable& set, const std::string& file, LoadedPolicy& into, GuardRules& out) {
+    const TomlValue* root = set.table("guard");
+    if (root == nullptr) return;
+    ConfigTable table(*root, file, "[guard]", into.problems);
+    for (const GuardRuleName& rule : kGuardRules) {
+        std::int64_t value = out.*rule.member;
+        table.whole_number(rule.name, 0, rule.most, value);
+        out.*rule.member = static_cast<std::uint32_t>(value);
+    }
+    table.finish();
+}
+
 void read_watching(ConfigTable& table, std::vector<std::string>& out) {
     static const std::vector<std::string> kKnown = {"fanotify", "inotify", "scan"};
     std::vector<ConfigTable::Element> elements;
@@ -239,6 +252,7 @@ void read_set(const TomlValue& root, const std::string& file, const std::string&
     read_settle(table, set.settle_ms);
     table.interval("min-interval", set.min_interval_seconds);
     read_keep(table, file, into, set.keep);
+    read_guard(table, file, into, set.guard);
     table.finish();
     if (!check_name(table, line, name, "a set")) return;
     if (is_twin(into.policy.sets, name, file, table, line, "set")) return;

@@ -60,6 +60,17 @@ struct KeepRules {
     bool operator==(const KeepRules&) const = default;
 };
 
+// What of a run's changes is asked about; see daemon/guard/guard.h for the meaning. Percentages of
+// the files that the last revision has (opaque: of those that could be compressed); 0: never.
+struct GuardRules {
+    std::uint32_t gone = 50;     // so many files fewer: no revision is made
+    std::uint32_t removed = 30;  // removed or renamed
+    std::uint32_t changed = 50;  // rewritten
+    std::uint32_t opaque = 50;   // rewritten so that they cannot be compressed any more
+    std::uint32_t least = 50;    // files: with fewer of them nothing is asked; a fifth for `gone`
+    bool operator==(const GuardRules&) const = default;
+};
+
 struct BackupSet {
     std::string id;  // [a-zA-Z0-9._-]+, the name of its file
     std::string title;
@@ -76,6 +87,7 @@ struct BackupSet {
     std::uint64_t settle_ms = 2000;
     std::uint64_t min_interval_seconds = 15 * 60;
     KeepRules keep;
+    GuardRules guard;
     std::string origin;
 };
 

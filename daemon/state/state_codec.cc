@@ -161,6 +161,9 @@ std::string set_key(std::string_view set) {
 std::string repository_key(std::string_view name) {
     return prefixed(kRepositoryPrefix, name);
 }
+std::string guard_key(std::string_view set) {
+    return std::string(1, kGuardPrefix) + std::string(set);
+}
 std::string lock_prefix(std::string_view repository_id) {
     return with_length(kLockPrefix, repository_id);
 }
@@ -383,6 +386,112 @@ Result<RepositoryRecord> decode_repository(std::string_view value) {
         }
     }
     return checked(reader, std::move(record), "repository");
+}
+
+// A question is a sequence of fields within a field.
+static std::string encode_question(const GuardQuestion& question) {
+    Writer writer;
+    writer.text(1, question.kind);
+    writer.text(2, question.answer);
+    writer.time(3, question.since);
+    writer.time(4, question.answered);
+    writer.text(5, question.message);
+    writer.number(6, question.job);
+    writer.number(7, question.lost);
+    writer.text(8, question.clean);
+    writer.number(9, question.clean_number);
+    writer.number(10, question.pins ? 1 : 0);
+    writer.number(11, question.holds ? 1 : 0);
+    return writer.take();
+}
+
+static Result<GuardQuestion> decode_question(std::string_view value) {
+    GuardQuestion question;
+    Reader reader(value);
+    while (reader.next()) {
+        switch (reader.tag()) {
+            case 1:
+                reader.text(question.kind);
+                break;
+            case 2:
+                reader.text(question.answer);
+                break;
+            case 3:
+                question.since = reader.time();
+                break;
+            case 4:
+                question.answered = reader.time();
+                break;
+            case 5:
+                reader.text(question.message);
+                break;
+            case 6:
+                question.job = reader.number();
+                break;
+            case 7:
+                question.lost = reader.number();
+                break;
+            case 8:
+                reader.text(question.clean);
+                break;
+            case 9:
+                question.clean_number = reader.number();
+                break;
+            case 10:
+                question.pins = reader.number() != 0;
+                break;
+            case 11:
+                question.holds = reader.number() != 0;
+                break;
+        }
+    }
+    return checked(reader, std::move(question), "question");
+}
+
+std::string encode(const GuardRecord& record) {
+    Writer writer;
+    writer.text(1, encode_question(record.source));
+    writer.text(2, encode_question(record.change));
+    writer.time(3, record.window_begin);
+    writer.number(4, record.window_opaque);
+    writer.number(5, record.window_could);
+    writer.text(6, record.window_clean);
+    writer.number(7, record.window_number);
+    return writer.take();
+}
+
+Result<GuardRecord> decode_guard(std::string_view value) {
+    GuardRecord record;
+    std::string source, change;
+    Reader reader(value);
+    while (reader.next()) {
+        switch (reader.tag()) {
+            case 1:
+                reader.text(source);
+                break;
+            case 2:
+                reader.text(change);
+                break;
+            case 3:
+                record.window_begin = reader.time();
+                break;
+            case 4:
+                record.window_opaque = reader.number();
+                break;
+            case 5:
+                record.window_could = reader.number();
+                break;
+            case 6:
+                reader.text(record.window_clean);
+                break;
+            case 7:
+                record.window_number = reader.number();
+                break;
+        }
+    }
+    record.source = TRY(decode_question(source));
+    record.change = TRY(decode_question(change));
+    return checked(reader, std::move(record), "guard");
 }
 
 }  // namespace backup::state

@@ -195,6 +195,13 @@ class LevelStateStore final : public StateStore {
         batch.Put(set_key(set), encode(record));
         return level_.write("write the state", batch, false);
     }
+    Result<GuardRecord> guard_record(const std::string& set) override {
+        return load<GuardRecord>(guard_key(set), decode_guard);
+    }
+    Result<> put_guard_record(const std::string& set, const GuardRecord& record) override {
+        std::lock_guard guard(mutex_);
+        return put(guard_key(set), encode(record));
+    }
     Result<RepositoryRecord> repository_record(const std::string& name) override {
         return load<RepositoryRecord>(repository_key(name), decode_repository);
     }

@@ -64,6 +64,36 @@ struct RepositoryRecord {
     std::string last_collect_result;
 };
 
+// Something that a person must answer before a set goes on as usual; see daemon/guard/guard.h.
+struct GuardQuestion {
+    std::string kind;    // "vanished", "emptied", "mass-change"; empty: there is none
+    std::string answer;  // "": none yet; "approved": the next run goes on with it; "rejected"
+    Timestamp since{}, answered{};
+    std::string message;
+    std::uint64_t job = 0;   // that asked
+    std::uint64_t lost = 0;  // files that are not there any more
+    // The last revision from before (its first id), and whether it is pinned for the question's
+    // sake.
+    std::string clean;
+    std::uint64_t clean_number = 0;
+    bool pins = false;
+    bool holds = false;  // runs make no revision until it is answered
+
+    bool is_open() const { return !kind.empty() && answer != "approved"; }
+    bool operator==(const GuardQuestion&) const = default;
+};
+struct GuardRecord {
+    GuardQuestion source, change;
+    // Files whose content lost its order in the runs of one day, and the revision before them.
+    Timestamp window_begin{};
+    std::uint64_t window_opaque = 0, window_could = 0;
+    std::string window_clean;
+    std::uint64_t window_number = 0;
+
+    bool is_open() const { return source.is_open() || change.is_open(); }
+    bool operator==(const GuardRecord&) const = default;
+};
+
 class StateStore {
   public:
     virtual ~StateStore() = default;
@@ -94,6 +124,9 @@ class StateStore {
     virtual Result<SetRecord> set_record(const std::string& set) = 0;
     // Outlives the process; durable with the next write that is.
     virtual Result<> put_set_record(const std::string& set, const SetRecord& record) = 0;
+    virtual Result<GuardRecord> guard_record(const std::string& set) = 0;
+    // Durable on return.
+    virtual Result<> put_guard_record(const std::string& set, const GuardRecord& record) = 0;
     virtual Result<RepositoryRecord> repository_record(const std::string& name) = 0;
     virtual Result<> put_repository_record(const std::string& name,
                                            const RepositoryRecord& record) = 0;

@@ -154,6 +154,10 @@ class Tracker {
                                                           const std::optional<RevisionId>& parent,
                                                           bool full) = 0;
 
+    // What is missing now is not expected back: the next run compares everything, and what lies
+    // there is what the source is. Blocking.
+    virtual void accept_absence(const std::string& set) = 0;
+
     // The snapshot of a revision was written anew with other tags: what continued the one continues
     // the other.
     virtual void revision_rewritten(const std::string& set, const RevisionId& before,

@@ -48,6 +48,7 @@ class TrackerImpl final : public Tracker {
     Result<std::unique_ptr<TrackedRun>> begin_run(const std::string& set,
                                                   const std::optional<RevisionId>& parent,
                                                   bool full) override;
+    void accept_absence(const std::string& set) override;
     void revision_rewritten(const std::string& set, const RevisionId& before,
                             const RevisionId& after) override;
 

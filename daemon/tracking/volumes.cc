@@ -253,4 +253,19 @@ void TrackerImpl::note_places(SetState& state) {
     state.absent = std::move(absent);
 }
 
+void TrackerImpl::accept_absence(const std::string& set) {
+    ask([&] {
+        SetState* state = find(set);
+        if (state == nullptr) return;
+        TrackedSet& tracked = state->tracked;
+        note_places(*state);
+        if (state->absent.empty()) return;
+        tracked.base().places = state->places;
+        tracked.base_changed();
+        note_places(*state);
+        tracked.need_scan("a missing file system is not expected any more", clock_.now());
+        state->next_scan = MonotonicTime{};
+    });
+}
+
 }  // namespace backup

@@ -19,7 +19,7 @@ void check(std::string_view bytes, Decode decode) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size == 0) return 0;
     std::string_view rest = as_text({data + 1, size - 1});
-    switch (data[0] % 4) {
+    switch (data[0] % 5) {
         case 0:
             check(rest, state::decode_job);
             break;
@@ -31,6 +31,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             break;
         case 3:
             check(rest, state::decode_repository);
+            break;
+        case 4:
+            check(rest, state::decode_guard);
             break;
     }
     return 0;

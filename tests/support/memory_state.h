@@ -104,6 +104,15 @@ class MemoryState final : public StateStore {
         sets_[set] = record;
         return {};
     }
+    Result<GuardRecord> guard_record(const std::string& set) override {
+        std::lock_guard lock(mutex_);
+        return guards_[set];
+    }
+    Result<> put_guard_record(const std::string& set, const GuardRecord& record) override {
+        std::lock_guard lock(mutex_);
+        guards_[set] = record;
+        return {};
+    }
     Result<RepositoryRecord> repository_record(const std::string& name) override {
         std::lock_guard lock(mutex_);
         return repositories_[name];
@@ -156,6 +165,7 @@ class MemoryState final : public StateStore {
     std::map<std::uint64_t, JobRecord> jobs_;
     std::map<std::uint64_t, std::vector<JobLine>> lines_;
     std::map<std::string, SetRecord> sets_;
+    std::map<std::string, GuardRecord> guards_;
     std::map<std::string, RepositoryRecord> repositories_;
     std::map<std::string, std::vector<std::string>> locks_;
     std::map<std::string, std::map<std::string, std::string>> queues_;

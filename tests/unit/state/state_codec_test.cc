@@ -82,6 +82,32 @@ TEST(StateCodec, LinesSetsAndRepositoriesComeBack) {
     EXPECT_EQ(repository_back->key_hint, "hint");
 }
 
+TEST(StateCodec, WhatAGuardAsksComesBackWhole) {
+    GuardRecord record;
+    record.source = {.kind = "emptied",
+                     .answer = "rejected",
+                     .since = Timestamp(Duration(5)),
+                     .answered = Timestamp(Duration(6)),
+                     .message = "9 of 10 files are gone",
+                     .job = 7,
+                     .lost = 9,
+                     .clean = "aabb",
+                     .clean_number = 3,
+                     .pins = true,
+                     .holds = true};
+    record.change.kind = "mass-change";
+    record.window_begin = Timestamp(Duration(8));
+    record.window_opaque = 4;
+    record.window_could = 5;
+    record.window_clean = "cc";
+    record.window_number = 6;
+    auto back = decode_guard(encode(record));
+    ASSERT_TRUE(back.ok());
+    EXPECT_EQ(*back, record);
+    EXPECT_EQ(*decode_guard(encode(GuardRecord{})), GuardRecord{});
+    EXPECT_EQ(*decode_guard(""), GuardRecord{});
+}
+
 TEST(StateCodec, FieldsOfTheFutureAreSkipped) {
     std::string value = encode(full_job());
     value += std::string("\x7f\x03xyz", 5);

@@ -1,0 +1,69 @@
+// Guards: what of a run's changes must be asked about before it counts. Pure: counts, rules and
+// what was asked so far in; what the run does, and what is remembered, out.
+//
+//   source: vanished (a path of the set is missing, or empty and another directory than before; a
+//           file system is away), emptied (too many files are gone). The run is held: it makes no
+//           revision, so the newest one still has everything. The question goes by itself when the
+//           source is back.
+//   change: mass-change. The revision is made, and the one from before is pinned until somebody
+//           answers.
+//
+// While a question is open no rule forgets a revision of the set. One event is one question,
+// however many runs see it. An approval of a source holds for one run and for what was asked about:
+// when clearly more is gone by then, it is asked about anew.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/clock.h"
+#include "daemon/archive/change_signs.h"
+#include "daemon/policy/policy.h"
+#include "daemon/state/state_store.h"
+
+namespace backup {
+
+inline constexpr const char* kGuardVanished = "vanished";
+inline constexpr const char* kGuardEmptied = "emptied";
+inline constexpr const char* kGuardMassChange = "mass-change";
+
+// What the signs alone say. `opaque`, `could`: of earlier runs of the same day.
+struct GuardVerdict {
+    enum class Kind : std::uint8_t { fine, emptied, mass_change };
+    Kind kind = Kind::fine;
+    bool by_content = false;  // a mass change that may have begun in an earlier run of the day
+    std::string sentence;     // what was found; no names
+};
+GuardVerdict judge(const ChangeSigns& signs, const GuardRules& rules, std::uint64_t opaque = 0,
+                   std::uint64_t could = 0);
+
+// A run at the time that it would make its revision.
+struct GuardedRunFacts {
+    std::uint64_t job = 0;
+    Timestamp now{};
+    std::string parent;  // the first id of the revision that is continued
+    std::uint64_t parent_number = 0;
+};
+
+struct GuardStep {
+    bool is_held = false;   // make no revision
+    bool is_asked = false;  // with this run: tell it
+    std::string message;    // why it is held, or what is asked
+    GuardRecord after;
+};
+GuardStep review(const GuardRecord& record, const ChangeSigns& signs, const GuardRules& rules,
+                 const GuardedRunFacts& run);
+// Part of the source is not there. `holds`: the run is to be held; else what is missing is kept as
+// the last revision has it.
+GuardStep miss(const GuardRecord& record, const std::string& sentence, bool holds,
+               const GuardedRunFacts& run);
+// The run made its revision. `is_missing`: part of the source is not there, still.
+GuardRecord committed(const GuardRecord& record, bool is_missing);
+
+GuardRecord approve(const GuardRecord& record, Timestamp now);
+GuardRecord reject(const GuardRecord& record, Timestamp now);
+
+// Why no run may begin: a change was rejected. Empty: it may.
+std::string why_held(const GuardRecord& record);
+
+}  // namespace backup

@@ -1,0 +1,57 @@
+// GuardedRun stands between a backup and its revision: is the source there, and is what changed
+// what somebody meant to change? Decided by daemon/guard; carried out here. A job's thread.
+#pragma once
+
+#include <memory>
+#include <stop_token>
+#include <vector>
+
+#include "daemon/guard/guard.h"
+#include "daemon/jobs/catalog.h"
+#include "daemon/jobs/guard_book.h"
+#include "daemon/jobs/job.h"
+#include "daemon/jobs/repository_pool.h"
+#include "daemon/policy/policy.h"
+#include "daemon/runtime/fs.h"
+#include "daemon/tracking/tracker.h"
+
+namespace backup {
+
+class GuardedRun {
+  public:
+    // All outlive it. `parent`: the revision that is continued.
+    GuardedRun(GuardBook& book, const Policy& policy, const BackupSet& set,
+               const OpenRepository& opened, Tracker* tracker, const Revision& parent,
+               JobContext& job, Timestamp now);
+
+    // Before anything is read. The error: the run is held. `absent`: where a file system is known
+    // to be away.
+    Result<> look(const std::vector<Path>& absent);
+    // When everything was read. The error: the run is held, or the last clean revision cannot be
+    // pinned.
+    Result<> review(const ChangeSigns& signs);
+    // The revision is there.
+    void committed();
+
+  private:
+    Result<std::string> missing_part(const std::vector<Path>& absent, bool& holds);
+    Result<bool> was_full(const Path& path, const struct statx* now);
+    Result<> pin(const GuardQuestion& question);
+    Error held(const std::string& why) const;
+
+    GuardBook& book_;
+    const Policy& policy_;
+    const BackupSet& set_;
+    const OpenRepository& opened_;
+    Tracker* const tracker_;
+    const Revision& parent_;
+    JobContext& job_;
+    const GuardedRunFacts facts_;
+    bool is_missing_ = false;
+};
+
+// The revision that a question calls clean, as it is called now; nothing: it is not there any more.
+std::optional<Revision> clean_revision(const std::vector<Revision>& revisions, const SetOnHost& set,
+                                       const GuardQuestion& question);
+
+}  // namespace backup
