@@ -171,8 +171,7 @@ Result<> GuardedRun::pin(const GuardQuestion& question) {
     auto repository = policy_.repositories.find(set_.repository);
     if (repository == policy_.repositories.end())
         return Error(ErrorKind::not_found, ErrorCode::no_such_repository, "it is not configured");
-    ReviseTask task{.repository = set_.repository,
-                    .set = set_,
+    ReviseTask task{.set = set_,
                     .revisions = {clean->id()},
                     .change = {.pin = true, .trash = std::nullopt},
                     .deleting = deleting_of(opened_, repository->second),

@@ -44,7 +44,7 @@ struct AnswerTask {
         const SetOnHost on_host{set.id, host_of(set)};
         const auto revisions = all_revisions(TRY(opened->repository->list_revisions()));
         const auto clean = clean_revision(revisions, on_host, change);
-        ReviseTask task{set.repository, set, {}, {}, deleting_of(*opened, repository), tracker};
+        ReviseTask task{set, {}, {}, deleting_of(*opened, repository), tracker};
         if (approve) {
             if (clean && clean->tags.is_pinned) task.revisions.push_back(clean->id());
             task.change.pin = false;
