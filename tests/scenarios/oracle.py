@@ -5,6 +5,7 @@ events, and its clock jumps. After quiet and one run the restored tree must be t
     oracle.py --seconds 600 --fs ext4,tmpfs --watch fanotify,inotify --seed 7
 """
 import argparse
+import ctypes
 import mmap
 import os
 import random
@@ -98,8 +99,14 @@ class Writer(threading.Thread):
             os.close(self.open.popitem()[1])
 
     def mapped(self):
-        with open(self.file(0), "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
-            m[self.random.randrange(len(m))] = self.random.randrange(256)
+        with open(self.file(0), "r+b") as f, mmap.mmap(f.fileno(), 0) as m, open("/proc/self/mem", "r+b", buffering=0) as memory:
+            byte = ctypes.c_char.from_buffer(m)
+            try:
+                # Another writer may have truncated it: an error here, where a plain store would be the end of all of us.
+                at = ctypes.addressof(byte) + self.random.randrange(len(m))
+                os.pwrite(memory.fileno(), bytes([self.random.randrange(256)]), at)
+            finally:
+                del byte
 
     def unlink(self):
         os.unlink(self.file())

@@ -105,7 +105,8 @@ def _(t):
     mapped[0:4] = b"lost"  # neither event nor stamp
     wait_for("the scrubber to find it", lambda: counts(t)["missed_content"] == 1, seconds=60)
     equal(counts(t)["missed_changes"], 1)
-    contains(t.m.ctl("log").expect(0).out, "missed", t.path("plain/mapped"))
+    contains(t.m.ctl("log").expect(0).out, "was missed")
+    contains(t.m.daemon_log(), "missed in set 'home': " + t.path("plain/mapped"))  # names stay in the daemon's own log
     check(t.path("plain/mapped") in t.queue(), t.queue())
     t.run()
     t.same()
