@@ -61,7 +61,8 @@ def lib(calls=""):
 
 def write_state(path, a, n):
     e = getattr(errno, a.errno, None) or int(a.errno)
-    with open(path, "wb") as f:
+    # In place: a program that has it mapped must never find it empty.
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as f:
         f.write(
             STATE.pack(
                 0,
