@@ -100,7 +100,8 @@ Result<> Feeder::read_entries(Frame& frame, bool is_new, ByteView json) {
     for (;;) {
         const RawNode* node = TRY(scanner.next([](const Error&) {}));
         if (node == nullptr) break;
-        Entry entry{node->name, TRY(version_of(*node, scanner, ordinal_)), node->subtree()};
+        auto version = TRY(version_of(*node, scanner, ordinal_));
+        Entry entry{node->name, std::move(version), node->subtree()};
         if (order == Order::sorted)
             TRY(merge(frame, is_new, view, cursor, entry));
         else

@@ -64,7 +64,8 @@ Result<std::optional<VisibleLine>> visible_line(const HistoryStore::View& view,
                                                 const LineName& name) {
     auto record = TRY(read_line(view, name));
     if (!record) return std::optional<VisibleLine>();
-    VisibleLine line{*record, TRY(read_revisions(view, *record)), {}};
+    auto revisions = TRY(read_revisions(view, *record));
+    VisibleLine line{*record, std::move(revisions), {}};
     std::erase_if(line.revisions, [](const FedRevision& one) { return one.record.hidden; });
     for (const FedRevision& one : line.revisions) line.ordinals.push_back(one.ordinal);
     return std::optional(std::move(line));

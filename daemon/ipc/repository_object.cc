@@ -62,14 +62,16 @@ Result<wire::Dict> details_of(OpenRepository& opened) {
         ++packs;
         bytes += file.size;
     }));
+    const auto keys = static_cast<std::uint32_t>(TRY(repository.list_keys()).size());
+    const auto revisions = static_cast<std::uint32_t>(TRY(repository.list_revisions()).size());
     wire::Dict details = {
         {"url", opened.storage.backend->properties().url},
         {"id", repository.config().id},
         {"version", std::uint32_t{repository.config().version}},
-        {"keys", static_cast<std::uint32_t>(TRY(repository.list_keys()).size())},
+        {"keys", keys},
         {"packs", packs},
         {"bytes", bytes},
-        {"revisions", static_cast<std::uint32_t>(TRY(repository.list_revisions()).size())},
+        {"revisions", revisions},
         {"polynomial", hex_number(repository.config().chunker_polynomial)},
     };
     if (auto space = repository.backend().space())

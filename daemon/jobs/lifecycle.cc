@@ -176,8 +176,10 @@ Result<JobOutcome> forget(RepositoryPool& pool, const Clock& clock, const Forget
         forgotten = TRY(apply_rules(*opened, task.repository, task.set, task.frozen, task.tracker,
                                     clock.now(), job, outcome, kept));
     } else {
+        // On its own: a return from within a list of initialisers leaks what was made before it.
+        std::vector<RevisionId> named = TRY(named_revisions(revisions, task));
         ReviseTask revise{.set = task.set,
-                          .revisions = TRY(named_revisions(revisions, task)),
+                          .revisions = std::move(named),
                           .change = {},
                           .deleting = deleting_of(*opened, task.repository),
                           .tracker = task.tracker};
