@@ -8,6 +8,7 @@
 
 #include <sys/resource.h>
 
+#include "daemon/archive/checkpoints.h"
 #include "daemon/archive/walk.h"
 #include "daemon/runtime/thread_priority.h"
 #include "daemon/runtime/worker_pool.h"
@@ -55,6 +56,8 @@ void add_counts(BackupCounts& to, const BackupCounts& from) {
     to.dirs_read += from.dirs_read;
     to.files_read += from.files_read;
     to.bytes_read += from.bytes_read;
+    to.files_resumed += from.files_resumed;
+    to.bytes_resumed += from.bytes_resumed;
     to.total_bytes += from.total_bytes;
 }
 
@@ -79,6 +82,15 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
         workers.push_back(std::make_unique<WalkWorker>(walk, large_too));
     };
     add_worker();
+    Checkpoints checkpoints(walk, [&] {
+        Checkpoints::Covered covered;
+        for (const auto& worker : workers) {
+            const BackupCounts& counts = worker->counts();
+            covered.files += counts.files_new + counts.files_changed + counts.files_unmodified;
+            covered.bytes += counts.total_bytes;
+        }
+        return covered;
+    });
     workers[0]->enter_root();
     workers[0]->run_alone(kMostAlone);
     if (!walk.queue.ended()) {
@@ -89,11 +101,16 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
             give_way_to_other_threads();
             workers[worker]->run();
         };
+        if (input.checkpoints != nullptr) checkpoints.start();
         WorkerPool pool("archive-", static_cast<unsigned>(workers.size()), work);
         if (pool.size() == 0) return Error(ErrorKind::io, "no thread could be started");
         pool.join();
+        checkpoints.stop();
     }
-    if (stop.stop_requested()) return cancelled();
+    if (stop.stop_requested()) {
+        if (input.checkpoints != nullptr) checkpoints.make_last();
+        return cancelled();
+    }
     if (auto error = walk.queue.error()) return std::move(*error);
 
     ArchiveOutcome outcome;

@@ -15,6 +15,7 @@
 #include "common/result.h"
 #include "daemon/archive/backup.h"
 #include "daemon/archive/change_signs.h"
+#include "daemon/archive/checkpoint.h"
 #include "daemon/archive/source_paths.h"
 #include "daemon/archive/targets.h"
 #include "daemon/policy/matcher.h"
@@ -48,6 +49,8 @@ struct ArchiveInput {
     std::optional<BlobId> parent_tree;
     Timestamp parent_time{};  // when the parent revision began to read
     bool full = false;
+    const Checkpoint* resumed = nullptr;          // of a run that was interrupted
+    const CheckpointPlan* checkpoints = nullptr;  // nullptr: none are made
 
     std::uint64_t polynomial = 0;
     GoRules rules = GoRules::go122;

@@ -168,6 +168,18 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
         input.parent_time = request.parent->snapshot.time;
         for (const Path& path : request.absent) input.absent.push_back(path.text());
     }
+    CheckpointPlan checkpoints;
+    if (request.keep_checkpoint) {
+        checkpoints.pace = request.checkpoint_pace;
+        checkpoints.wind_up = [&] { session->wind_up(); };
+        checkpoints.keep = [&](const Checkpoint& checkpoint) -> Result<> {
+            // At the end all of it, or what was read last would have to be read again.
+            TRY(stop.stop_requested() ? session->checkpoint() : session->settle_trees());
+            return request.keep_checkpoint(checkpoint);
+        };
+        input.checkpoints = &checkpoints;
+    }
+    if (request.resumed && !request.full) input.resumed = &*request.resumed;
     auto walked = archive_tree(input, stop);
     if (!walked.ok()) {
         Error error = std::move(walked).error();

@@ -14,6 +14,7 @@
 #include "common/path.h"
 #include "common/result.h"
 #include "daemon/archive/change_signs.h"
+#include "daemon/archive/checkpoint.h"
 #include "daemon/archive/reread.h"
 #include "daemon/policy/policy.h"
 #include "daemon/repository/repository.h"
@@ -89,6 +90,12 @@ struct BackupRequest {
     // Asked when everything was read and nothing is visible yet, if there is a parent: an error
     // ends the run with it, what was stored is checkpointed, no revision appears.
     std::function<Result<>(const ChangeSigns&)> review;
+    // What an interrupted run left: files in it that have not changed since are not read again.
+    std::optional<Checkpoint> resumed;
+    // Told what could be resumed if the run ended now; from a thread of its own. When it is told,
+    // all of it is in the repository. None: no checkpoints are made.
+    std::function<Result<>(const Checkpoint&)> keep_checkpoint;
+    CheckpointPace checkpoint_pace;
 };
 
 struct BackupCounts {
@@ -97,6 +104,8 @@ struct BackupCounts {
     std::uint64_t dirs_read = 0;   // directories listed
     std::uint64_t files_read = 0;  // files opened for content
     std::uint64_t bytes_read = 0;
+    // Found again from an interrupted run: files not opened, bytes not read.
+    std::uint64_t files_resumed = 0, bytes_resumed = 0;
     std::uint64_t blobs_new = 0, data_blobs_new = 0, tree_blobs_new = 0;
     std::uint64_t bytes_added = 0, bytes_stored = 0;
     std::uint64_t total_files = 0, total_bytes = 0;

@@ -28,6 +28,10 @@ namespace backup {
 struct Directory;
 struct Fragment;
 
+inline FileTime file_time(const struct statx_timestamp& time) {
+    return {time.tv_sec, time.tv_nsec};
+}
+
 // A subdirectory whose node stands in the fragment already, but for the id of its tree.
 struct ChildDirectory {
     std::string name;
@@ -39,9 +43,11 @@ struct ChildDirectory {
     std::size_t begin = 0, end = 0;    // its node in Fragment::out, comma included
     std::size_t id_at = 0;             // 64 digits
     std::optional<BlobId> before;      // the parent revision's tree
+    std::optional<BlobId> resumed;     // that of the checkpoint
     bool node_same = false;            // all of the node but the id is as the parent has it
     bool tree_same = false;            // the id, too
     bool left_out = false;             // could not be read: no node
+    bool has_tree = false;             // the id stands in the node
 };
 
 // A file that is read in pieces, by one worker at a time; its chunks are stored by all of them.
@@ -88,6 +94,7 @@ struct Directory {
     // Everything below must be on this device (0: any): --one-file-system.
     std::uint64_t device_allowed = 0;
     std::optional<BlobId> before;
+    std::optional<BlobId> resumed;  // the tree of the checkpoint
     std::size_t before_size = 0;
 
     // Opened when first needed, closed when the last user is gone. Guarded by DirectoryFds.
@@ -102,16 +109,20 @@ struct Directory {
     // Only while there are several batches.
     Listing listing;
     std::vector<ListedName> names;
-    Bytes before_json;
+    Bytes before_json, resumed_json;
+    struct Nodes {  // of a tree
+        std::size_t begin = 0, end = 0;
+    };
     struct Batch {
-        std::size_t first_name = 0, end_name = 0;      // in names
-        std::size_t before_begin = 0, before_end = 0;  // nodes in before_json
+        std::size_t first_name = 0, end_name = 0;  // in names
+        Nodes before, resumed;                     // in before_json, in resumed_json
     };
     std::vector<Batch> batches;
     std::size_t next_batch = 0;  // guarded by the walk's queue
     std::atomic<std::size_t> batches_left{0};
 
     std::vector<Fragment> fragments;  // one per batch, in name order; never resized
+    Bytes joined;  // its tree, when that could not be saved because the walk has ended
 
     // All directories of a walk, for cleaning up after a failure. Guarded by the walk's queue.
     Directory* list_before = nullptr;

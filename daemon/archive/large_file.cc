@@ -45,10 +45,11 @@ Result<LargeFileReader::Region> LargeFileReader::region_at(int fd, std::uint64_t
     return region;
 }
 
-LargeFileReader::Read LargeFileReader::read(int fd, const struct statx& status,
+LargeFileReader::Read LargeFileReader::read(int fd, const struct statx& status, std::uint64_t begin,
                                             const Output& output) {
     Read result;
-    Region region{false, 0};  // unknown yet
+    result.bytes = begin;
+    Region region{false, begin};  // unknown yet
     ChunkBuffer* buffer = nullptr;
     std::size_t filled = 0;  // of the buffer: the chunk so far and what was read beyond it
     bool at_end = false;
@@ -59,6 +60,10 @@ LargeFileReader::Read LargeFileReader::read(int fd, const struct statx& status,
     };
     chunker_.reset();
     rest_.resize(kRead);
+    if (begin != 0) {
+        std::int64_t sought = fs_.seek(fd, static_cast<std::int64_t>(begin), SEEK_SET);
+        if (sought < 0) return give_up(static_cast<int>(sought));
+    }
     while (!at_end || filled > 0) {
         if (!at_end && result.bytes == region.end) {
             auto next = region_at(fd, result.bytes, status);

@@ -27,9 +27,13 @@ struct ReadPass {
     // Of the chunks that the repository did not have: how well they could be compressed.
     std::atomic<std::uint64_t> plain_new{0}, stored_new{0};
     std::atomic<bool> is_known_format{false};
+    // Of one that a later run may take up: the file's absolute path. Else empty.
+    std::string path;
 
-    std::mutex mutex;  // guards content
+    std::mutex mutex;  // guards the three below, which have the same length
     std::vector<BlobId> content;
+    std::vector<bool> is_stored;          // the id is known
+    std::vector<std::uint64_t> ends;      // where the chunk ends in the file
     std::atomic<std::size_t> pending{1};  // chunks, and one for the reader
 };
 
@@ -55,7 +59,8 @@ class LargeFileReader {
         std::uint64_t bytes = 0;  // length of the file, holes included
         std::uint64_t bytes_from_disk = 0;
     };
-    Read read(int fd, const struct statx& status, const Output& output);
+    // `begin`: the end of a chunk; what comes before it is not read.
+    Read read(int fd, const struct statx& status, std::uint64_t begin, const Output& output);
 
   private:
     struct Region {  // what the file has from the current position on

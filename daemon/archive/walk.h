@@ -6,8 +6,11 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <stop_token>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "daemon/archive/account_names.h"
@@ -20,6 +23,7 @@
 #include "daemon/archive/parent_trees.h"
 #include "daemon/archive/source_reader.h"
 #include "daemon/archive/survey.h"
+#include "daemon/archive/walk_gate.h"
 #include "daemon/archive/walk_queue.h"
 #include "daemon/archive/xattr_reader.h"
 #include "daemon/repository/tree_encoder.h"
@@ -36,7 +40,11 @@ struct Walk {
           queue(most_buffers),
           fds(archive_input.fs, most_open_directories),
           source(archive_input.fs, archive_input.clock, archive_input.unsettled != nullptr, stop),
-          parent_trees(archive_input.source, archive_input.parent_tree) {}
+          parent_trees(archive_input.source, archive_input.parent_tree) {
+        if (input.resumed == nullptr) return;
+        unsettled_before.insert(input.resumed->unsettled.begin(), input.resumed->unsettled.end());
+        for (const HalfFile& file : input.resumed->half) half_files.emplace(file.path, &file);
+    }
 
     const ArchiveInput& input;
     const std::stop_token stop;
@@ -47,6 +55,21 @@ struct Walk {
     ParentTrees parent_trees;
     // Device numbers that the parent revision has for file systems that are missing.
     std::vector<std::uint64_t> absent_devices;
+
+    // What a checkpoint needs to know.
+    WalkGate gate;
+    std::atomic<std::uint64_t> bytes_read{0};
+    std::mutex mutex;                               // guards the two below
+    std::vector<std::string> unsettled;             // paths of files that the next run must read
+    std::vector<std::shared_ptr<ReadPass>> passes;  // large files under way
+    std::vector<std::shared_ptr<ReadPass>> passes_under_way() {
+        std::lock_guard lock(mutex);
+        return passes;
+    }
+
+    // What the interrupted run has left; constant.
+    std::unordered_set<std::string> unsettled_before;
+    std::unordered_map<std::string, const HalfFile*> half_files;
 };
 
 class WalkWorker {
@@ -76,7 +99,8 @@ class WalkWorker {
         Place place;
         const TargetNode* target = nullptr;  // not nullptr: explicit, no exclude rule applies
         const RawNode* before = nullptr;
-        std::string_view path;  // absolute, of explicit entries only
+        const RawNode* resumed = nullptr;  // the checkpoint's node of this name
+        std::string_view path;             // absolute, of explicit entries only
 
         bool follows_links() const { return target != nullptr && !target->children.empty(); }
     };
@@ -90,12 +114,17 @@ class WalkWorker {
     int open(Directory& directory, UniqueFd& fd);
     // An error only of a survey, which cannot do without.
     std::optional<Error> load_before(Directory& directory, Bytes& json);
+    Bytes load_resumed(Directory& directory);
     // What to look at, in names_ (sorted, until the next directory). -errno on failure.
     int collect_names(Directory& directory, int fd, ByteView before_json, bool& keep_unlisted);
     static bool has_cache_tag(ByteView before_json);
     bool is_cache(int fd);
     void add_explicit_names(const Directory& directory);
-    void split(Directory& directory, Bytes before_json);
+    void split(Directory& directory, Bytes before_json, Bytes resumed_json);
+    // False if a tree breaks off.
+    static bool cut_nodes(Directory& directory, ByteView json,
+                          Directory::Nodes Directory::Batch::*part);
+    static void copy_nodes(ByteView json, const Directory::Nodes& nodes, Bytes& out);
     void save_batch(Directory& directory, std::size_t batch);
     void close_fragment(Directory& directory, Fragment& fragment);
     void leave_out(Directory& directory, int error, const char* action);
@@ -110,13 +139,16 @@ class WalkWorker {
     // False if the parent's tree could not be followed to its end in the order of names: then what
     // is not listed must not be kept, for some of it was not seen.
     bool save_names(Directory& directory, Fragment& fragment, int fd,
-                    std::span<const ListedName> names, ByteView before_json, bool keep_unlisted);
+                    std::span<const ListedName> names, ByteView before_json, ByteView resumed_json,
+                    bool keep_unlisted);
     void save_name(Directory& directory, Fragment& fragment, int fd, const ListedName& listed,
-                   const RawNode* before);
+                   const RawNode* before, const RawNode* resumed);
     void save_entry(Entry& entry, std::uint8_t listed_type);
     Saved save_file(Entry& entry, const struct statx* listed);
     Saved save_other(Entry& entry, const struct statx& status);
     bool keep_unchanged_file(Entry& entry, const struct statx& status);
+    bool keep_resumed_file(Entry& entry, const struct statx& status);
+    bool has_all_content(const RawNode& node) const;
     bool keep_unlisted_node(Directory& directory, Fragment& fragment, const RawNode& node);
     void count_replaced(const Entry& entry, NodeType now);
     bool is_excluded(const Entry& entry, bool is_directory);
@@ -166,7 +198,10 @@ class WalkWorker {
     void wait_for_large(Entry& entry);
     void read_large(LargeFile& file);
     std::shared_ptr<ReadPass> read_large_at(LargeFile& file, Place place);
-    std::shared_ptr<ReadPass> read_once(LargeFile& file, int fd, const struct statx& status);
+    std::shared_ptr<ReadPass> read_once(LargeFile& file, int fd, const struct statx& status,
+                                        bool may_be_resumed);
+    void take_up(const struct statx& status, ReadPass& pass);
+    void forget_pass(const ReadPass* pass);
     void store_chunk(ChunkTask& task);
     void release(const std::shared_ptr<ReadPass>& pass);
     void complete_large(ReadPass& pass);
@@ -194,7 +229,7 @@ class WalkWorker {
     LargeFileReader large_reader_;
     Listing listing_;
     Bytes small_;  // content of one small file and a byte more, when there was one
-    Bytes batch_json_;
+    Bytes batch_json_, batch_resumed_;
     std::string xattr_json_, explicit_path_, entry_path_;
     std::vector<ListedName> names_;
     std::vector<std::string> named_;

@@ -82,12 +82,16 @@ void WalkWorker::work_on(WalkQueue::Task& task) {
             read_large(*task.large_file);
             walk_.queue.reader_done();
             break;
-        case Kind::batch:
+        case Kind::batch: {
+            WalkGate::Inside inside(walk_.gate);
             save_batch(*task.directory, task.batch);
             break;
-        case Kind::child:
+        }
+        case Kind::child: {
+            WalkGate::Inside inside(walk_.gate);
             enter_child(*task.directory, *task.fragment, *task.child);
             break;
+        }
     }
 }
 
@@ -98,6 +102,7 @@ void WalkWorker::enter_root() {
     root->target = &input_.targets;
     root->lists = input_.targets.is_target;
     root->before = input_.parent_tree;
+    if (input_.resumed != nullptr) root->resumed = input_.resumed->tree;
     walk_.queue.enlist(*root);
     if (root->lists && input_.exclude.other_filesystems) {
         struct statx status;
@@ -117,6 +122,7 @@ void WalkWorker::enter_child(Directory& parent, Fragment& fragment, ChildDirecto
     directory->identity = child.identity;
     directory->device_allowed = child.device_allowed;
     directory->before = child.before;
+    directory->resumed = child.resumed;
     directory->lists = child.lists;
     if (child.explicit_target != nullptr) {
         directory->path = parent.path;
@@ -166,9 +172,11 @@ void WalkWorker::enter(Directory& directory) {
     directory.fd_needed = batches;
     int pinned = fd.get();
     if (fd) walk_.fds.adopt(directory, std::move(fd));
-    if (is_split) return split(directory, std::move(before_json));
+    Bytes resumed_json = load_resumed(directory);
+    if (is_split) return split(directory, std::move(before_json), std::move(resumed_json));
     Fragment& fragment = directory.fragments[0];
-    bool followed = save_names(directory, fragment, pinned, names_, before_json, keep_unlisted);
+    bool followed =
+        save_names(directory, fragment, pinned, names_, before_json, resumed_json, keep_unlisted);
     before_json = Bytes();
     if (!followed && keep_unlisted) {
         fragment = Fragment();
@@ -179,7 +187,7 @@ void WalkWorker::enter(Directory& directory) {
             walk_.fds.unpin(directory);
             return leave_out(directory, -error, "list");
         }
-        save_names(directory, fragment, pinned, names_, {}, false);
+        save_names(directory, fragment, pinned, names_, {}, resumed_json, false);
     }
     close_fragment(directory, fragment);
 }
@@ -196,6 +204,15 @@ std::optional<Error> WalkWorker::load_before(Directory& directory, Bytes& json) 
     // Without it everything below is read again: slower, and it heals what is damaged.
     log_warning("a directory of the parent revision is read anew: " + loaded.error().message());
     directory.before.reset();
+    return {};
+}
+
+// Empty: there is none, or it cannot be had any more.
+Bytes WalkWorker::load_resumed(Directory& directory) {
+    if (!directory.resumed) return {};
+    auto loaded = input_.source.load({BlobType::tree, *directory.resumed});
+    if (loaded.ok()) return std::move(*loaded);
+    log_info("a directory of the interrupted run is read anew: " + loaded.error().message());
     return {};
 }
 
@@ -260,40 +277,56 @@ void WalkWorker::add_explicit_names(const Directory& directory) {
 
 // Cuts names and the parent's nodes at the same places. The nodes of a batch are found by their
 // bytes, so that each worker scans its part by itself.
-void WalkWorker::split(Directory& directory, Bytes before_json) {
+void WalkWorker::split(Directory& directory, Bytes before_json, Bytes resumed_json) {
     directory.names = std::move(names_);
     names_ = {};
     directory.listing = std::move(listing_);
     listing_ = {};
     directory.before_json = std::move(before_json);
+    directory.resumed_json = std::move(resumed_json);
     std::vector<Directory::Batch>& batches = directory.batches;
     batches.resize(directory.fragments.size());
     for (std::size_t i = 0; i < batches.size(); ++i) {
         batches[i].first_name = i * kBatchNames;
         batches[i].end_name = std::min((i + 1) * kBatchNames, directory.names.size());
     }
-    if (!directory.before_json.empty()) {
-        TreeScanner scanner(directory.before_json);
-        std::size_t batch = 0;
-        const char* base = as_text(directory.before_json).data();
-        for (;;) {
-            auto next = scanner.next();
-            if (!next.ok() || *next == nullptr) {
-                if (!next.ok()) directory.fragments[0].same = false;
-                break;
-            }
-            const RawNode& node = **next;
-            while (batch + 1 < batches.size() &&
-                   node.name >= directory.names[batches[batch + 1].first_name].name())
-                ++batch;
-            auto begin = static_cast<std::size_t>(node.bytes.data() - base);
-            if (batches[batch].before_end == 0) batches[batch].before_begin = begin;
-            batches[batch].before_end = begin + node.bytes.size();
-        }
-    }
+    if (!cut_nodes(directory, directory.before_json, &Directory::Batch::before))
+        directory.fragments[0].same = false;
+    (void)cut_nodes(directory, directory.resumed_json, &Directory::Batch::resumed);
     directory.batches_left = batches.size();
     walk_.fds.unpin(directory);
     walk_.queue.add_batches(directory);
+}
+
+bool WalkWorker::cut_nodes(Directory& directory, ByteView json,
+                           Directory::Nodes Directory::Batch::*part) {
+    if (json.empty()) return true;
+    std::vector<Directory::Batch>& batches = directory.batches;
+    TreeScanner scanner(json);
+    std::size_t batch = 0;
+    const char* base = as_text(json).data();
+    for (;;) {
+        auto next = scanner.next();
+        if (!next.ok()) return false;
+        if (*next == nullptr) return true;
+        const RawNode& node = **next;
+        while (batch + 1 < batches.size() &&
+               node.name >= directory.names[batches[batch + 1].first_name].name())
+            ++batch;
+        auto begin = static_cast<std::size_t>(node.bytes.data() - base);
+        Directory::Nodes& nodes = batches[batch].*part;
+        if (nodes.end == 0) nodes.begin = begin;
+        nodes.end = begin + node.bytes.size();
+    }
+}
+
+// As a tree of their own.
+void WalkWorker::copy_nodes(ByteView json, const Directory::Nodes& nodes, Bytes& out) {
+    out.clear();
+    if (nodes.end == 0) return;
+    append(out, as_bytes(kTreeBegin));
+    append(out, json.subspan(nodes.begin, nodes.end - nodes.begin));
+    append(out, as_bytes("]}\n"));
 }
 
 void WalkWorker::save_batch(Directory& directory, std::size_t batch) {
@@ -307,23 +340,18 @@ void WalkWorker::save_batch(Directory& directory, std::size_t batch) {
         else if (directory.parent != nullptr)
             tell(directory, SurveyFinding::Kind::unreadable);
     } else {
-        batch_json_.clear();
-        if (range.before_end > 0) {
-            append(batch_json_, as_bytes(kTreeBegin));
-            append(batch_json_,
-                   ByteView(directory.before_json)
-                       .subspan(range.before_begin, range.before_end - range.before_begin));
-            append(batch_json_, as_bytes("]}\n"));
-        }
+        copy_nodes(directory.before_json, range.before, batch_json_);
+        copy_nodes(directory.resumed_json, range.resumed, batch_resumed_);
         std::span<const ListedName> names(directory.names);
         save_names(directory, fragment, fd,
                    names.subspan(range.first_name, range.end_name - range.first_name), batch_json_,
-                   false);
+                   batch_resumed_, false);
     }
     if (--directory.batches_left == 0) {
         directory.names = {};
         directory.listing = {};
         directory.before_json = Bytes();
+        directory.resumed_json = Bytes();
     }
     if (fd < 0) {
         walk_.fds.need(directory, -1);

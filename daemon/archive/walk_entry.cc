@@ -37,7 +37,7 @@ bool has_same_bytes(const RawNode* before, ByteView node) {
 
 bool WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
                             std::span<const ListedName> names, ByteView before_json,
-                            bool keep_unlisted) {
+                            ByteView resumed_json, bool keep_unlisted) {
     std::optional<TreeScanner> scanner;
     const RawNode* before = nullptr;
     bool is_followed = true;
@@ -53,6 +53,20 @@ bool WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
         scanner.emplace(before_json);
         next_before();
     }
+    std::optional<TreeScanner> resumed_scanner;
+    const RawNode* resumed = nullptr;
+    auto next_resumed = [&] {
+        auto next = resumed_scanner->next();
+        resumed = next.ok() ? *next : nullptr;
+    };
+    if (!resumed_json.empty()) {
+        resumed_scanner.emplace(resumed_json);
+        next_resumed();
+    }
+    auto resumed_node = [&](std::string_view name) -> const RawNode* {
+        while (resumed != nullptr && resumed->name < name) next_resumed();
+        return resumed != nullptr && resumed->name == name ? resumed : nullptr;
+    };
     auto pass_over = [&] {
         if (input_.survey != nullptr) {
             // What was above other paths of the set, or is a path that is not there, is not gone.
@@ -63,16 +77,19 @@ bool WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
         } else if (!keep_unlisted_node(directory, fragment, *before)) {
             std::string name(before->name);
             save_name(directory, fragment, fd,
-                      {name.c_str(), static_cast<std::uint16_t>(name.size()), DT_UNKNOWN}, before);
+                      {name.c_str(), static_cast<std::uint16_t>(name.size()), DT_UNKNOWN}, before,
+                      resumed_node(name));
         }
         next_before();
     };
     for (const ListedName& listed : names) {
+        walk_.gate.step_aside();
         if (ended() || walk_.stop.stop_requested()) return is_followed;
         while (before != nullptr && before->name < listed.name()) pass_over();
         bool known = before != nullptr && before->name == listed.name();
         if (!known) fragment.same = false;
-        save_name(directory, fragment, fd, listed, known ? before : nullptr);
+        save_name(directory, fragment, fd, listed, known ? before : nullptr,
+                  resumed_node(listed.name()));
         if (known) next_before();
     }
     while (before != nullptr && !ended()) pass_over();
@@ -80,8 +97,10 @@ bool WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
 }
 
 void WalkWorker::save_name(Directory& directory, Fragment& fragment, int fd,
-                           const ListedName& listed, const RawNode* before) {
-    Entry entry{directory, fragment, listed.name(), {fd, listed.text}, nullptr, before, {}};
+                           const ListedName& listed, const RawNode* before,
+                           const RawNode* resumed) {
+    Entry entry{directory, fragment, listed.name(), {fd, listed.text},
+                nullptr,   before,   resumed,       {}};
     if (directory.target != nullptr) {
         auto child = directory.target->children.find(std::string(listed.name()));
         if (child != directory.target->children.end()) {
@@ -119,7 +138,8 @@ void WalkWorker::save_entry(Entry& entry, std::uint8_t listed_type) {
         asked_exclude = true;
     }
     // What is new and a regular file is opened at once; its fstat tells the rest.
-    bool open_first = listed_type == DT_REG && entry.before == nullptr && entry.target == nullptr &&
+    bool open_first = listed_type == DT_REG && entry.before == nullptr &&
+                      entry.resumed == nullptr && entry.target == nullptr &&
                       input_.survey == nullptr;
     for (int attempt = 0; attempt < 3; ++attempt) {
         if (open_first && attempt == 0) {
@@ -227,8 +247,7 @@ bool WalkWorker::keep_unlisted_node(Directory& directory, Fragment& fragment, co
         directory.target->children.count(std::string(node.name)) != 0)
         return false;
     if (node.head.empty()) return false;  // in an encoding that we would not write
-    for (std::size_t i = 0; i < node.content_count(); ++i)
-        if (!input_.sink.contains({BlobType::data, node.content_id(i)})) return false;
+    if (!has_all_content(node)) return false;
     if (node.type == NodeType::dir && !input_.sink.contains({BlobType::tree, node.subtree()}))
         return false;
     add_raw(fragment.out, node.bytes);
@@ -252,8 +271,7 @@ bool WalkWorker::keep_unchanged_file(Entry& entry, const struct statx& status) {
         const std::string& path = path_of_entry(entry);
         if (input_.look_at->must_read(path) || input_.look_at->may_be_written(path)) return false;
     }
-    for (std::size_t i = 0; i < before->content_count(); ++i)
-        if (!input_.sink.contains({BlobType::data, before->content_id(i)})) return false;
+    if (!has_all_content(*before)) return false;
     bool same = true;
     bool was_read_in_time = was_settled(status);
     if (same_head && was_read_in_time) {
@@ -268,8 +286,58 @@ bool WalkWorker::keep_unchanged_file(Entry& entry, const struct statx& status) {
     return true;
 }
 
+bool WalkWorker::has_all_content(const RawNode& node) const {
+    for (std::size_t i = 0; i < node.content_count(); ++i)
+        if (!input_.sink.contains({BlobType::data, node.content_id(i)})) return false;
+    return true;
+}
+
+// The same rules as for the parent's node: the interrupted run waited with each reading until a
+// later change must show in ctime. Attributes are read anew, so that one that cannot be read is
+// told of this time, too.
+bool WalkWorker::keep_resumed_file(Entry& entry, const struct statx& status) {
+    const RawNode* found = entry.resumed;
+    if (found == nullptr || found->type != NodeType::file || input_.full) return false;
+    if (found->inode != status.stx_ino || found->size != status.stx_size || !found->has_content ||
+        !same_time(found->mtime(), status.stx_mtime) ||
+        !same_time(found->ctime(), status.stx_ctime))
+        return false;
+    const std::string& path = path_of_entry(entry);
+    if (walk_.unsettled_before.contains(path)) return false;
+    if (input_.look_at != nullptr &&
+        (input_.look_at->must_read(path) || input_.look_at->may_be_written(path)))
+        return false;
+    if (!has_all_content(*found)) return false;
+    count_replaced(entry, NodeType::file);
+    NodeFields node = fields(entry.name, status);
+    node.xattr_json = xattrs_of(entry, status, -1);
+    node.content_json = found->content_json;
+    bool same = add_node(entry, node);
+    note_file(entry.before, same, found->size);
+    bytes_noted_ += found->size;
+    ++counts_.files_resumed;
+    counts_.bytes_resumed += found->size;
+    if (input_.parent_tree) {
+        const RawNode* before = entry.before;
+        const bool was_file = before != nullptr && before->type == NodeType::file;
+        const bool same_content = was_file && before->content_json == found->content_json;
+        // How it begins is not known here: for new files that is taken for a compressed format.
+        Texture texture = Texture::unknown;
+        if (found->size >= kLeastTexture && found->content_count() > 0) {
+            if (was_compressed(input_.source, found->content_id(0)))
+                texture = Texture::orderly;
+            else if (was_file)
+                texture = Texture::opaque;
+        }
+        witness_.note_read(node.inode, entry.name, before, same_content, texture, input_.source);
+    }
+    return true;
+}
+
 WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed) {
-    if (listed != nullptr && keep_unchanged_file(entry, *listed)) return Saved::done;
+    if (listed != nullptr &&
+        (keep_unchanged_file(entry, *listed) || keep_resumed_file(entry, *listed)))
+        return Saved::done;
     UniqueFd fd;
     struct statx status, after;
     std::uint64_t size = 0;
@@ -320,6 +388,7 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
     if (size > 0 && !save_blob(BlobType::data, content, id, &stored)) return Saved::done;
     ++counts_.files_read;
     counts_.bytes_read += size;
+    walk_.bytes_read.fetch_add(size, std::memory_order_relaxed);
     bytes_noted_ += size;
     if (!stable)
         except(path_of_entry(entry), Error(ErrorKind::transient, "changed while being read"));
@@ -432,10 +501,14 @@ bool WalkWorker::may_be_written(const Directory& directory, std::string_view nam
 }
 
 void WalkWorker::note_unsettled(const Directory& directory, std::string_view name) {
-    if (!input_.unsettled) return;
+    if (!input_.unsettled && input_.checkpoints == nullptr) return;
     entry_path_ = directory_path(directory);
     append_path(entry_path_, name);
-    input_.unsettled(entry_path_);
+    if (input_.checkpoints != nullptr) {
+        std::lock_guard lock(walk_.mutex);
+        walk_.unsettled.push_back(entry_path_);
+    }
+    if (input_.unsettled) input_.unsettled(entry_path_);
 }
 
 void WalkWorker::except(const Entry& entry, int error, const char* action) {

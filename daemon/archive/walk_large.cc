@@ -54,6 +54,7 @@ void WalkWorker::read_large(LargeFile& file) {
     if (pass != nullptr) {
         release(pass);
     } else {
+        WalkGate::Inside inside(walk_.gate);
         if (file.was_file) parent_.note_file(file.bytes_before);
         end_large(file);
     }
@@ -79,12 +80,14 @@ std::shared_ptr<ReadPass> WalkWorker::read_large_at(LargeFile& file, Place place
         if (error == 0 && failpoint("read.begin")) error = -EIO;
         if (error < 0) return except_large(file, Error::from_errno(-error, "open")), nullptr;
 
-        std::shared_ptr<ReadPass> pass = read_once(file, fd.get(), status);
+        std::shared_ptr<ReadPass> pass =
+            read_once(file, fd.get(), status, is_settled && !is_held && reading == 1);
         if (pass == nullptr) return nullptr;
-        if (failpoint("read.end"))
-            return except_large(file, Error::from_errno(EIO, "read")), nullptr;
-        error = fs_.status(fd.get(), "", AT_EMPTY_PATH, after);
-        if (error < 0) return except_large(file, Error::from_errno(-error, "stat")), nullptr;
+        error = failpoint("read.end") ? -EIO : fs_.status(fd.get(), "", AT_EMPTY_PATH, after);
+        if (error < 0) {
+            forget_pass(pass.get());
+            return except_large(file, Error::from_errno(-error, "stat")), nullptr;
+        }
         bool whole = pass->bytes == status.stx_size || status.stx_size == 0;
         bool stable = whole && SourceReader::same_state(status, after);
         int most = pass->bytes > kReadOnceMore ? 2 : SourceReader::kMostReadings;
@@ -96,13 +99,14 @@ std::shared_ptr<ReadPass> WalkWorker::read_large_at(LargeFile& file, Place place
             pass->is_final = true;
             return pass;
         }
+        forget_pass(pass.get());
         input_.progress.bytes_done.fetch_sub(pass->bytes, std::memory_order_relaxed);
         walk_.source.pause(reading);
     }
 }
 
-std::shared_ptr<ReadPass> WalkWorker::read_once(LargeFile& file, int fd,
-                                                const struct statx& status) {
+std::shared_ptr<ReadPass> WalkWorker::read_once(LargeFile& file, int fd, const struct statx& status,
+                                                bool may_be_resumed) {
     auto pass = std::make_shared<ReadPass>();
     pass->file = &file;
     pass->status = status;
@@ -119,6 +123,18 @@ std::shared_ptr<ReadPass> WalkWorker::read_once(LargeFile& file, int fd,
     }
     fs_.advise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 
+    if (may_be_resumed && (input_.checkpoints != nullptr || !walk_.half_files.empty())) {
+        pass->path = directory_path(*file.directory);
+        append_path(pass->path, file.name);
+        take_up(status, *pass);
+    }
+    if (input_.checkpoints != nullptr && !pass->path.empty()) {
+        std::lock_guard lock(walk_.mutex);
+        walk_.passes.push_back(pass);
+    }
+    const std::uint64_t begin = pass->bytes;
+    std::uint64_t end = begin;  // of the chunks so far
+
     LargeFileReader::Output output;
     output.buffer = [this] { return wait_for_buffer(); };
     output.release = [this](ChunkBuffer* buffer) { walk_.queue.release_buffer(buffer); };
@@ -127,9 +143,13 @@ std::shared_ptr<ReadPass> WalkWorker::read_once(LargeFile& file, int fd,
         pass->pending.fetch_add(1);
         {
             std::lock_guard lock(pass->mutex);
+            end += size;
             task.index = pass->content.size();
             pass->content.emplace_back();
+            pass->is_stored.push_back(false);
+            pass->ends.push_back(end);
         }
+        walk_.bytes_read.fetch_add(size, std::memory_order_relaxed);
         input_.progress.bytes_done.fetch_add(size, std::memory_order_relaxed);
         walk_.queue.add_chunk(std::move(task));
     };
@@ -141,19 +161,51 @@ std::shared_ptr<ReadPass> WalkWorker::read_once(LargeFile& file, int fd,
             if (!save_blob(BlobType::data, zeros, id)) return false;
         }
         std::lock_guard lock(pass->mutex);
+        end += kZeroChunkLength;
         pass->content.push_back(id);
+        pass->is_stored.push_back(true);
+        pass->ends.push_back(end);
         input_.progress.bytes_done.fetch_add(kZeroChunkLength, std::memory_order_relaxed);
         return true;
     };
-    LargeFileReader::Read read = large_reader_.read(fd, status, output);
+    LargeFileReader::Read read = large_reader_.read(fd, status, begin, output);
     counts_.bytes_read += read.bytes_from_disk;
     if (read.ended) return nullptr;
     if (read.error < 0) {
+        forget_pass(pass.get());
         except_large(file, Error::from_errno(-read.error, "read"));
         return nullptr;
     }
     pass->bytes = read.bytes;
     return pass;
+}
+
+// Goes on where the interrupted run was, if the file is as it was then.
+void WalkWorker::take_up(const struct statx& status, ReadPass& pass) {
+    if (input_.full) return;
+    auto found = walk_.half_files.find(pass.path);
+    if (found == walk_.half_files.end()) return;
+    const HalfFile& half = *found->second;
+    if (half.inode != status.stx_ino || half.size != status.stx_size ||
+        half.mtime != file_time(status.stx_mtime) || half.ctime != file_time(status.stx_ctime) ||
+        half.bytes > half.size)
+        return;
+    if (input_.look_at != nullptr && input_.look_at->must_read(pass.path)) return;
+    for (const BlobId& id : half.content)
+        if (!input_.sink.contains({BlobType::data, id})) return;
+    std::lock_guard lock(pass.mutex);
+    pass.content = half.content;
+    pass.is_stored.assign(half.content.size(), true);
+    pass.ends.assign(half.content.size(), half.bytes);  // only that of the last matters
+    pass.bytes = half.bytes;
+    counts_.bytes_resumed += half.bytes;
+    input_.progress.bytes_done.fetch_add(half.bytes, std::memory_order_relaxed);
+}
+
+void WalkWorker::forget_pass(const ReadPass* pass) {
+    if (input_.checkpoints == nullptr) return;
+    std::lock_guard lock(walk_.mutex);
+    std::erase_if(walk_.passes, [&](const auto& one) { return one.get() == pass; });
 }
 
 ChunkBuffer* WalkWorker::wait_for_buffer() {
@@ -179,6 +231,7 @@ void WalkWorker::store_chunk(ChunkTask& task) {
     {
         std::lock_guard lock(task.pass->mutex);
         task.pass->content[task.index] = id;
+        task.pass->is_stored[task.index] = true;
     }
     release(task.pass);
 }
@@ -188,6 +241,8 @@ void WalkWorker::release(const std::shared_ptr<ReadPass>& pass) {
 }
 
 void WalkWorker::complete_large(ReadPass& pass) {
+    WalkGate::Inside inside(walk_.gate);
+    forget_pass(&pass);
     LargeFile& file = *pass.file;
     NodeFields node = fields(file.name, pass.status);
     node.size = pass.bytes;

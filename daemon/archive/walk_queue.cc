@@ -138,6 +138,13 @@ void WalkQueue::delist(Directory& directory) {
     if (directory.list_after != nullptr) directory.list_after->list_before = directory.list_before;
 }
 
+std::vector<const Directory*> WalkQueue::directories() {
+    std::lock_guard lock(mutex_);
+    std::vector<const Directory*> all;
+    for (const Directory* at = directories_; at != nullptr; at = at->list_after) all.push_back(at);
+    return all;
+}
+
 void WalkQueue::finish(const BlobId& root) {
     std::lock_guard lock(mutex_);
     root_ = root;

@@ -73,6 +73,8 @@ class WalkQueue {
     // Every directory that exists, so that the end finds those that never finished.
     void enlist(Directory& directory);
     void delist(Directory& directory);
+    // Newest first. They live as long as nobody delists them.
+    std::vector<const Directory*> directories();
 
     void finish(const BlobId& root);
     void fail(Error error);  // the first one is kept

@@ -106,6 +106,8 @@ void WalkWorker::save_directory(Entry& entry, const struct statx& status) {
         return;
     }
     child.before = origin.tree;
+    if (entry.resumed != nullptr && entry.resumed->type == NodeType::dir)
+        child.resumed = entry.resumed->subtree();
     entry.fragment.children.push_back(std::move(child));
 }
 

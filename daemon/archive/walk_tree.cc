@@ -73,7 +73,10 @@ bool WalkWorker::join_fragments(Directory& directory, BlobId& tree) {
     }
     if (out->back() == ',') out->pop_back();
     append(*out, as_bytes("]}\n"));
-    return save_blob(BlobType::tree, *out, tree);
+    if (save_blob(BlobType::tree, *out, tree)) return true;
+    // For a last checkpoint.
+    if (input_.checkpoints != nullptr) directory.joined = std::move(*out);
+    return false;
 }
 
 // Tells the parent, and its parent where this was the last thing it waited for.
@@ -86,6 +89,7 @@ void WalkWorker::complete(Directory* directory, std::optional<BlobId> tree) {
             // Nothing is made of it.
         } else if (tree) {
             write_hex(*tree, directory->slot_fragment->out.data() + slot.id_at);
+            slot.has_tree = true;
             slot.tree_same = slot.before && *slot.before == *tree;
             bool same = slot.node_same && slot.tree_same;
             ++(!slot.before ? counts_.dirs_new

@@ -122,12 +122,15 @@ class Collection {
     // ---- what there is, and what is needed
 
     Result<> look() {
+        std::vector<KeptData> kept;
+        if (request_.kept) kept = TRY(request_.kept());
         TRY(repository_.refresh_index(stop_));
         inventory_ = TRY(Inventory::read(repository_, stop_));
         progress_.phase = Phase::scanning;
         for (const RevisionEntry& entry : revisions_) walked_.insert(entry.id);
         TRY(mark_reachable(repository_, revisions_, inventory_, {.may_be_newer = true}, progress_,
                            stop_));
+        TRY(mark_kept(repository_, kept, inventory_, progress_, stop_));
         inventory_.settle();
         return {};
     }
@@ -394,13 +397,15 @@ Result<CollectResult> collect(Repository& repository, DeletingBackend& deleting,
     return result;
 }
 
-Result<StorageAudit> audit(Repository& repository, Progress& progress, std::stop_token stop) {
+Result<StorageAudit> audit(Repository& repository, Progress& progress, std::stop_token stop,
+                           const std::vector<KeptData>& kept) {
     progress.phase = Phase::loading;
     const std::vector<RevisionEntry> revisions = TRY(readable_revisions(repository));
     TRY(repository.refresh_index(stop));
     Inventory inventory = TRY(Inventory::read(repository, stop));
     progress.phase = Phase::scanning;
     TRY(mark_reachable(repository, revisions, inventory, {.may_be_newer = true}, progress, stop));
+    TRY(mark_kept(repository, kept, inventory, progress, stop));
     inventory.settle();
     return audit_storage(inventory);
 }

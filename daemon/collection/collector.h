@@ -22,8 +22,10 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "daemon/backend/backend.h"
+#include "daemon/collection/kept_data.h"
 #include "daemon/collection/plan.h"
 #include "daemon/repository/repository.h"
 #include "daemon/runtime/progress.h"
@@ -37,6 +39,8 @@ struct CollectRequest {
     std::set<std::pair<std::string, std::string>> own_sets;
     std::uint64_t bytes_per_second = 0;  // copied; 0: no limit
     bool dry_run = false;
+    // What interrupted backups of this machine left; asked for before anything is looked at.
+    std::function<Result<std::vector<KeptData>>()> kept;
     WriteOptions write;
 };
 
@@ -59,6 +63,8 @@ Result<CollectResult> collect(Repository& repository, DeletingBackend& deleting,
                               std::stop_token stop);
 
 // Proves where every byte belongs; needs no lock, changes nothing.
-Result<StorageAudit> audit(Repository& repository, Progress& progress, std::stop_token stop);
+// What is `kept` counts as live.
+Result<StorageAudit> audit(Repository& repository, Progress& progress, std::stop_token stop,
+                           const std::vector<KeptData>& kept = {});
 
 }  // namespace backup

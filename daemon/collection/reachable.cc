@@ -7,6 +7,7 @@
 #include <thread>
 #include <unordered_set>
 
+#include "common/log.h"
 #include "daemon/repository/tree_scanner.h"
 
 namespace backup {
@@ -30,6 +31,21 @@ class Walk {
             if (!taken.ok())
                 return std::move(taken).error().during("revision " + entry.id.short_hex());
         }
+        return walk_all(std::move(found));
+    }
+
+    Result<> run(const std::vector<KeptData>& kept) {
+        is_lenient_ = true;
+        std::vector<BlobId> found;
+        for (const KeptData& one : kept) {
+            TRY(take_tree(one.tree, found));
+            for (const BlobId& id : one.data) TRY(take_data(id));
+        }
+        return walk_all(std::move(found));
+    }
+
+  private:
+    Result<> walk_all(std::vector<BlobId> found) {
         stack_ = std::move(found);
         const unsigned threads = options_.threads != 0
                                      ? options_.threads
@@ -45,12 +61,15 @@ class Walk {
         return {};
     }
 
-  private:
     static Error missing(const BlobHandle& handle) {
         return Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
                      std::string(to_string(handle.type)) + " blob " + handle.id.hex() +
                          " is needed and in no pack: nothing is removed from a damaged repository "
                          "(`backupctl verify` lists what is lost)");
+    }
+
+    static bool is_loss(const Error& error) {
+        return error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found;
     }
 
     // The tree must be walked, unless it was.
@@ -61,6 +80,7 @@ class Walk {
             if (inventory_.mark_used(copy)) found.push_back(id);
             return {};
         }
+        if (is_lenient_) return {};
         if (!options_.may_be_newer || !repository_.blobs().contains(handle)) return missing(handle);
         std::lock_guard lock(mutex_);
         if (newer_.insert(id).second) found.push_back(id);
@@ -73,6 +93,7 @@ class Walk {
             inventory_.mark_used(copy);
             return {};
         }
+        if (is_lenient_) return {};
         if (!options_.may_be_newer || !repository_.blobs().contains(handle)) return missing(handle);
         return {};
     }
@@ -104,9 +125,12 @@ class Walk {
             Result<> walked = walk(id, found);
             lock.lock();
             --busy_;
-            if (!walked.ok() && !error_) {
+            if (!walked.ok() && is_lenient_ && is_loss(walked.error())) {
+                log_warning("a directory of an interrupted backup is lost: " +
+                            walked.error().message());
+            } else if (!walked.ok() && !error_) {
                 Error error = std::move(walked).error().during("tree " + id.short_hex());
-                if (error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found)
+                if (is_loss(error))
                     error = std::move(error).with_code(ErrorCode::repository_damaged);
                 error_ = std::move(error);
             }
@@ -122,6 +146,7 @@ class Walk {
     const ReachableOptions options_;
     Progress& progress_;
     const std::stop_token stop_;
+    bool is_lenient_ = false;
 
     std::mutex mutex_;  // guards what follows
     std::condition_variable_any changed_;
@@ -137,6 +162,12 @@ Result<> mark_reachable(Repository& repository, const std::vector<RevisionEntry>
                         Inventory& inventory, const ReachableOptions& options, Progress& progress,
                         std::stop_token stop) {
     return Walk(repository, inventory, options, progress, std::move(stop)).run(revisions);
+}
+
+Result<> mark_kept(Repository& repository, const std::vector<KeptData>& kept, Inventory& inventory,
+                   Progress& progress, std::stop_token stop) {
+    if (kept.empty()) return {};
+    return Walk(repository, inventory, {}, progress, std::move(stop)).run(kept);
 }
 
 }  // namespace backup

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "daemon/collection/inventory.h"
+#include "daemon/collection/kept_data.h"
 #include "daemon/runtime/progress.h"
 
 namespace backup {
@@ -22,5 +23,11 @@ struct ReachableOptions {
 Result<> mark_reachable(Repository& repository, const std::vector<RevisionEntry>& revisions,
                         Inventory& inventory, const ReachableOptions& options, Progress& progress,
                         std::stop_token stop);
+
+// The same for the work of interrupted backups, as far as it is there: what is missing is read
+// again by the run that goes on, and so is no damage. After mark_reachable(): what both need was
+// looked at there.
+Result<> mark_kept(Repository& repository, const std::vector<KeptData>& kept, Inventory& inventory,
+                   Progress& progress, std::stop_token stop);
 
 }  // namespace backup

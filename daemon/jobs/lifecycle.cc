@@ -6,6 +6,7 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "daemon/collection/collector.h"
+#include "daemon/jobs/checkpoints.h"
 
 namespace backup {
 
@@ -139,6 +140,10 @@ Result<JobOutcome> run_collect(RepositoryPool& pool, const Clock& clock, const C
     request.trash = seconds(task.empty_trash ? 0 : policy.trash_seconds);
     request.bytes_per_second = policy.collect_rate;
     request.dry_run = task.dry_run;
+    if (task.store != nullptr)
+        request.kept = [&, id = opened->repository->config().id] {
+            return kept_by_checkpoints(*task.store, id, clock.now());
+        };
     request.write.pack_bytes = task.policy->pack_bytes;
     request.write.compression_level = task.policy->compression_level;
     Result<CollectResult> collected = collect(
@@ -251,11 +256,14 @@ void remember_collect(StateStore& store, const JobRecord& record) {
         log_warning("cannot remember the end of a collection: " + kept.error().message());
 }
 
-JobBody audit_body(RepositoryPool& pool, std::string name) {
-    return [&pool, name = std::move(name)](JobContext& job) {
+JobBody audit_body(RepositoryPool& pool, StateStore& store, const Clock& clock, std::string name) {
+    return [&pool, &store, &clock, name = std::move(name)](JobContext& job) {
         auto opened = pool.open(name);
         if (!opened.ok()) return failed(std::move(opened).error());
-        auto result = audit(*(*opened)->repository, job.progress, job.stop);
+        Repository& repository = *(*opened)->repository;
+        auto kept = kept_by_checkpoints(store, repository.config().id, clock.now());
+        if (!kept.ok()) return failed(std::move(kept).error());
+        auto result = audit(repository, job.progress, job.stop, *kept);
         if (!result.ok()) return failed(std::move(result).error());
         pool.set_used_bytes(name, result->listed_bytes);
         JobOutcome outcome;

@@ -60,6 +60,7 @@ struct CollectTask {
     std::vector<std::string> sets;
     std::map<std::string, std::string> frozen;  // by set: why no rule may forget now
     Tracker* tracker = nullptr;
+    StateStore* store = nullptr;  // of checkpoints, which are left alone
 };
 // Rules, trash, then what nobody needs; see daemon/collection/collector.h. A storage that lets
 // nothing be removed: `denied`/policy_denied, and it says so.
@@ -67,6 +68,7 @@ JobBody collect_body(RepositoryPool& pool, const Clock& clock, CollectTask task)
 void remember_collect(StateStore& store, const JobRecord& record);
 
 // Where every byte of the storage belongs; changes nothing.
-JobBody audit_body(RepositoryPool& pool, std::string repository);
+JobBody audit_body(RepositoryPool& pool, StateStore& store, const Clock& clock,
+                   std::string repository);
 
 }  // namespace backup

@@ -81,6 +81,7 @@ void Service::start_backup(const std::string& id, bool full, const std::string& 
                                 .trigger = trigger,
                                 .last_number = known.record.last_number,
                                 .state_dir = options_.state_dir,
+                                .store = &store_,
                                 .tracker = tracker_.get(),
                                 .guard = &guards_});
     request.remember = remember_backup;
@@ -97,7 +98,8 @@ void Service::start_collection(const std::string& name, const CollectOptions& op
                      .empty_trash = options.empty_trash,
                      .sets = options.sets,
                      .frozen = {},
-                     .tracker = tracker_.get()};
+                     .tracker = tracker_.get(),
+                     .store = &store_};
     for (const auto& [id, set] : policy_->sets)
         if (std::string why = frozen(set); !why.empty()) task.frozen[id] = std::move(why);
     JobRequest request;
@@ -123,7 +125,7 @@ void Service::start_audit(const std::string& name, std::uint32_t uid,
     request.mode = "audit";
     request.repository = name;
     request.uid = uid;
-    request.body = audit_body(pool_, name);
+    request.body = audit_body(pool_, store_, clock_, name);
     runner_.start(std::move(request), std::move(started));
 }
 

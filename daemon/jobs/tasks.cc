@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "daemon/archive/backup.h"
+#include "daemon/jobs/checkpoints.h"
 #include "daemon/jobs/guarded_run.h"
 #include "daemon/repository/reserve.h"
 
@@ -26,6 +27,8 @@ Counts counts_of(const BackupCounts& counts) {
         {"dirs-read", counts.dirs_read},
         {"files-read", counts.files_read},
         {"bytes-read", counts.bytes_read},
+        {"files-resumed", counts.files_resumed},
+        {"bytes-resumed", counts.bytes_resumed},
         {"blobs-new", counts.blobs_new},
         {"data-blobs-new", counts.data_blobs_new},
         {"tree-blobs-new", counts.tree_blobs_new},
@@ -71,6 +74,21 @@ Counts counts_of(const CheckResult& result) {
 
 std::string plural(std::uint64_t count, const std::string& one) {
     return std::to_string(count) + " " + one + (count == 1 ? "" : "s");
+}
+
+// What an interrupted run of the set left, if it is still there.
+void resume(const BackupTask& task, const Clock& clock, const std::string& repository_id,
+            JobContext& job, BackupRequest& request, CheckpointKeeper& keeper) {
+    if (task.full) return;
+    auto record = find_checkpoint(*task.store, task.set, repository_id, clock.now());
+    if (!record) return;
+    request.resumed = checkpoint_of(*record);
+    if (!request.resumed) return;
+    keeper.resumes(record->bytes);
+    job.message(LogLevel::info, "takes up job " + std::to_string(record->job) +
+                                    ", which was interrupted with " +
+                                    plural(record->files, "file") + " and " +
+                                    plural(record->bytes, "byte") + " stored");
 }
 
 Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const BackupTask& task,
@@ -142,8 +160,34 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
         TRY(guard->look(request.absent));
         request.review = [&guard](const ChangeSigns& signs) { return guard->review(signs); };
     }
-    BackupResult result =
-        TRY(run_backup(request, repository, job.progress, job.exceptions, job.stop));
+    std::optional<CheckpointKeeper> keeper;
+    if (task.store != nullptr) {
+        keeper.emplace(*task.store, set.id,
+                       CheckpointRecord{.repository_id = repository.config().id,
+                                        .job = job.id,
+                                        .begin = clock.now(),
+                                        .trigger = task.trigger});
+        request.keep_checkpoint = [&](const Checkpoint& checkpoint) {
+            return keeper->keep(checkpoint, clock.now());
+        };
+        request.checkpoint_pace.bytes = task.policy->checkpoint_bytes;
+        resume(task, clock, repository.config().id, job, request, *keeper);
+    }
+    auto ran = run_backup(request, repository, job.progress, job.exceptions, job.stop);
+    if (!ran.ok()) {
+        if (keeper && keeper->kept())
+            job.message(LogLevel::info,
+                        "the next run takes it up here: " + plural(keeper->kept()->files, "file") +
+                            " and " + plural(keeper->kept()->bytes, "byte") +
+                            " need not be read again");
+        return std::move(ran).error();
+    }
+    BackupResult result = std::move(*ran);
+    if (result.counts.bytes_resumed > 0)
+        job.message(LogLevel::info, "found again what an interrupted run had stored: " +
+                                        plural(result.counts.files_resumed, "file") + ", " +
+                                        plural(result.counts.bytes_resumed, "byte") +
+                                        " not read again");
     if (tracked) {
         std::vector<std::string> failed_paths;
         for (const Exception& exception : job.exceptions.list())
@@ -189,6 +233,8 @@ void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t n
         set->protected_until = record.begin;
         set->latest_revision = record.revision;
         set->last_number = std::max(set->last_number, number);
+        if (auto dropped = store.drop_checkpoint(record.set); !dropped.ok())
+            log_warning("cannot forget a checkpoint: " + dropped.error().message());
     }
     if (auto kept = store.put_set_record(record.set, *set); !kept.ok())
         log_warning("cannot remember the end of a backup: " + kept.error().message());

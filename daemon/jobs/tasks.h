@@ -27,6 +27,7 @@ struct BackupTask {
     std::string trigger;
     std::uint64_t last_number = 0;  // remembered, should the repository know none
     std::string state_dir;          // never entered, nor any local repository
+    StateStore* store = nullptr;    // of checkpoints; none: none are made or taken up
     Tracker* tracker = nullptr;     // none: everything is compared
     GuardBook* guard = nullptr;     // none: nothing is asked about
 };

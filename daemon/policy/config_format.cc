@@ -183,6 +183,7 @@ std::string format_policy(const Policy& policy) {
     out += line("read-threads", std::to_string(policy.read_threads));
     out += line("compression-level", std::to_string(policy.compression_level));
     out += line("pack-size", toml_quoted(format_size(policy.pack_bytes)));
+    out += line("checkpoint", toml_quoted(format_size(policy.checkpoint_bytes)));
     out += line("tree-rules", toml_quoted(policy.tree_rules));
     out += tracking_body(policy.tracking);
     const auto heading = [&](std::string_view table, const std::string& name,

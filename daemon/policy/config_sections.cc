@@ -276,6 +276,13 @@ void read_engine(const TomlValue& root, const std::string& file, LoadedPolicy& i
             into.policy.pack_bytes = pack;
         }
     }
+    std::uint64_t checkpoint = into.policy.checkpoint_bytes;
+    if (table.size("checkpoint", checkpoint) == Taken::ok) {
+        if (checkpoint < (std::uint64_t{1} << 20))
+            table.problem(table.line_of("checkpoint"), "\"checkpoint\" must be 1MiB or more");
+        else
+            into.policy.checkpoint_bytes = checkpoint;
+    }
     std::string rules = into.policy.tree_rules;
     table.text("tree-rules", rules);
     if (rules != "auto" && rules != "go119" && rules != "go122") {

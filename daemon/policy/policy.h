@@ -113,6 +113,7 @@ struct Policy {
     unsigned read_threads = 0;  // 0: chosen from the machine
     int compression_level = 3;
     std::uint64_t pack_bytes = std::uint64_t{16} << 20;
+    std::uint64_t checkpoint_bytes = std::uint64_t{128} << 20;  // read between two checkpoints
     // Which rules trees are written with: "auto" follows the parent snapshot, else "go119" or
     // "go122".
     std::string tree_rules = "auto";

@@ -79,7 +79,8 @@ Result<SavedBlob> PackWriter::save(BlobType type, ByteView plaintext) {
     TRY(health());
     const std::uint64_t sum = options_.verify_before_upload ? plaintext_sum(plaintext) : 0;
     const BlobHandle handle{type, blob_id(plaintext)};
-    if (place_.index.claim(handle, place_.session) != BlobIndex::Claim::granted)
+    if (place_.index.claim(handle, place_.session) != BlobIndex::Claim::granted &&
+        !take_up_again(handle))
         return SavedBlob{handle.id, false, 0};
 
     // The claim is granted: from here on this thread stores the blob or the session fails.
@@ -100,6 +101,8 @@ Result<SavedBlob> PackWriter::save(BlobType type, ByteView plaintext) {
         // What was stored before stays good for a checkpoint, but there is nothing to commit any
         // more: others may believe that this blob is on its way.
         is_incomplete_ = true;
+        Lock lock(mutex_);
+        given_up_.insert(handle);
         return std::move(reserved).error();
     }
     std::memcpy(reserved->at, encoded->sealed.data(), length);
@@ -111,14 +114,25 @@ Result<SavedBlob> PackWriter::save(BlobType type, ByteView plaintext) {
     return SavedBlob{handle.id, true, length};
 }
 
+// True: nobody stores the blob, though it is claimed, and the caller must.
+bool PackWriter::take_up_again(const BlobHandle& handle) {
+    if (!is_winding_up_) return false;
+    Lock lock(mutex_);
+    return given_up_.erase(handle) != 0;
+}
+
 Result<PackWriter::Reserved> PackWriter::reserve(const PackedBlob& blob, std::uint32_t length) {
     Lock lock(mutex_);
-    changed_.wait(lock, stop_, [&] {
+    auto has_room = [&] {
         return error_ || in_flight_bytes_ == 0 ||
                (in_flight_bytes_ < options_.most_upload_bytes && held_bytes_ < most_held());
-    });
+    };
+    if (is_winding_up_)
+        changed_.wait(lock, has_room);
+    else
+        changed_.wait(lock, stop_, has_room);
     if (error_) return *error_;
-    if (stop_.stop_requested()) return stopped();
+    if (stop_.stop_requested() && !is_winding_up_) return stopped();
 
     const bool is_alone = length >= options_.pack_bytes;
     std::unique_ptr<OpenPack> alone;
@@ -215,12 +229,12 @@ void PackWriter::merge_small_packs() {
     }
 }
 
-Result<> PackWriter::flush() {
+Result<> PackWriter::flush(std::optional<BlobType> type) {
     Lock lock(mutex_);
     merge_small_packs();
     for (auto& of_type : open_) {
         for (auto& pack : of_type)
-            if (pack) close(std::move(pack));
+            if (pack && (!type || *type == pack->type)) close(std::move(pack));
     }
     const std::uint64_t end = next_serial_;
     changed_.notify_all();

@@ -25,6 +25,7 @@
 #include <set>
 #include <stop_token>
 #include <thread>
+#include <unordered_set>
 #include <vector>
 
 #include "daemon/backend/backend.h"
@@ -64,8 +65,12 @@ class PackWriter {
     Result<SavedBlob> save(BlobType type, ByteView plaintext);
     // Closes the open packs and waits until everything saved before the call is stored and
     // on_stored has returned. A stop request does not end it: it is how a cancelled run keeps what
-    // it has.
-    Result<> flush();
+    // it has. With a type: the open packs of the other one stay open, and what is in them is not
+    // stored.
+    Result<> flush(std::optional<BlobType> type = std::nullopt);
+
+    // From now on blobs are taken although a stop was requested: the last words of a run.
+    void wind_up() { is_winding_up_ = true; }
 
     // Makes an error final for the session, as if a stage had met it.
     void fail(const Error& error);
@@ -88,6 +93,7 @@ class PackWriter {
     void merge_small_packs();
     std::unique_ptr<OpenPack> open_pack(BlobType type, std::size_t most_bytes, std::size_t full_at);
     bool coin();
+    bool take_up_again(const BlobHandle& handle);
     std::size_t most_held() const;
     void upload(std::stop_token stop);
     Result<> store(OpenPack& pack);
@@ -111,6 +117,9 @@ class PackWriter {
     unsigned coins_left_ = 0;
     std::atomic<bool> failed_{false};  // error_ is set; read without the lock
     std::atomic<bool> is_incomplete_{false};
+    std::atomic<bool> is_winding_up_{false};
+    // Claimed, and then not stored because of a stop request. Guarded by mutex_.
+    std::unordered_set<BlobHandle> given_up_;
 
     std::atomic<std::uint64_t> data_blobs_{0}, tree_blobs_{0}, bytes_added_{0}, bytes_stored_{0},
         packs_stored_{0};

@@ -83,6 +83,11 @@ class WriteSession : public BlobSink {
     virtual Result<RevisionId> commit(const Snapshot& snapshot) = 0;
     // Packs and index only: what was saved will be found by the next run. For cancel and shutdown.
     virtual Result<> checkpoint() = 0;
+    // While the run goes on: the trees saved so far and the data of packs that are full will be
+    // found by the next run; data in packs that are still open will not.
+    virtual Result<> settle_trees() = 0;
+    // Of a run that was asked to stop: what is saved from now on is stored all the same.
+    virtual void wind_up() = 0;
 
     struct Counters {
         std::uint64_t data_blobs_new = 0, tree_blobs_new = 0;

@@ -50,6 +50,15 @@ bool Session::contains(const BlobHandle& handle) const {
 
 Result<> Session::checkpoint() {
     TRY(packs_->flush());
+    return write_index();
+}
+
+Result<> Session::settle_trees() {
+    TRY(packs_->flush(BlobType::tree));
+    return write_index();
+}
+
+Result<> Session::write_index() {
     Result<> written = indexes_->flush();
     if (!written.ok()) packs_->fail(written.error());
     return written;

@@ -34,9 +34,12 @@ class Session final : public WriteSession {
     bool contains(const BlobHandle& handle) const override;
     Result<RevisionId> commit(const Snapshot& snapshot) override;
     Result<> checkpoint() override;
+    Result<> settle_trees() override;
+    void wind_up() override { packs_->wind_up(); }
     Counters counters() const override { return packs_->counters(); }
 
   private:
+    Result<> write_index();
     Result<std::uint64_t> secure();
     void keep_lock(std::stop_token stop);
 

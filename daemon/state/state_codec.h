@@ -9,6 +9,7 @@
 //     s <set>         SetRecord
 //     r <name>        RepositoryRecord
 //     g <set>         GuardRecord
+//     c <set>         CheckpointRecord
 //     k <length of repository id, 1 byte> <repository id> <lock>   empty: a lock of ours
 //     q <length of set id, 1 byte> <set id> <key of the queue>     the queue's, see mark_codec.h
 //
@@ -36,6 +37,7 @@ inline constexpr char kLinePrefix = 'l';
 inline constexpr char kSetPrefix = 's';
 inline constexpr char kRepositoryPrefix = 'r';
 inline constexpr char kGuardPrefix = 'g';
+inline constexpr char kCheckpointPrefix = 'c';
 inline constexpr char kLockPrefix = 'k';
 inline constexpr char kQueuePrefix = 'q';
 
@@ -50,6 +52,7 @@ std::string line_key(std::uint64_t job, std::uint64_t line);
 std::string set_key(std::string_view set);
 std::string repository_key(std::string_view name);
 std::string guard_key(std::string_view set);
+std::string checkpoint_key(std::string_view set);
 // Repository ids of more than 255 bytes do not occur; they are cut.
 std::string lock_prefix(std::string_view repository_id);
 std::string lock_key(std::string_view repository_id, std::string_view lock_hex);
@@ -63,11 +66,13 @@ std::string encode(const JobLine& line);
 std::string encode(const SetRecord& record);
 std::string encode(const RepositoryRecord& record);
 std::string encode(const GuardRecord& record);
+std::string encode(const CheckpointRecord& record);
 // `corrupt` for what encode() cannot have made.
 Result<JobRecord> decode_job(std::string_view value);
 Result<JobLine> decode_line(std::string_view value);
 Result<SetRecord> decode_set(std::string_view value);
 Result<RepositoryRecord> decode_repository(std::string_view value);
 Result<GuardRecord> decode_guard(std::string_view value);
+Result<CheckpointRecord> decode_checkpoint(std::string_view value);
 
 }  // namespace backup::state

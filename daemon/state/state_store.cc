@@ -211,6 +211,39 @@ class LevelStateStore final : public StateStore {
         return put(repository_key(name), encode(record));
     }
 
+    Result<> put_checkpoint(const std::string& set, const CheckpointRecord& record) override {
+        std::lock_guard guard(mutex_);
+        return put(checkpoint_key(set), encode(record));
+    }
+    Result<std::optional<CheckpointRecord>> checkpoint(const std::string& set) override {
+        std::lock_guard guard(mutex_);
+        std::string value;
+        std::optional<CheckpointRecord> found;
+        if (TRY(level_.get(checkpoint_key(set), value))) found = readable_checkpoint(value);
+        return found;
+    }
+    Result<std::vector<std::pair<std::string, CheckpointRecord>>> checkpoints() override {
+        std::lock_guard guard(mutex_);
+        std::vector<std::pair<std::string, CheckpointRecord>> all;
+        const std::string prefix(1, kCheckpointPrefix);
+        TRY(level_.scan(
+            prefix, prefix, [&] { all.clear(); },
+            [&](std::string_view key, std::string_view value) {
+                if (auto found = readable_checkpoint(value))
+                    all.emplace_back(key.substr(1), std::move(*found));
+                return true;
+            }));
+        return all;
+    }
+    Result<> drop_checkpoint(const std::string& set) override {
+        std::lock_guard guard(mutex_);
+        std::string value;
+        if (!TRY(level_.get(checkpoint_key(set), value))) return {};
+        leveldb::WriteBatch batch;
+        batch.Delete(checkpoint_key(set));
+        return level_.write("forget a checkpoint", batch, false);
+    }
+
     Result<> remember_lock(const std::string& repository_id, const std::string& lock_hex) override {
         std::lock_guard guard(mutex_);
         // Not synced, nor is forgetting: both outlive the process, which is what they are for.
@@ -289,6 +322,13 @@ class LevelStateStore final : public StateStore {
         leveldb::WriteBatch batch;
         batch.Put(key, value);
         return level_.write("write the state", batch, true);
+    }
+
+    static std::optional<CheckpointRecord> readable_checkpoint(std::string_view value) {
+        auto record = decode_checkpoint(value);
+        if (record.ok()) return std::move(record).value();
+        log_warning(record.error().message());
+        return std::nullopt;
     }
 
     Result<std::optional<JobRecord>> load_job(std::uint64_t id) {

@@ -92,6 +92,25 @@ struct GuardRecord {
 
     bool is_open() const { return source.is_open() || change.is_open(); }
     bool operator==(const GuardRecord&) const = default;
+// A file of which the first `bytes` are stored.
+struct HalfFileRecord {
+    std::string path;
+    std::uint64_t inode = 0, size = 0;
+    std::int64_t mtime_seconds = 0, ctime_seconds = 0;
+    std::uint32_t mtime_nanoseconds = 0, ctime_nanoseconds = 0;
+    std::uint64_t bytes = 0;
+    std::string chunks;  // their ids, 32 bytes each
+};
+
+// What an interrupted backup of a set has left. See daemon/archive/checkpoint.h.
+struct CheckpointRecord {
+    std::string repository_id, tree;  // tree: hex
+    std::uint64_t job = 0;
+    Timestamp begin{}, kept{};  // of the job; when this was written
+    std::string trigger;
+    std::uint64_t files = 0, bytes = 0;
+    std::vector<std::string> unsettled;  // paths
+    std::vector<HalfFileRecord> half;
 };
 
 class StateStore {
@@ -130,6 +149,12 @@ class StateStore {
     virtual Result<RepositoryRecord> repository_record(const std::string& name) = 0;
     virtual Result<> put_repository_record(const std::string& name,
                                            const RepositoryRecord& record) = 0;
+
+    // One per set, durable on return. One that cannot be read counts as none.
+    virtual Result<> put_checkpoint(const std::string& set, const CheckpointRecord& record) = 0;
+    virtual Result<std::optional<CheckpointRecord>> checkpoint(const std::string& set) = 0;
+    virtual Result<std::vector<std::pair<std::string, CheckpointRecord>>> checkpoints() = 0;
+    virtual Result<> drop_checkpoint(const std::string& set) = 0;
 
     // Locks of ours in repositories, by repository id; they outlive the process, not a power cut.
     virtual Result<> remember_lock(const std::string& repository_id,

@@ -123,6 +123,27 @@ class MemoryState final : public StateStore {
         repositories_[name] = record;
         return {};
     }
+    Result<> put_checkpoint(const std::string& set, const CheckpointRecord& record) override {
+        std::lock_guard lock(mutex_);
+        checkpoints_[set] = record;
+        return {};
+    }
+    Result<std::optional<CheckpointRecord>> checkpoint(const std::string& set) override {
+        std::lock_guard lock(mutex_);
+        auto found = checkpoints_.find(set);
+        if (found == checkpoints_.end()) return std::optional<CheckpointRecord>();
+        return std::optional<CheckpointRecord>(found->second);
+    }
+    Result<std::vector<std::pair<std::string, CheckpointRecord>>> checkpoints() override {
+        std::lock_guard lock(mutex_);
+        return std::vector<std::pair<std::string, CheckpointRecord>>(checkpoints_.begin(),
+                                                                     checkpoints_.end());
+    }
+    Result<> drop_checkpoint(const std::string& set) override {
+        std::lock_guard lock(mutex_);
+        checkpoints_.erase(set);
+        return {};
+    }
     Result<> remember_lock(const std::string& repository, const std::string& lock_hex) override {
         std::lock_guard lock(mutex_);
         locks_[repository].push_back(lock_hex);
@@ -168,6 +189,7 @@ class MemoryState final : public StateStore {
     std::map<std::string, GuardRecord> guards_;
     std::map<std::string, RepositoryRecord> repositories_;
     std::map<std::string, std::vector<std::string>> locks_;
+    std::map<std::string, CheckpointRecord> checkpoints_;
     std::map<std::string, std::map<std::string, std::string>> queues_;
     std::vector<std::string> said_;
 };

@@ -1,0 +1,15 @@
+// What the collector leaves alone although no snapshot names it: the work of an interrupted backup.
+#pragma once
+
+#include <vector>
+
+#include "common/id.h"
+
+namespace backup {
+
+struct KeptData {
+    BlobId tree;               // and all below it, as far as it is there
+    std::vector<BlobId> data;  // blobs, as far as they are there
+};
+
+}  // namespace backup
