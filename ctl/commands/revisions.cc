@@ -39,6 +39,7 @@ JsonObject revision_object(const Context& context, const Dict& r, bool foreign) 
         .add("exceptions", r.number("exceptions"))
         .add("pinned", r.flag("pinned"))
         .add("gap", r.flag("gap"));
+    if (r.number("expires") > 0) context.add_time(object, "expires", r.number("expires"));
     if (foreign || !r.text("host").empty()) nullable("host", r.text("host"));
     if (foreign || !r.text("program").empty()) nullable("program", r.text("program"));
     if (!r.texts("tags").empty()) object.add("tags", r.texts("tags"));
@@ -156,6 +157,9 @@ Result<ExitCode> run(Context& context) {
             remark("! " + count_text(r.number("exceptions"), "exception", "exceptions"));
         if (r.text("mode") == "full") remark("full");
         if (r.flag("pinned")) remark("pinned");
+        if (r.text("state") == "incomplete")
+            remark("interrupted; the next run takes it up; kept until " +
+                   time_text(r.number("expires"), looks));
         if (r.number("forgotten") > 0) remark("in the trash");
         if (r.flag("gap")) remark("with a gap");
         if (placed(r) != r.number("time")) remark("! the clock was wrong");

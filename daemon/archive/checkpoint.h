@@ -38,9 +38,9 @@ struct Checkpoint {
     std::vector<HalfFile> half;
 };
 
-// How often checkpoints are made: when so much was read since the last one, a thirtieth of all that
-// was read, or something at all and so much time has passed. And less often where making them takes
-// more than a twentieth of the time.
+// How often checkpoints are made: when so much was read since the last one and a hundredth of all
+// that was read, or something at all and so much time has passed. And less often where they would
+// hold the reading for more than a twentieth of the time.
 struct CheckpointPace {
     std::uint64_t bytes = std::uint64_t{128} << 20;
     Duration period = std::chrono::minutes(5);

@@ -13,8 +13,8 @@ namespace backup {
 namespace {
 
 constexpr auto kLookEvery = std::chrono::milliseconds(200);
-constexpr int kMostShare = 20;         // of the time: a twentieth
-constexpr std::uint64_t kThirty = 30;  // of what was read
+constexpr int kMostShare = 20;  // of the time: a twentieth
+constexpr std::uint64_t kHundred = 100;
 // A list that is longer would be kept and carried for a source that nothing can be said of.
 constexpr std::size_t kMostUnsettled = 100'000;
 // 1 TiB of a file; more would be much to write each time.
@@ -49,19 +49,20 @@ bool Checkpoints::is_due(MonotonicTime now) const {
     const std::uint64_t fresh = read - bytes_at_last_;
     const Duration passed = now - last_;
     if (fresh == 0 || passed < kMostShare * cost_) return false;
-    return fresh >= std::max(pace.bytes, read / kThirty) || passed >= pace.period;
+    return fresh >= std::max(pace.bytes, read / kHundred) || passed >= pace.period;
 }
 
 void Checkpoints::make() {
-    const MonotonicTime begun = walk_.input.clock.monotonic();
     const std::uint64_t read = walk_.bytes_read.load(std::memory_order_relaxed);
     Result<> kept;
-    if (Result<Checkpoint> checkpoint = collect(); !checkpoint.ok())
+    const MonotonicTime begun = walk_.input.clock.monotonic();
+    Result<Checkpoint> checkpoint = collect();
+    cost_ = walk_.input.clock.monotonic() - begun;
+    if (!checkpoint.ok())
         kept = std::move(checkpoint).error();
     else
         kept = walk_.input.checkpoints->keep(*checkpoint);
     last_ = walk_.input.clock.monotonic();
-    cost_ = last_ - begun;
     bytes_at_last_ = read;
     if (kept.ok()) {
         has_failed_ = false;

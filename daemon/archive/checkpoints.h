@@ -41,7 +41,7 @@ class Checkpoints {
         partial_;  // of directories under way; only in collect()
     std::uint64_t bytes_at_last_ = 0;
     MonotonicTime last_{};
-    Duration cost_{};  // of the last one
+    Duration cost_{};  // for how long the last one held the workers
     bool has_failed_ = false;
     std::jthread thread_;
 };

@@ -302,6 +302,7 @@ bool WalkWorker::keep_resumed_file(Entry& entry, const struct statx& status) {
         !same_time(found->mtime(), status.stx_mtime) ||
         !same_time(found->ctime(), status.stx_ctime))
         return false;
+    if (is_unproven(entry, status)) return false;
     const std::string& path = path_of_entry(entry);
     if (walk_.unsettled_before.contains(path)) return false;
     if (input_.look_at != nullptr &&

@@ -191,6 +191,8 @@ void WalkWorker::take_up(const struct statx& status, ReadPass& pass) {
         half.bytes > half.size)
         return;
     if (input_.look_at != nullptr && input_.look_at->must_read(pass.path)) return;
+    // After a sudden stop of the machine stamps prove too little for half a file.
+    if (input_.reread != nullptr) return;
     for (const BlobId& id : half.content)
         if (!input_.sink.contains({BlobType::data, id})) return;
     std::lock_guard lock(pass.mutex);

@@ -5,6 +5,7 @@
 #include <systemd/sd-bus.h>
 
 #include "daemon/ipc/served.h"
+#include "daemon/jobs/checkpoints.h"
 
 namespace backup {
 
@@ -115,8 +116,37 @@ wire::Dict revision_details(const Revision& revision) {
     return details;
 }
 
-int append_page(sd_bus_message* message, const Page& page) {
+std::optional<wire::Dict> incomplete_revision(const SetOnHost& set, const CheckpointRecord& record,
+                                              const RevisionFilter& filter) {
+    const bool is_asked_for = filter.state == "incomplete" || filter.state == "any";
+    if (!is_asked_for || !filter.page.empty() || filter.foreign) return std::nullopt;
+    if (filter.since && record.begin < *filter.since) return std::nullopt;
+    if (filter.until && record.begin > *filter.until) return std::nullopt;
+    return wire::Dict{
+        {"id", std::string()},
+        {"number", std::uint64_t{0}},
+        {"set", set.set},
+        {"state", "incomplete"},
+        {"time", to_usec(record.begin)},
+        {"trigger", record.trigger},
+        {"mode", std::string()},
+        {"parent", std::string()},
+        {"items", record.files},
+        {"bytes", record.bytes},
+        {"new-bytes", std::uint64_t{0}},
+        {"exceptions", std::uint64_t{0}},
+        {"pinned", false},
+        {"gap", false},
+        {"host", set.host},
+        {"job", record.job},
+        {"expires", to_usec(checkpoint_expires(record))},
+    };
+}
+
+int append_page(sd_bus_message* message, const Page& page,
+                const std::optional<wire::Dict>& incomplete) {
     int r = sd_bus_message_open_container(message, 'a', "a{sv}");
+    if (r >= 0 && incomplete) r = wire::append_dict(message, *incomplete);
     for (const Revision& revision : page.revisions)
         if (r >= 0) r = wire::append_dict(message, revision_summary(revision));
     if (r >= 0) r = sd_bus_message_close_container(message);

@@ -7,6 +7,7 @@
 
 #include "common/wire.h"
 #include "daemon/jobs/catalog.h"
+#include "daemon/state/state_store.h"
 
 namespace backup {
 
@@ -27,7 +28,11 @@ Result<Page> list_revisions(std::vector<Revision> newest_first, const std::optio
                             const RevisionFilter& filter);
 wire::Dict revision_summary(const Revision& revision);
 wire::Dict revision_details(const Revision& revision);
+// What an interrupted run has left, told as a revision without an id, if the filter asks for it.
+std::optional<wire::Dict> incomplete_revision(const SetOnHost& set, const CheckpointRecord& record,
+                                              const RevisionFilter& filter);
 // reply: aa{sv} s
-int append_page(sd_bus_message* message, const Page& page);
+int append_page(sd_bus_message* message, const Page& page,
+                const std::optional<wire::Dict>& incomplete = std::nullopt);
 
 }  // namespace backup

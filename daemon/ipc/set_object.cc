@@ -8,6 +8,7 @@
 
 #include "daemon/ipc/revisions.h"
 #include "daemon/ipc/tracking_view.h"
+#include "daemon/jobs/checkpoints.h"
 #include "daemon/jobs/tasks.h"
 
 namespace backup {
@@ -16,6 +17,11 @@ namespace {
 
 constexpr std::array kTriggers = {"change", "schedule",    "catchup", "user",
                                   "resume", "pre-restore", "drill"};
+
+struct Listed {
+    Page page;
+    std::optional<wire::Dict> incomplete;
+};
 
 std::uint64_t usec(const std::optional<Timestamp>& time) {
     return time ? to_usec(*time) : 0;
@@ -180,15 +186,23 @@ Result<> SetObject::list_revisions(std::shared_ptr<Call> call) {
     BackupSet set = *TRY(served_.service.find_set(id_));
     answer_later(
         served_, call,
-        [&pool = served_.service.pool(), now = served_.service.clock().now(), set,
-         filter]() -> Result<Page> {
-            RepositoryHandle opened = TRY(pool.open(set.repository));
-            return backup::list_revisions(
-                all_revisions(TRY(opened->repository->list_revisions()), now),
-                SetOnHost{set.id, host_of(set)}, filter);
+        [&service = served_.service, now = served_.service.clock().now(), set,
+         filter]() -> Result<Listed> {
+            RepositoryHandle opened = TRY(service.pool().open(set.repository));
+            Repository& repository = *opened->repository;
+            const SetOnHost on_host{set.id, host_of(set)};
+            std::vector<RevisionEntry> entries = TRY(repository.list_revisions());
+            Listed listed;
+            listed.page = TRY(
+                backup::list_revisions(all_revisions(std::move(entries), now), on_host, filter));
+            if (auto left = find_checkpoint(service.store(), set.id, repository.config().id, now))
+                listed.incomplete = incomplete_revision(on_host, *left, filter);
+            return listed;
         },
-        [](Call& answer, Page page) {
-            answer.reply_with([&](sd_bus_message* message) { return append_page(message, page); });
+        [](Call& answer, const Listed& listed) {
+            answer.reply_with([&](sd_bus_message* message) {
+                return append_page(message, listed.page, listed.incomplete);
+            });
         });
     return {};
 }

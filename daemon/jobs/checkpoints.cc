@@ -12,6 +12,14 @@ Timestamp checkpoint_expires(const CheckpointRecord& record) {
     return record.kept + kCheckpointLasts;
 }
 
+std::string kept_text(const CheckpointRecord& record) {
+    auto plural = [](std::uint64_t count, const char* one) {
+        return std::to_string(count) + " " + one + (count == 1 ? "" : "s");
+    };
+    return plural(record.files, "file") + " and " + plural(record.bytes, "byte") +
+           " need not be read again";
+}
+
 bool is_expired(const CheckpointRecord& record, Timestamp now) {
     return record.kept <= now && checkpoint_expires(record) <= now;
 }
@@ -104,7 +112,7 @@ Result<> CheckpointKeeper::keep(const Checkpoint& checkpoint, Timestamp now) {
     record.kept = now;
     TRY(store_.put_checkpoint(set_, record));
     least_ = 0;
-    kept_ = {checkpoint.files, checkpoint.bytes};
+    kept_ = std::move(record);
     return {};
 }
 

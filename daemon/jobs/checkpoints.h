@@ -19,6 +19,8 @@ namespace backup {
 inline constexpr Duration kCheckpointLasts = std::chrono::hours(14 * 24);
 Timestamp checkpoint_expires(const CheckpointRecord& record);
 // Made before the clock was set back counts as made now.
+// "12 files and 345 bytes need not be read again".
+std::string kept_text(const CheckpointRecord& record);
 bool is_expired(const CheckpointRecord& record, Timestamp now);
 
 CheckpointRecord record_of(const Checkpoint& checkpoint);
@@ -40,18 +42,15 @@ class CheckpointKeeper {
     // `bytes`: in the one that the run takes up.
     void resumes(std::uint64_t bytes) { least_ = bytes; }
     Result<> keep(const Checkpoint& checkpoint, Timestamp now);
-    struct Kept {
-        std::uint64_t files = 0, bytes = 0;
-    };
-    // What the last one held that was remembered.
-    const std::optional<Kept>& kept() const { return kept_; }
+    // The last one that was remembered.
+    const std::optional<CheckpointRecord>& kept() const { return kept_; }
 
   private:
     StateStore& store_;
     const std::string set_;
     const CheckpointRecord run_;  // repository, job, begin, trigger
     std::uint64_t least_ = 0;
-    std::optional<Kept> kept_;
+    std::optional<CheckpointRecord> kept_;
 };
 
 }  // namespace backup

@@ -268,10 +268,11 @@ void JobRunner::abandon() {
     }
 }
 
-void JobRunner::adopt_interrupted(JobRecord record) {
+void JobRunner::adopt_interrupted(JobRecord record, const std::string& kept) {
     record.end = clock_.now();
     record.outcome = "interrupted";
     record.message = "the daemon stopped while this job ran";
+    if (!kept.empty()) record.message += "; " + kept;
     auto job = std::make_unique<Job>(record, JobRequest{.kind = record.kind});
     job->state_ = JobState::done;
     job->body_returned_ = true;

@@ -58,7 +58,8 @@ class JobRunner {
     void abandon();
 
     // A record of a daemon that died: ended as interrupted, shown like any ended job.
-    void adopt_interrupted(JobRecord record);
+    // `kept`: what of its work is not lost, in words.
+    void adopt_interrupted(JobRecord record, const std::string& kept = {});
 
     const Job* find(std::uint64_t id) const;
     std::vector<const Job*> jobs() const;  // newest first

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "daemon/jobs/catalog.h"
+#include "daemon/jobs/checkpoints.h"
 #include "daemon/jobs/lifecycle.h"
 #include "daemon/jobs/tasks.h"
 
@@ -114,8 +115,13 @@ void Service::load() {
             known.last_attempt = record.begin;
             known.last_result = "interrupted";
         }
-        runner_.adopt_interrupted(std::move(record));
+        std::string kept;
+        if (auto left = store_.checkpoint(record.set);
+            record.kind == "backup" && left.ok() && *left && (*left)->job == record.id)
+            kept = kept_text(**left);
+        runner_.adopt_interrupted(std::move(record), kept);
     }
+    plan_resumes();
 }
 
 void Service::read_records() {
@@ -340,6 +346,7 @@ void Service::change_repository_record(const std::string& name,
 void Service::job_added(const Job& job) {
     if (job.record().kind == "backup") {
         sets_[job.record().set].record.last_attempt = job.record().begin;
+        resumes_.erase(job.record().set);
         if (listener_ != nullptr) listener_->set_changed(job.record().set);
     }
     if (listener_ == nullptr) return;

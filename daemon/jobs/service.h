@@ -138,6 +138,9 @@ class Service final : private JobListener {
     // A repository can be read, which it could not be, or nobody knew.
     void compare_again(const std::string& repository);
     void guard_changed(const std::string& set);
+    void plan_resumes();
+    // When the set is taken up again on its own, or nothing.
+    std::optional<Timestamp> resume_due(const BackupSet& set) const;
     std::optional<Timestamp> change_due(const BackupSet& set, const SetRecord& record,
                                         Timestamp now) const;
     void tick();
@@ -156,6 +159,7 @@ class Service final : private JobListener {
     std::vector<ConfigProblem> problems_;
     SetStatuses sets_;
     RepositoryStatuses repositories_;
+    std::map<std::string, Timestamp> resumes_;  // by set: when an interrupted run is taken up
     Timer tick_, rest_;
     bool begun_ = false;
     bool tick_soon_ = false;

@@ -1,5 +1,6 @@
 // What the service begins, and when: backups, collections, looking for a repository that was away.
 #include <algorithm>
+#include <set>
 
 #include "daemon/guard/guard.h"
 #include "daemon/jobs/lifecycle.h"
@@ -16,6 +17,9 @@ constexpr Duration kLongestSleep = std::chrono::minutes(15);
 // A set that is held is looked at again at least this often.
 constexpr Duration kLookForSource = std::chrono::hours(1);
 constexpr Duration kRestAfter = std::chrono::seconds(30);
+// After the start, when whoever boots the machine has other things to do first.
+constexpr Duration kResumeAfter = std::chrono::minutes(1);
+constexpr std::size_t kMostLookedThrough = 200;  // jobs
 constexpr Duration kRestFromScrubber = std::chrono::minutes(5);
 
 }  // namespace
@@ -45,14 +49,37 @@ std::optional<Timestamp> Service::change_due(const BackupSet& set, const SetReco
     return due;
 }
 
+// A run that ended with the daemon is taken up by the next one, soon and once: a run that brings
+// the daemon down each time waits for its ordinary turn.
+void Service::plan_resumes() {
+    auto jobs = store_.jobs(kMostLookedThrough);
+    if (!jobs.ok()) return;
+    std::set<std::string> seen;
+    for (const JobRecord& job : *jobs) {
+        if (job.kind != "backup" || !seen.insert(job.set).second) continue;
+        const bool was_interrupted = !job.end || job.outcome == "interrupted";
+        if (was_interrupted && job.trigger != "resume")
+            resumes_[job.set] = clock_.now() + kResumeAfter;
+    }
+}
+
+std::optional<Timestamp> Service::resume_due(const BackupSet& set) const {
+    auto found = resumes_.find(set.id);
+    const bool runs_by_itself = set.enabled && (set.automatic || set.interval_seconds != 0);
+    if (found == resumes_.end() || !runs_by_itself) return std::nullopt;
+    return found->second;
+}
+
 std::optional<Timestamp> Service::next_run_of(const BackupSet& set) const {
     Timestamp now = clock_.now();
     SetRecord record = set_status(set.id).record;
     if (!why_held(guards_.of(set.id)).empty()) return std::nullopt;
     auto by_interval = next_run(set, record, now);
     auto by_change = change_due(set, record, now);
-    if (!by_interval || (by_change && *by_change < *by_interval)) return by_change;
-    return by_interval;
+    std::optional<Timestamp> next = by_interval;
+    for (const auto& other : {by_change, resume_due(set)})
+        if (!next || (other && *other < *next)) next = other;
+    return next;
 }
 
 void Service::start_backup(const std::string& id, bool full, const std::string& trigger,
@@ -180,6 +207,10 @@ void Service::tick() {
         if (auto change = change_due(set, record, now); change && (!due || *change < *due)) {
             due = change;
             trigger = "change";
+        }
+        if (auto again = resume_due(set); again && (!due || *again < *due)) {
+            due = again;
+            trigger = "resume";
         }
         if (!due || runner_.active_backup(id) != nullptr) continue;
         if (!why_held(guards_.of(id)).empty()) continue;

@@ -177,9 +177,7 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     if (!ran.ok()) {
         if (keeper && keeper->kept())
             job.message(LogLevel::info,
-                        "the next run takes it up here: " + plural(keeper->kept()->files, "file") +
-                            " and " + plural(keeper->kept()->bytes, "byte") +
-                            " need not be read again");
+                        "the next run takes it up here: " + kept_text(*keeper->kept()));
         return std::move(ran).error();
     }
     BackupResult result = std::move(*ran);

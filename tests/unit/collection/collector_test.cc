@@ -357,5 +357,65 @@ TEST_F(Collecting, AnotherHostSweepsWhatThisOneMarked) {
     expect_whole();
 }
 
+// ---- what interrupted backups left
+
+class CollectingKept : public Collecting {
+  protected:
+    CollectingKept() {
+        make({text_blob(1)});
+        auto session = must(repository->start_write({}, {}));
+        for (int i = 2; i < 5; ++i)
+            content.push_back(must(session->save(BlobType::data, noise_blob(i, 5000))).id);
+        kept.tree = must(session->save(BlobType::tree, file_tree(content, 1))).id;
+        // Half a file: no tree has it yet.
+        kept.data = {must(session->save(BlobType::data, noise_blob(9, 5000))).id};
+        must(session->checkpoint());
+    }
+    CollectRequest with_kept() {
+        CollectRequest wanted = request();
+        wanted.kept = [this]() -> Result<std::vector<KeptData>> {
+            return std::vector<KeptData>{kept};
+        };
+        return wanted;
+    }
+    std::vector<BlobId> content;
+    KeptData kept;
+};
+
+TEST_F(CollectingKept, StaysAsLongAsItIsKept) {
+    for (int i = 0; i < 3; ++i) {
+        const CollectResult result = must(run(with_kept()));
+        EXPECT_EQ(result.packs_marked + result.packs_removed, 0u);
+        clock.advance(25h);
+    }
+    auto session = must(repository->start_write({}, {}));
+    EXPECT_TRUE(session->contains({BlobType::tree, kept.tree}));
+    for (const BlobId& id : content) EXPECT_TRUE(session->contains({BlobType::data, id}));
+    EXPECT_TRUE(session->contains({BlobType::data, kept.data.front()}));
+}
+
+TEST_F(CollectingKept, GoesInTwoPhasesOnceItIsNot) {
+    EXPECT_EQ(must(run(with_kept())).packs_marked, 0u);
+    EXPECT_EQ(collected().packs_marked, 2u) << "data and trees";
+    clock.advance(25h);
+    EXPECT_EQ(collected().packs_removed, 2u);
+    expect_whole();
+}
+
+TEST_F(CollectingKept, WhatIsMissingOfItIsNoDamage) {
+    kept.tree.bytes[0] ^= 1;
+    kept.data.front().bytes[0] ^= 1;
+    EXPECT_EQ(must(run(with_kept())).packs_marked, 2u);
+}
+
+TEST_F(CollectingKept, WhatIsMarkedAlreadyIsTakenBack) {
+    EXPECT_EQ(collected().packs_marked, 2u);
+    EXPECT_EQ(must(run(with_kept())).packs_recovered, 2u);
+    clock.advance(25h);
+    EXPECT_EQ(must(run(with_kept())).packs_removed, 0u);
+    auto session = must(repository->start_write({}, {}));
+    EXPECT_TRUE(session->contains({BlobType::tree, kept.tree}));
+}
+
 }  // namespace
 }  // namespace backup

@@ -146,5 +146,52 @@ TEST(StateCodec, LocksOfOneRepositoryAreNotThoseOfALongerName) {
     EXPECT_TRUE(lock_key("ab", "x").starts_with(lock_prefix("ab")));
 }
 
+TEST(StateCodec, ACheckpointComesBackWithEveryField) {
+    CheckpointRecord record{.repository_id = "repo",
+                            .tree = std::string(64, 'c'),
+                            .job = 7,
+                            .begin = Timestamp(Duration(5)),
+                            .kept = Timestamp(Duration(6)),
+                            .trigger = "schedule",
+                            .files = 8,
+                            .bytes = UINT64_MAX,
+                            .unsettled = {"/a", "/b\n"},
+                            .half = {}};
+    record.half.push_back({.path = "/big",
+                           .inode = 1,
+                           .size = 2,
+                           .mtime_seconds = -3,
+                           .ctime_seconds = 4,
+                           .mtime_nanoseconds = 999'999'999,
+                           .ctime_nanoseconds = 6,
+                           .bytes = 7,
+                           .chunks = std::string(64, '\0')});
+    auto back = decode_checkpoint(encode(record));
+    ASSERT_TRUE(back.ok());
+    EXPECT_EQ(back->repository_id, "repo");
+    EXPECT_EQ(back->tree, record.tree);
+    EXPECT_EQ(back->job, 7u);
+    EXPECT_EQ(back->begin, record.begin);
+    EXPECT_EQ(back->kept, record.kept);
+    EXPECT_EQ(back->trigger, "schedule");
+    EXPECT_EQ(back->files, 8u);
+    EXPECT_EQ(back->bytes, UINT64_MAX);
+    EXPECT_EQ(back->unsettled, record.unsettled);
+    ASSERT_EQ(back->half.size(), 1u);
+    const HalfFileRecord& half = back->half.front();
+    EXPECT_EQ(half.path, "/big");
+    EXPECT_EQ(half.inode, 1u);
+    EXPECT_EQ(half.size, 2u);
+    EXPECT_EQ(half.mtime_seconds, -3);
+    EXPECT_EQ(half.mtime_nanoseconds, 999'999'999u);
+    EXPECT_EQ(half.ctime_seconds, 4);
+    EXPECT_EQ(half.ctime_nanoseconds, 6u);
+    EXPECT_EQ(half.bytes, 7u);
+    EXPECT_EQ(half.chunks, record.half.front().chunks);
+    const std::string bytes = encode(record);
+    for (std::size_t cut = 0; cut < bytes.size(); ++cut)
+        (void)decode_checkpoint(bytes.substr(0, cut));  // refused or shorter, never a crash
+}
+
 }  // namespace
 }  // namespace backup::state
