@@ -37,7 +37,7 @@ def state_of(m):
 
 def later(m, seconds):
     m.ahead += seconds
-    m.write("clock", str(m.ahead))
+    m.set_clock(m.ahead)
 
 
 def mutate(m, rnd):
