@@ -92,6 +92,8 @@ struct GuardRecord {
 
     bool is_open() const { return source.is_open() || change.is_open(); }
     bool operator==(const GuardRecord&) const = default;
+};
+
 // A file of which the first `bytes` are stored.
 struct HalfFileRecord {
     std::string path;

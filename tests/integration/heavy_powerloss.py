@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Power loss at N points of a daemon's life: repository, state and configuration lie on a disk that is built again as the cut left it.
 
-    ./check powerloss [N]      default 300; root. A broken promise prints the point; --only RECORD:STATE --seed S repeats it
+    ./check powerloss [N]      default 300; root. A broken promise prints the point; --point RECORD:STATE --seed S repeats it
 
 The workload: backups, one of them interrupted by kill -9, revisions forgotten, collections with the clock moved on, a restore. At each
 point the daemon has to start by itself, every revision that was told complete (and not forgotten since) restores bit by bit,
@@ -62,6 +62,7 @@ def workload(m, mark, outside, rnd):
     m.write(path, m.read(path).decode() + 'collect = "off"\ntrash = "0s"\n')
     m.ctl("config", "reload").expect(0)
     m.set("home", source, extra=("--no-automatic", "--keep", "last=2 minimum=1"))
+    subprocess.run(["sync", "-f", m.top], check=True)  # what the test itself has written
     mark("configured")
 
     def backup():
@@ -124,7 +125,7 @@ def judge(m, marks, outside):
 def main():
     parse(
         points=dict(nargs="?", type=int, default=300),
-        **{"--seed": dict(type=int, default=1), "--only": dict(), "--shift": dict(type=int, default=0)},
+        **{"--seed": dict(type=int, default=1), "--point": dict()},
     )
     top = tempfile.mkdtemp(prefix="backupd-powerloss-")
     outside = os.path.join(top, "outside")
@@ -152,8 +153,8 @@ def main():
                     m.bus.wait()
         print(f"recorded: {disk.counts()}", flush=True)
         points = disk.points(int(options.points), options.seed)
-        if options.only:
-            record, _, state = options.only.partition(":")
+        if options.point:
+            record, _, state = options.point.partition(":")
             points = [Point(int(record), state or "all")]
         for point in points:
             name = f"{point.record}:{point.state}"
