@@ -107,15 +107,30 @@ class Collection {
             revisions_ = std::move(all);
             return {};
         }
+        if (!doomed.empty()) TRY(remove_snapshots(doomed));
+        // As they are now, not as they should be.
+        revisions_ = TRY(readable_revisions(repository_));
+        return {};
+    }
+
+    // Alone in the eyes of programs that know nothing of the trash: they list snapshots and read
+    // them one by one.
+    Result<> remove_snapshots(const std::set<RevisionId>& doomed) {
+        Result<std::unique_ptr<RepositoryLock>> alone = repository_.lock(LockKind::unlist, stop_);
+        if (!alone.ok()) {
+            if (alone.error().code() != ErrorCode::repository_locked)
+                return std::move(alone).error();
+            result_.revisions_removed = 0;
+            result_.waits_for = alone.error().message();
+            message_("the trash stays for now: " + alone.error().message());
+            return {};
+        }
         for (const RevisionId& id : doomed) {
             TRY(keep_lock());
             TRY_DURING(deleting_.remove({FileType::snapshot, id_cast<FileId>(id)}),
                        "remove revision " + id.short_hex());
         }
-        if (!doomed.empty())
-            message_("removed " + std::to_string(doomed.size()) + " snapshots of the trash");
-        // As they are now, not as they should be.
-        revisions_ = TRY(readable_revisions(repository_));
+        message_("removed " + std::to_string(doomed.size()) + " snapshots of the trash");
         return {};
     }
 
@@ -297,14 +312,10 @@ class Collection {
 
     // Whoever knows nothing of marks and writes: not waited for, and nothing written in vain.
     Result<bool> is_foreign_writer_there() {
-        for (const FoundLock& lock : TRY(repository_.locks())) {
-            if (!lock.file || kind_of(*lock.file) != LockKind::shared ||
-                !lock.file->program.empty())
-                continue;
-            result_.waits_for = describe(*lock.file);
-            return true;
-        }
-        return false;
+        const std::vector<FoundLock> locks = TRY(repository_.locks());
+        const LockFile* writer = foreign_writer(locks);
+        if (writer != nullptr) result_.waits_for = describe(*writer);
+        return writer != nullptr;
     }
 
     // False: somebody writes who knows nothing of marks; all stays as it is.

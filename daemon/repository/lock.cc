@@ -104,6 +104,13 @@ LockKind kind_of(const LockFile& lock) {
     return lock.exclusive ? LockKind::exclusive : LockKind::shared;
 }
 
+const LockFile* foreign_writer(const std::vector<FoundLock>& locks) {
+    for (const FoundLock& lock : locks)
+        if (lock.file && kind_of(*lock.file) == LockKind::shared && lock.file->program.empty())
+            return &*lock.file;
+    return nullptr;
+}
+
 std::string describe(const LockFile& lock) {
     std::string who = (lock.username.empty() ? "uid " + std::to_string(lock.uid) : lock.username) +
                       "@" + (lock.hostname.empty() ? "?" : lock.hostname);

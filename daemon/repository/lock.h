@@ -118,6 +118,10 @@ struct FoundLock {
 // Empty lock files (left by a crash while one was written) are left out.
 Result<std::vector<FoundLock>> read_locks(const LockPlace& place, bool with_empty = false);
 
+// Who holds a shared lock and is not this program, on any host: it may have listed snapshots and
+// index files, and fails if one of them is gone when it comes to read it. nullptr: nobody.
+const LockFile* foreign_writer(const std::vector<FoundLock>& locks);
+
 // Stale: older than 30 minutes, or of a process of this host that is gone.
 bool is_stale(const LockFile& lock, Timestamp now, const Identity& self);
 

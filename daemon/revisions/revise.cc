@@ -20,8 +20,11 @@ bool apply(const RevisionChange& change, RevisionTags& tags) {
 }
 
 // Never an error: the old edition is hidden by the new one, and the collector takes it.
-void remove_old(DeletingBackend* deleting, const RevisionId& id) {
+void remove_old(Repository& repository, DeletingBackend* deleting, const RevisionId& id) {
     if (deleting == nullptr) return;
+    // Another program may have listed it.
+    Result<std::vector<FoundLock>> locks = repository.locks();
+    if (!locks.ok() || foreign_writer(*locks) != nullptr) return;
     Result<> removed = deleting->remove({FileType::snapshot, id_cast<FileId>(id)});
     if (!removed.ok())
         log_notice("the earlier edition of a revision stays for now: " + removed.error().message());
@@ -43,7 +46,7 @@ Result<RevisedRevision> revise_one(Repository& repository, DeletingBackend* dele
     const std::string json = encode_snapshot(snapshot);
     revised.after.id =
         id_cast<RevisionId>(TRY(repository.store_unpacked(FileType::snapshot, as_bytes(json))));
-    remove_old(deleting, entry.id);
+    remove_old(repository, deleting, entry.id);
     return revised;
 }
 

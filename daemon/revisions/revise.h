@@ -3,7 +3,8 @@
 //
 // The new edition of a snapshot is written and read back before the old one is removed, so at every
 // moment one of them is there, and which one counts is written in them (editions.h). A storage that
-// lets nothing be removed keeps the old one; nobody sees it.
+// lets nothing be removed keeps the old one, and so does one to which another program writes;
+// nobody sees it, and a collection takes it.
 #pragma once
 
 #include <optional>

@@ -259,6 +259,31 @@ TEST_F(Collecting, AWriterThatKnowsNoMarksIsWaitedFor) {
     expect_whole();
 }
 
+// It lists snapshots, and reads them one by one.
+TEST_F(Collecting, NoSnapshotGoesWhileAForeignWriterIsThere) {
+    const Made old = make({noise_blob(1, 5000)});
+    const Made kept = make({noise_blob(2, 5000)});
+    forget(old.id);
+    LockFile foreign;
+    foreign.time = clock.now();
+    foreign.hostname = "elsewhere";
+    foreign.pid = 7;
+    const FileId lock =
+        must(repository->store_unpacked(FileType::lock, as_bytes(encode_lock(foreign))));
+    RevisionChange change;
+    change.pin = true;
+    must(revise(*repository, &backend, {kept.id}, change, {}));
+    EXPECT_EQ(count(backend, FileType::snapshot), 3u) << "the earlier edition is there, too";
+    CollectResult waiting = collected();
+    EXPECT_EQ(waiting.revisions_removed, 0u);
+    EXPECT_NE(waiting.waits_for.find("elsewhere"), std::string::npos) << waiting.waits_for;
+    EXPECT_EQ(count(backend, FileType::snapshot), 3u);
+    must(backend.remove_lock(id_cast<LockId>(lock)));
+    EXPECT_EQ(collected().revisions_removed, 2u);
+    EXPECT_EQ(count(backend, FileType::snapshot), 1u);
+    expect_whole();
+}
+
 TEST_F(Collecting, OneCollectorAtATimeAndSessionsBesideIt) {
     auto lock = must(repository->lock(LockKind::collect, {}));
     EXPECT_EQ(run(request()).error().code(), ErrorCode::repository_locked);

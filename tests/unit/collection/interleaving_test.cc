@@ -288,14 +288,14 @@ TEST_P(Interleaving, ACollectorThatDiesLeavesNothingBroken) {
     }
 }
 
-// A program that knows nothing of marks locks as restic does, lists the index files, and reads them
-// one by one: each must be there until it is done.
-TEST_P(Interleaving, NoIndexFileGoesUnderTheHandsOfAForeignWriter) {
+// A program that knows nothing of marks locks as restic does, lists snapshots and index files, and
+// reads them one by one: each must be there until it is done.
+TEST_P(Interleaving, NothingGoesUnderTheHandsOfAForeignWriter) {
     std::size_t calls = 100, began = 0;
     for (std::size_t turn = 0; turn < calls; ++turn) {
         World world(GetParam());
         auto other = open_repository(world.storage, world.clock);
-        std::set<FileId> listed;
+        std::set<std::pair<FileType, FileId>> listed;
         calls = collect_stepped(world, [&](std::size_t call) {
             if (call != turn) return;
             for (const FoundLock& lock : must(other->locks()))
@@ -306,12 +306,12 @@ TEST_P(Interleaving, NoIndexFileGoesUnderTheHandsOfAForeignWriter) {
             foreign.pid = 7;
             must(other->store_unpacked(FileType::lock, as_bytes(encode_lock(foreign))));
             for (const auto& [key, content] : world.storage.files())
-                if (key.first == FileType::index) listed.insert(key.second);
+                if (key.first == FileType::index || key.first == FileType::snapshot)
+                    listed.insert(key);
             ++began;
         });
         const auto files = world.storage.files();
-        for (const FileId& id : listed)
-            EXPECT_TRUE(files.contains({FileType::index, id})) << at("began at", turn);
+        for (const auto& key : listed) EXPECT_TRUE(files.contains(key)) << at("began at", turn);
         world.expect_whole(at("after", turn));
         if (testing::Test::HasFailure()) return;
     }
