@@ -364,6 +364,14 @@ std::optional<std::string> DictReader::text(std::string_view key) {
     return std::nullopt;
 }
 
+std::optional<std::string> DictReader::file_name(std::string_view key) {
+    const Value* value = take(key);
+    if (value == nullptr) return std::nullopt;
+    if (const auto* held = std::get_if<FileName>(&value->held)) return held->bytes;
+    wrong_type(key, "ay", *value);
+    return std::nullopt;
+}
+
 std::optional<std::vector<std::string>> DictReader::texts(std::string_view key) {
     const Value* value = take(key);
     if (value == nullptr) return std::nullopt;

@@ -98,6 +98,7 @@ class DictReader {
     std::optional<std::uint64_t> number(std::string_view key);
     std::optional<double> real(std::string_view key);
     std::optional<std::string> text(std::string_view key);
+    std::optional<std::string> file_name(std::string_view key);
     std::optional<std::vector<std::string>> texts(std::string_view key);
     std::optional<std::vector<std::string>> file_names(std::string_view key);
     // `invalid`/invalid_arguments that names the first key of a wrong type or that nobody asked

@@ -176,6 +176,40 @@ Result<UniqueFd> Client::list_files(const std::string& set, const std::string& r
         impl_->ours(set, "Set", "ListFiles", revision_and_path(revision, path, options), kPatient));
     return read_fd(answer);
 }
+Result<UniqueFd> Client::list_versions(const std::string& set, const std::string& path,
+                                       const Dict& options) {
+    Message answer = TRY(impl_->ours(
+        set, "Set", "ListVersions",
+        [&](auto* m) {
+            return sd_bus_message_append_array(m, 'y', path.c_str(), path.size() + 1) >= 0 &&
+                   append_dict(m, options);
+        },
+        kPatient));
+    return read_fd(answer);
+}
+Result<UniqueFd> Client::find(const std::string& set, const std::string& pattern,
+                              const Dict& options) {
+    Message answer = TRY(impl_->ours(
+        set, "Set", "Find",
+        [&](auto* m) {
+            return sd_bus_message_append_array(m, 'y', pattern.c_str(), pattern.size() + 1) >= 0 &&
+                   append_dict(m, options);
+        },
+        kPatient));
+    return read_fd(answer);
+}
+Result<UniqueFd> Client::diff(const std::string& set, const std::string& from,
+                              const std::string& to, const std::string& path) {
+    Message answer = TRY(impl_->ours(
+        set, "Set", "Diff",
+        [&](auto* m) {
+            return sd_bus_message_append(m, "ss", from.c_str(), to.c_str()) >= 0 &&
+                   sd_bus_message_append_array(m, 'y', path.c_str(), path.size() + 1) >= 0 &&
+                   append_dict(m, {});
+        },
+        kPatient));
+    return read_fd(answer);
+}
 Result<Client::OpenedFile> Client::open_file(const std::string& set, const std::string& revision,
                                              const std::string& path) {
     Dict none;

@@ -101,6 +101,12 @@ class Client {
     Result<Dict> revision(const std::string& set, const std::string& revision);
     Result<UniqueFd> list_files(const std::string& set, const std::string& revision,
                                 const std::string& path, const Dict& options);
+    Result<UniqueFd> list_versions(const std::string& set, const std::string& path,
+                                   const Dict& options);
+    Result<UniqueFd> find(const std::string& set, const std::string& pattern, const Dict& options);
+    // `to` empty: the disk.
+    Result<UniqueFd> diff(const std::string& set, const std::string& from, const std::string& to,
+                          const std::string& path);
     struct OpenedFile {
         UniqueFd content;
         std::string job;

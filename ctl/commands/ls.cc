@@ -1,24 +1,15 @@
 // ls: what a revision holds.
 #include "common/path.h"
 #include "ctl/commands/commands.h"
+#include "ctl/commands/deleted.h"
 #include "ctl/context.h"
+#include "ctl/found_words.h"
 #include "ctl/resolve.h"
 #include "ctl/stream.h"
 
 namespace backup {
 
 namespace {
-
-std::string kind_of(const std::string& type) {
-    if (type == "f") return "file";
-    if (type == "d") return "directory";
-    if (type == "l") return "symlink";
-    if (type == "p") return "fifo";
-    if (type == "s") return "socket";
-    if (type == "c") return "char-device";
-    if (type == "b") return "block-device";
-    return type;
-}
 
 // "drwxr-xr-x"
 std::string mode_text(const std::string& type, std::uint64_t mode) {
@@ -106,7 +97,7 @@ class Lister {
     }
     JsonObject object_of(const Record& entry, const std::string& path) const {
         JsonObject object = context_.object("entry");
-        object.add("kind", kind_of(entry.text("type")));
+        object.add("kind", kind_of_letter(entry.text("type")));
         object.add_bytes("path", absolute_of(base_, path)).add("size", entry.number("size"));
         std::int64_t mtime = entry.integer("mtime_ns");
         object.add("mtime", context_.json_time(Timestamp(std::chrono::nanoseconds(mtime))))
@@ -129,8 +120,13 @@ class Lister {
 Result<ExitCode> run(Context& context) {
     const auto& words = context.args().positionals();
     PathArgument argument = parse_path_argument(words.empty() ? "." : words[0]);
+    if (context.args().flag("--deleted") &&
+        (argument.revision || context.args().value("--revision")))
+        return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
+                     "--deleted looks at all revisions; up to a time: --at");
     Selection selection = TRY(selection_of(context, argument.revision));
     std::string path = argument.path.empty() ? std::string("/") : TRY(absolute_here(argument.path));
+    if (context.args().flag("--deleted")) return list_deleted(context, path);
     Client* client = TRY(context.client());
     RevisionRef revision = TRY(choose_revision(context, *client, path, selection));
     warn_of_damage(context, *client, {revision.set});
@@ -179,6 +175,7 @@ Command ls_command() {
               .help = "as it was then (yesterday, \"2 hours ago\", 2026-11-20)"},
              {.name = "--long", .letter = 'l', .help = "with mode, owner, size and time"},
              {.name = "--recursive", .letter = 'R', .help = "everything below, too"},
+             {.name = "--deleted", .help = "what was there once and is not any more"},
              {.name = "--revision",
               .value = "REV",
               .help = "the revision",
@@ -187,6 +184,7 @@ Command ls_command() {
              {.name = "--host", .value = "HOST", .help = "the latest from this machine"}},
         .examples = {{"backupctl ls -l ~/Documents --at yesterday", "a folder as it was"},
                      {"backupctl ls home/7:/etc", "in one revision"},
+                     {"backupctl ls --deleted ~/Documents", "what was deleted from a folder"},
                      {"backupctl ls -R -0 latest:/home/a | xargs -0 ...",
                       "names in any bytes, for programs"}},
         .stream = true,

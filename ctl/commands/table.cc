@@ -14,7 +14,8 @@ const std::vector<Command>& commands() {
         add("Everyday", {status_command(), run_command(), jobs_command(), attach_command(),
                          cancel_command(), log_command(), watch_command()});
         add("Finding and restoring",
-            {revisions_command(), show_command(), ls_command(), cat_command(), restore_command()});
+            {history_command(), revisions_command(), show_command(), ls_command(), cat_command(),
+             find_command(), diff_command(), restore_command()});
         add("Protection", {explain_command(), queue_command()});
         add("Protection", guard_commands());
         add("Protection", set_commands());

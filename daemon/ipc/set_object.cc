@@ -57,6 +57,10 @@ const Interface& SetObject::interface() {
                     &Self::get_revision)
             .method("ListFiles", "saya{sv}", "revision,path,options", "h", "stream", root,
                     &Self::list_files)
+            .method("ListVersions", "aya{sv}", "path,options", "h", "stream", root,
+                    &Self::list_versions)
+            .method("Find", "aya{sv}", "pattern,options", "h", "stream", root, &Self::find)
+            .method("Diff", "ssaya{sv}", "from,to,path,options", "h", "stream", root, &Self::diff)
             .method("OpenFile", "saya{sv}", "revision,path,options", "hoa{sv}",
                     "content,job,attributes", root, &Self::open_file)
             .method("Verify", "asa{sv}", "revisions,options", "o", "job", root, &Self::verify)

@@ -20,6 +20,9 @@ class SetObject final : public BusObject {
     Result<> list_revisions(std::shared_ptr<Call> call);
     Result<> get_revision(std::shared_ptr<Call> call);
     Result<> list_files(std::shared_ptr<Call> call);
+    Result<> list_versions(std::shared_ptr<Call> call);
+    Result<> find(std::shared_ptr<Call> call);
+    Result<> diff(std::shared_ptr<Call> call);
     Result<> open_file(std::shared_ptr<Call> call);
     Result<> verify(std::shared_ptr<Call> call);
     Result<> pin_revision(std::shared_ptr<Call> call);

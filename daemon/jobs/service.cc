@@ -62,6 +62,7 @@ Service::Service(Loop& loop, StateStore& store, const Clock& clock, EventLog& ev
                       if (!alive.expired()) guard_changed(set);
                   });
               }),
+      history_(pool_, store, events, options_.state_dir + "/history"),
       tracking_host_(loop, pool_, events,
                      [this](const std::string& set) { tracking_changed(set); }),
       journal_(loop, "journal", 1),
@@ -141,6 +142,7 @@ void Service::read_records() {
 void Service::begin() {
     begun_ = true;
     track();
+    history_.set_policy(policy_);
     for (const auto& [name, repository] : policy_->repositories) probe(name);
     tick_.start(std::chrono::seconds(1));
 }
@@ -223,6 +225,7 @@ void Service::refresh_repository(const std::string& name) {
                 return;
             }
             probes_.succeeded(name);
+            history_.poke();
             if (view->used_bytes) pool_.set_used_bytes(name, *view->used_bytes);
             for (auto& [id, status] : view->sets) {
                 sets_[id].revision_count = status.revision_count;
@@ -310,7 +313,10 @@ void Service::apply(LoadedPolicy loaded) {
                 if (listener_ != nullptr) listener_->set_changed(id);
             });
     }
-    if (begun_) track();
+    if (begun_) {
+        track();
+        history_.set_policy(policy_);
+    }
     for (const std::string& name : touched) {
         change_repository_record(name, nullptr, [](Result<>) {});
         probe(name);
@@ -344,6 +350,7 @@ void Service::change_repository_record(const std::string& name,
 }
 
 void Service::job_added(const Job& job) {
+    history_.give_way(true);
     if (job.record().kind == "backup") {
         sets_[job.record().set].record.last_attempt = job.record().begin;
         resumes_.erase(job.record().set);
@@ -377,6 +384,8 @@ void Service::job_finished(const Job& job) {
         }
     }
     if (record.kind == "forget" || record.kind == "gc") refresh_repository(record.repository);
+    if (made_revision) history_.poke();
+    history_.give_way(runner_.active() > 0);
     if (record.kind == "check" || record.kind == "verify" || record.kind == "gc")
         change_repository_record(record.repository, nullptr, [](Result<>) {});
     if (listener_ != nullptr) {

@@ -15,6 +15,7 @@
 #include "daemon/jobs/event_log.h"
 #include "daemon/jobs/guard_book.h"
 #include "daemon/jobs/health.h"
+#include "daemon/jobs/history_keeper.h"
 #include "daemon/jobs/job_runner.h"
 #include "daemon/jobs/probe_times.h"
 #include "daemon/jobs/repository_pool.h"
@@ -92,6 +93,7 @@ class Service final : private JobListener {
     // nullptr before begin().
     Tracker* tracker() { return tracker_.get(); }
     const Tracker* tracker() const { return tracker_.get(); }
+    HistoryKeeper& history() { return history_; }
     StateStore& store() { return store_; }
     const Clock& clock() const { return clock_; }
     Loop& loop() { return loop_; }
@@ -167,6 +169,7 @@ class Service final : private JobListener {
     RepositoryPool pool_;
     GuardBook guards_;
     std::map<std::string, GuardRecord> guards_told_;
+    HistoryKeeper history_;
     ProbeTimes probes_;  // of repositories that could not be reached
     TrackingHost tracking_host_;
     std::unique_ptr<Tracker> tracker_;  // after the jobs that use it

@@ -1,0 +1,109 @@
+// What differs between two revisions, or a revision and the disk.
+#include <algorithm>
+
+#include <systemd/sd-bus.h>
+
+#include "daemon/ipc/difference.h"
+#include "daemon/ipc/set_object.h"
+#include "daemon/jobs/tasks.h"
+
+namespace backup {
+
+namespace {
+
+std::string_view letter_of(NodeType type) {
+    switch (type) {
+        case NodeType::file:
+            return "f";
+        case NodeType::dir:
+            return "d";
+        case NodeType::symlink:
+            return "l";
+        case NodeType::dev:
+            return "b";
+        case NodeType::chardev:
+            return "c";
+        case NodeType::fifo:
+            return "p";
+        case NodeType::socket:
+            return "s";
+        case NodeType::irregular:
+        case NodeType::unknown:
+            return "?";
+    }
+    return "?";
+}
+
+std::int64_t nanoseconds(const FileTime& time) {
+    constexpr std::int64_t kMost = INT64_MAX / 1'000'000'000 - 1;
+    return std::clamp(time.seconds, -kMost, kMost) * 1'000'000'000 + time.nanoseconds;
+}
+
+struct Diff {
+    RepositoryPool& pool;
+    BackupSet set;
+    std::vector<Path> own;
+    std::string from, to;
+    Path path;
+
+    Result<> operator()(LineWriter& lines) const {
+        FoundRevision old = TRY(find_revision(pool, set, from));
+        std::optional<FoundRevision> now;
+        if (!to.empty()) now = TRY(find_revision(pool, set, to));
+        Repository& repository = *old.repository->repository;
+        TRY(repository.refresh_index(lines.stop()));
+        JsonLine line;
+        line.text("from", old.revision.id().hex())
+            .number("from_number", old.revision.tags.number)
+            .number("from_time", to_usec(old.revision.snapshot().time))
+            .text("to", now ? now->revision.id().hex() : std::string());
+        if (now)
+            line.number("to_number", now->revision.tags.number)
+                .number("to_time", to_usec(now->revision.snapshot().time));
+        TRY(lines.write(line));
+        const auto each = [&](const Difference& one) -> Result<> {
+            line.name("path", one.path);
+            if (!one.problem.empty()) {
+                line.text("problem", printable(one.problem));
+                return lines.write(line);
+            }
+            line.text("change", one.change);
+            const Node& shown = one.after != nullptr ? *one.after : *one.before;
+            line.text("type", letter_of(shown.type))
+                .number("size", shown.size)
+                .signed_number("mtime_ns", nanoseconds(shown.mtime))
+                .number("mode", shown.unix_mode() & 07777);
+            if (one.before != nullptr && one.after != nullptr)
+                line.text("old_type", letter_of(one.before->type))
+                    .number("old_size", one.before->size)
+                    .signed_number("old_mtime_ns", nanoseconds(one.before->mtime));
+            return lines.write(line);
+        };
+        const BlobId& tree = old.revision.snapshot().tree;
+        if (now)
+            return compare_revisions(repository, tree, now->revision.snapshot().tree, path, each,
+                                     lines.stop());
+        return compare_with_disk(repository, tree, set, own, RealFs::instance(), path, each,
+                                 lines.stop());
+    }
+};
+
+}  // namespace
+
+Result<> SetObject::diff(std::shared_ptr<Call> call) {
+    std::string from = TRY(call->string());
+    std::string to = TRY(call->string());
+    std::string name = TRY(call->file_name());
+    Path path = TRY(Path::parse(name));
+    TRY(call->no_options());
+    BackupSet set = *TRY(served_.service.find_set(id_));
+    auto own = own_places(served_.service.policy(), served_.service.state_dir());
+    UniqueFd stream = TRY(served_.streams.start(
+        call->uid(), Diff{served_.service.pool(), std::move(set), std::move(own), std::move(from),
+                          std::move(to), std::move(path)}));
+    call->reply_with(
+        [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });
+    return {};
+}
+
+}  // namespace backup
