@@ -185,25 +185,30 @@ const PastVersion* worth_restoring(const PathHistory& history) {
     return nullptr;
 }
 
-void print_hint(Context& context, const PathHistory& history) {
+void print_hint(Context& context, const PathHistory& history, bool several_sets) {
     const PastVersion* version = worth_restoring(history);
     if (version == nullptr) return;
+    const bool exists = history.disk && history.disk->has("type");
+    const auto host = context.args().value("--host");
+    const std::string conflict = exists && !host ? " --on-conflict keep-both" : "";
+    const std::string which = version == &history.versions.front() ? "newest" : "earlier";
+    const std::string to_do = "To have the " + which + " version back: backupctl restore ";
+    context.line("");
+    if (version->set().empty())  // a snapshot of another program has no number, and no set
+        return context.line(to_do + version->record.text("last_revision").substr(0, 8) + ":" +
+                            shell_word(history.path) + (host ? " --to ." : conflict));
     Looks local = context.looks();
     local.utc = false;
-    std::string command = "backupctl restore " + shell_word(history.path);
-    if (auto set = context.args().value("--set")) command += " --set " + shell_word(*set);
-    if (auto host = context.args().value("--host"))
+    std::string command = shell_word(history.path);
+    if (host)
         command += " --host " + shell_word(*host) + " --to .";
+    else if (several_sets)
+        command += " --set " + shell_word(version->set());
     command += " --at \"" + time_text(version->record.number("last_time"), local) + "\"";
-    const bool exists = history.disk && history.disk->has("type");
-    if (exists && !context.args().value("--host")) command += " --on-conflict keep-both";
-    context.line("");
-    context.line("To have the " +
-                 std::string(version == &history.versions.front() ? "newest" : "earlier") +
-                 " version back: " + command);
+    context.line(to_do + command + conflict);
 }
 
-void print_text(Context& context, const PathHistory& history) {
+void print_text(Context& context, const PathHistory& history, bool several_sets) {
     const Looks& looks = context.looks();
     using Align = Column::Align;
     Table table({{"SINCE"},
@@ -228,7 +233,7 @@ void print_text(Context& context, const PathHistory& history) {
     }
     context.table(table);
     if (!looks.legend || context.quiet()) return;
-    print_hint(context, history);
+    print_hint(context, history, several_sets);
 }
 
 Result<ExitCode> run(Context& context) {
@@ -277,7 +282,7 @@ Result<ExitCode> run(Context& context) {
         context.warn("backupctl: set " + set + ": there may be newer revisions: " + printable(why));
     if (history.versions.empty())
         context.note("no revision has " + printable(history.path) + " yet");
-    print_text(context, history);
+    print_text(context, history, sets.size() > 1);
     return ExitCode::done;
 }
 

@@ -173,7 +173,13 @@ Result<> HistoryKeeper::follow_repository(const std::string& name, const Policy&
         const bool is_ours = std::ranges::any_of(policy.sets, [&](const auto& entry) {
             return entry.second.repository == name && is_wished(line, entry.second, {});
         });
-        if (is_ours) TRY(index_.update(line, std::move(revisions), trees, stop));
+        if (!is_ours) continue;
+        const auto update = TRY(index_.update(line, std::move(revisions), trees, stop));
+        if (update.damaged_directories > 0)
+            events_.add(LogLevel::warning,
+                        "repository '" + name + "': " + std::to_string(update.damaged_directories) +
+                            " directories could not be read for the index of history: `backupctl "
+                            "verify` tells what is damaged");
     }
     for (const LineName& line : index_.lines())
         if (line.repository == id && !lines.contains(line.key())) TRY(index_.drop(line));
