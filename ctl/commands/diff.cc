@@ -99,8 +99,9 @@ class Differ {
         }
         if (!context_.looks().legend) return;
         const Looks& looks = context_.note_looks();
-        context_.note(printable(compared.path) + ": from " + describe(compared.from, looks) +
-                      " to " +
+        const std::string where =
+            compared.path == "/" ? compared.from.set.id : printable(compared.path);
+        context_.note(where + ": from " + describe(compared.from, looks) + " to " +
                       (compared.to ? describe(*compared.to, looks) : "what is on the disk"));
     }
 

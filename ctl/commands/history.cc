@@ -191,8 +191,8 @@ void print_hint(Context& context, const PathHistory& history, bool several_sets)
     const bool exists = history.disk && history.disk->has("type");
     const auto host = context.args().value("--host");
     const std::string conflict = exists && !host ? " --on-conflict keep-both" : "";
-    const std::string which = version == &history.versions.front() ? "newest" : "earlier";
-    const std::string to_do = "To have the " + which + " version back: backupctl restore ";
+    const std::string to_do = std::string("To have the ") + (exists ? "earlier" : "last") +
+                              " version back: backupctl restore ";
     context.line("");
     if (version->set().empty())  // a snapshot of another program has no number, and no set
         return context.line(to_do + version->record.text("last_revision").substr(0, 8) + ":" +

@@ -262,6 +262,29 @@ HistoryIndex::HistoryIndex(std::string folder, HistoryOptions options)
     : folder_(std::move(folder)), options_(std::move(options)) {}
 HistoryIndex::~HistoryIndex() = default;
 
+// One update at a time; whoever waits can be stopped.
+class HistoryIndex::Turn {
+  public:
+    Turn(HistoryIndex& index, std::stop_token stop) : index_(index) {
+        std::unique_lock lock(index_.feeding_);
+        is_mine_ = index_.fed_.wait(lock, std::move(stop), [this] { return !index_.is_feeding_; });
+        if (is_mine_) index_.is_feeding_ = true;
+    }
+    ~Turn() {
+        if (!is_mine_) return;
+        std::lock_guard lock(index_.feeding_);
+        index_.is_feeding_ = false;
+        index_.fed_.notify_all();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    bool is_mine() const { return is_mine_; }
+
+  private:
+    HistoryIndex& index_;
+    bool is_mine_ = false;
+};
+
 Result<> HistoryIndex::ready() {
     std::unique_lock alone(opened_);
     if (store_) return {};
@@ -286,9 +309,12 @@ void HistoryIndex::throw_away(const Error& why) {
 template <typename T>
 Result<T> HistoryIndex::with_store(const std::function<Result<T>(HistoryStore&)>& work) {
     for (;;) {
-        TRY(ready());
         std::shared_lock in_use(opened_);
-        if (!store_) continue;  // closed in between
+        if (!store_) {
+            in_use.unlock();
+            TRY(ready());
+            continue;
+        }
         Result<T> done = work(*store_);
         // What a repository has wrong is not told as an error from here.
         if (done.ok() || done.error().kind() != ErrorKind::corrupt) return done;
@@ -302,7 +328,9 @@ Result<HistoryIndex::Update> HistoryIndex::update(const LineName& name,
                                                   std::vector<LineRevision> revisions,
                                                   BlobSource& blobs, std::stop_token stop) {
     std::ranges::sort(revisions, comes_before);
-    std::lock_guard one_at_a_time(feeding_);
+    const Turn turn(*this, stop);
+    if (!turn.is_mine())
+        return Error(ErrorKind::cancelled, ErrorCode::cancelled, "feeding was stopped");
     return with_store<Update>(
         [&](HistoryStore& store) { return feed(store, name, revisions, blobs, stop); });
 }
@@ -383,7 +411,7 @@ Result<HistoryIndex::Update> HistoryIndex::feed(HistoryStore& store, const LineN
 }
 
 Result<> HistoryIndex::drop(const LineName& name) {
-    std::lock_guard one_at_a_time(feeding_);
+    const Turn turn(*this, {});
     return with_store<void>([&](HistoryStore& store) -> Result<> {
         std::optional<LineRecord> line;
         {

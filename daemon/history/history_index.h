@@ -7,6 +7,7 @@
 // next one finds an empty index, and whoever feeds it feeds it all. Opened at the first use.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -127,6 +128,7 @@ class HistoryIndex {
     void rest();
 
   private:
+    class Turn;
     template <typename T>
     Result<T> with_store(const std::function<Result<T>(HistoryStore&)>& work);
     Result<> ready();
@@ -138,7 +140,9 @@ class HistoryIndex {
 
     const std::string folder_;
     const HistoryOptions options_;
-    std::mutex feeding_;        // one update at a time
+    std::mutex feeding_;  // guards is_feeding_
+    std::condition_variable_any fed_;
+    bool is_feeding_ = false;
     std::shared_mutex opened_;  // shared: in use; alone: opened, closed, thrown away
     std::unique_ptr<HistoryStore> store_;
 };
