@@ -66,7 +66,9 @@ Command run_command() {
             "once the backup has started, unless --wait is given.",
         .positionals = {{"SET", false, true, Completion::set}},
         .options = {{.name = "--full",
-                     .help = "read every file again, whatever is known about it"}},
+                     .help = "read every file again, whatever is known about it, and tell what "
+                             "differs from what an "
+                             "incremental run makes of it"}},
         .examples = {{"backupctl run", "all sets"},
                      {"backupctl run home --wait=600",
                       "at most ten minutes, then exit 9; the job goes on"},

@@ -56,6 +56,7 @@ JsonObject config_object(const Dict& c) {
         .add("automatic", c.flag("automatic"))
         .add("settle", static_cast<double>(c.number("settle-usec")) / 1e6)
         .add("min_interval", c.number("min-interval-usec") / 1'000'000)
+        .add("reconcile", c.number("reconcile-usec") / 1'000'000)
         .add("enabled", c.flag("enabled"));
 }
 
@@ -206,6 +207,11 @@ Result<Dict> settings_of(const Context& context) {
         std::uint64_t seconds =
             *gap == "none" || *gap == "0" ? 0 : TRY_DURING(parse_duration(*gap), "--min-interval");
         config.set("min-interval-usec", Value(seconds * 1'000'000));
+    }
+    if (auto period = args.value("--reconcile")) {
+        std::uint64_t seconds =
+            *period == "none" ? 0 : TRY_DURING(parse_duration(*period), "--reconcile");
+        config.set("reconcile-usec", Value(seconds * 1'000'000));
     }
     if (auto settle = args.value("--settle")) {
         config.set("settle-usec", Value(TRY_DURING(settle_usec(*settle), "--settle")));
@@ -390,6 +396,10 @@ std::vector<OptionSpec> setting_options() {
         {.name = "--min-interval",
          .value = "TIME",
          .help = "at least this long between two automatic runs (15min, 1h); 0: none"},
+        {.name = "--reconcile",
+         .value = "TIME",
+         .help = "read everything again and compare when that was last done so long ago (30d); "
+                 "none: only by run --full"},
         {.name = "--interval",
          .value = "TIME",
          .help = "run by itself when the last run is this old, changes or not (1h, 1d); none: off"},

@@ -67,6 +67,8 @@ JsonObject set_object(const Context& context, const SetFacts& set) {
     context.add_time(object, "last_success", p.number("LastSuccessUSec"));
     context.add_time(object, "last_attempt", p.number("LastAttemptUSec"));
     object.add("last_result", p.text("LastResult"));
+    context.add_time(object, "last_full", p.number("LastFullUSec"));
+    object.add("full_differences", p.number("FullDifferences"));
     context.add_time(object, "next_run", p.number("NextRunUSec"));
     object.add("waiting_for", p.texts("BlockedBy"));
     if (p.text("LatestRevision").empty())

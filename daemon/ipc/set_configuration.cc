@@ -21,6 +21,7 @@ wire::Dict set_configuration(const BackupSet& set) {
         {"automatic", set.automatic},
         {"settle-usec", set.settle_ms * 1'000},
         {"min-interval-usec", set.min_interval_seconds * 1'000'000},
+        {"reconcile-usec", set.reconcile_seconds * 1'000'000},
         {"enabled", set.enabled},
         {"keep", format_keep_rules(set.keep)},
         {"guard", format_guard_rules(set.guard)},
@@ -54,6 +55,8 @@ Result<> change_set(BackupSet& set, wire::DictReader& changes) {
         set.interval_seconds = rounded_up(*value, 1'000'000);
     if (auto value = changes.boolean("automatic")) set.automatic = *value;
     if (auto value = changes.number("settle-usec")) set.settle_ms = rounded_up(*value, 1'000);
+    if (auto value = changes.number("reconcile-usec"))
+        set.reconcile_seconds = rounded_up(*value, 1'000'000);
     if (auto value = changes.number("min-interval-usec"))
         set.min_interval_seconds = rounded_up(*value, 1'000'000);
     if (auto value = changes.boolean("enabled")) set.enabled = *value;

@@ -99,6 +99,8 @@ const Interface& SetObject::interface() {
             .property("LastAttemptUSec", "t")
             .property("LastSuccessUSec", "t")
             .property("ProtectedUntilUSec", "t")
+            .property("LastFullUSec", "t")
+            .property("FullDifferences", "t")
             .property("NextRunUSec", "t")
             .property("LatestRevision", "s")
             .property("RevisionCount", "u");
@@ -131,6 +133,8 @@ wire::Value SetObject::property(std::string_view name) const {
     if (name == "LastResult") return status.record.last_result;
     if (name == "LastAttemptUSec") return to_usec(status.record.last_attempt);
     if (name == "LastSuccessUSec") return to_usec(status.record.last_success);
+    if (name == "LastFullUSec") return to_usec(status.record.last_full);
+    if (name == "FullDifferences") return status.record.unexplained;
     if (name == "ProtectedUntilUSec") {
         auto tracked = served_.tracking(id_).protected_until;
         return to_usec(tracked ? *tracked : status.record.protected_until);

@@ -23,7 +23,7 @@ Health judge_set(const BackupSet& set, const SetStatus& status, const Repository
         repository.record.last_check_result == "errors")
         return Health::at_risk;
     if (now - record.last_success > promised_age(set)) return Health::degraded;
-    if (is_late) return Health::degraded;
+    if (is_late || record.unexplained != 0) return Health::degraded;
     if (repository.status.state == RepositoryState::locked) return Health::degraded;
     return Health::ok;
 }

@@ -34,8 +34,9 @@ const char* to_string(Health health);
 // one.
 Duration promised_age(const BackupSet& set);
 // at_risk: an enabled set that never succeeded, or about which something is asked, or damage in its
-// repository. degraded: a promise exceeded, a repository without its password, a configuration that
-// does not load. unknown: no enabled set.
+// repository. degraded: a promise exceeded, differences that a full run found and no change
+// explains, a repository without its password, a configuration that does not load. unknown: no
+// enabled set.
 Health judge_health(const Policy& policy, const SetStatuses& sets,
                     const RepositoryStatuses& repositories, bool config_is_good, Timestamp now);
 // When the set's next automatic run is due (possibly in the past), or nothing.

@@ -380,6 +380,7 @@ void Service::job_finished(const Job& job) {
             known.protected_until = record.begin;
             known.latest_revision = record.revision;
             known.last_number = std::max(known.last_number, job.number());
+            note_full(known, record);
             ++sets_[record.set].revision_count;
         }
     }

@@ -146,6 +146,8 @@ class Service final : private JobListener {
     std::optional<Timestamp> change_due(const BackupSet& set, const SetRecord& record,
                                         Timestamp now) const;
     void tick();
+    std::optional<Timestamp> reconcile_due(const BackupSet& set, const SetRecord& record,
+                                           Timestamp now) const;
     void tick_later();
     void collect_what_is_due(Timestamp now, Timestamp& wake);
     void rest();
@@ -170,6 +172,7 @@ class Service final : private JobListener {
     GuardBook guards_;
     std::map<std::string, GuardRecord> guards_told_;
     HistoryKeeper history_;
+    std::map<std::string, Timestamp> full_tried_;
     ProbeTimes probes_;  // of repositories that could not be reached
     TrackingHost tracking_host_;
     std::unique_ptr<Tracker> tracker_;  // after the jobs that use it

@@ -4,6 +4,7 @@
 
 #include "daemon/guard/guard.h"
 #include "daemon/jobs/lifecycle.h"
+#include "daemon/jobs/reconcile.h"
 #include "daemon/jobs/service.h"
 #include "daemon/jobs/tasks.h"
 
@@ -68,6 +69,15 @@ std::optional<Timestamp> Service::resume_due(const BackupSet& set) const {
     const bool runs_by_itself = set.enabled && (set.automatic || set.interval_seconds != 0);
     if (found == resumes_.end() || !runs_by_itself) return std::nullopt;
     return found->second;
+}
+
+std::optional<Timestamp> Service::reconcile_due(const BackupSet& set, const SetRecord& record,
+                                                Timestamp now) const {
+    static const std::string machine = machine_id();
+    if (!why_held(guards_.of(set.id)).empty()) return std::nullopt;
+    auto tried = full_tried_.find(set.id);
+    return next_reconcile(set, record, machine,
+                          tried == full_tried_.end() ? Timestamp{} : tried->second, now);
 }
 
 std::optional<Timestamp> Service::next_run_of(const BackupSet& set) const {
@@ -212,6 +222,11 @@ void Service::tick() {
             due = again;
             trigger = "resume";
         }
+        auto reconcile = reconcile_due(set, record, now);
+        if (reconcile && (!due || *reconcile < *due)) {
+            due = reconcile;
+            trigger = "schedule";
+        }
         if (!due || runner_.active_backup(id) != nullptr) continue;
         if (!why_held(guards_.of(id)).empty()) continue;
         if (*due > now) {
@@ -220,7 +235,9 @@ void Service::tick() {
         }
         // A run that cannot be begun is asked for again an interval later, not at once.
         sets_[id].record.last_attempt = now;
-        start_backup(id, false, trigger, 0, [this, id = id](Result<const Job*> job) {
+        const bool is_full = reconcile && *reconcile <= now;
+        if (is_full) full_tried_[id] = now;
+        start_backup(id, is_full, trigger, 0, [this, id = id](Result<const Job*> job) {
             if (!job.ok())
                 events_.add(LogLevel::error, "cannot start the backup of set '" + id +
                                                  "': " + job.error().message());

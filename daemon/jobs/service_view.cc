@@ -93,6 +93,10 @@ std::vector<std::string> Service::notices() const {
     }
     for (const auto& [id, set] : policy_->sets) {
         const GuardRecord guard = guards_.of(id);
+        if (const std::uint64_t count = set_status(id).record.unexplained; count != 0)
+            list.push_back("the last full run of set '" + id + "' found " + std::to_string(count) +
+                           " differences that no change explains: `backupctl jobs` names it, its "
+                           "log lists them; another full run without any ends this");
         if (guard.is_open())
             list.push_back("set '" + id + "' waits for an answer: `backupctl status " + id +
                            "`, then `backupctl approve " + id + "` or `backupctl reject " + id +

@@ -1,11 +1,14 @@
 #include "daemon/jobs/tasks.h"
 
 #include <algorithm>
+#include <mutex>
+#include <utility>
 
 #include <sys/stat.h>
 
 #include "daemon/archive/backup.h"
 #include "daemon/jobs/checkpoints.h"
+#include "daemon/jobs/full_check.h"
 #include "daemon/jobs/guarded_run.h"
 #include "daemon/repository/reserve.h"
 
@@ -91,6 +94,48 @@ void resume(const BackupTask& task, const Clock& clock, const std::string& repos
                                     plural(record->bytes, "byte") + " stored");
 }
 
+// A run that read everything must find what an incremental one would have found. What nothing
+// explains is an exception of the job, each with its path.
+Result<> check_full_run(BlobSource& source, const BackupTask& task, const Revision& parent,
+                        const BackupResult& result, bool knows_changes, const Reread* reread,
+                        std::vector<std::string> explained, JobContext& job, JobOutcome& outcome) {
+    const BackupSet& set = task.policy->sets.at(task.set);
+    FullCheck check;
+    check.before = parent.snapshot().tree;
+    check.after = result.tree;
+    check.set = &set;
+    check.reread = reread;
+    check.explained = std::move(explained);
+    if (knows_changes)
+        check.is_marked = [&](const std::string& path) {
+            auto mark = task.tracker->pending(set.id, path);
+            return !mark.ok() || *mark;
+        };
+    const FullCheckResult found = TRY(check_full(source, check, job.stop));
+    for (const Unexplained& one : found.unexplained)
+        job.exceptions.add(
+            one.path,
+            Error(ErrorKind::corrupt,
+                  one.is_content
+                      ? "its content is another one than the last revision has, and nothing tells "
+                        "that it was changed: size, times and inode are the same"
+                      : "it changed and no watch told of it: incremental runs would have missed "
+                        "it"));
+    outcome.counts.emplace_back("compared", found.differences);
+    outcome.counts.emplace_back("differences", found.unexplained.size());
+    if (found.unexplained.empty())
+        job.message(LogLevel::info,
+                    "0 differences to what an incremental run makes of it" +
+                        std::string(found.is_whole ? ""
+                                                   : " (in content; too much was changed "
+                                                     "to look at each change)"));
+    else
+        job.message(LogLevel::error, std::to_string(found.unexplained.size()) +
+                                         " differences to what an incremental run makes of it: "
+                                         "the job's report lists them");
+    return {};
+}
+
 Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const BackupTask& task,
                            JobContext& job) {
     const BackupSet& set = task.policy->sets.at(task.set);
@@ -131,6 +176,8 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     request.never_enter = own_places(*task.policy, task.state_dir);
     request.clock = &clock;
     std::unique_ptr<TrackedRun> tracked;
+    std::mutex unsettled_mutex;
+    std::vector<std::string> unsettled;
     // What the last revision relies on may be gone. Then all is compared, and what the index does
     // not know any more is stored again.
     const bool is_damaged = pool.status(set.repository).state == RepositoryState::damaged;
@@ -143,7 +190,11 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
         request.absent = tracked->absent();
         request.reread = tracked->reread();
         if (parent && request.reread != nullptr) job.message(LogLevel::info, kStoppedSuddenly);
-        request.unsettled = [&tracked](const std::string& path) { tracked->unsettled(path); };
+        request.unsettled = [&](const std::string& path) {
+            tracked->unsettled(path);
+            std::lock_guard lock(unsettled_mutex);
+            unsettled.push_back(path);
+        };
         if (parent && is_damaged && !task.full)
             job.message(LogLevel::warning,
                         "everything is compared: the repository is damaged (backupctl verify)");
@@ -186,15 +237,30 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
                                         plural(result.counts.files_resumed, "file") + ", " +
                                         plural(result.counts.bytes_resumed, "byte") +
                                         " not read again");
+    std::vector<std::string> failed_paths;
+    for (const Exception& exception : job.exceptions.list()) failed_paths.push_back(exception.path);
+    Counts full_counts;
+    if (task.full && parent) {
+        std::vector<std::string> explained = failed_paths;
+        explained.insert(explained.end(), unsettled.begin(), unsettled.end());
+        for (const Path& path : request.absent) explained.push_back(path.text());
+        // Before the marks are cleared: they are what explains a change.
+        auto checked = check_full_run(repository.blobs(), task, *parent, result,
+                                      tracked && tracked->knows_changes(), request.reread,
+                                      std::move(explained), job, outcome);
+        full_counts = std::exchange(outcome.counts, {});
+        if (!checked.ok())
+            job.message(LogLevel::warning,
+                        "the comparison with an incremental run did not come to its end: " +
+                            checked.error().message());
+    }
     if (tracked) {
-        std::vector<std::string> failed_paths;
-        for (const Exception& exception : job.exceptions.list())
-            failed_paths.push_back(exception.path);
         tracked->committed(result.revision, failed_paths);
     }
     if (guard) guard->committed();
     outcome.revision = result.revision.hex();
     outcome.counts = counts_of(result.counts);
+    outcome.counts.insert(outcome.counts.end(), full_counts.begin(), full_counts.end());
     pool.add_used_bytes(set.repository, result.counts.bytes_stored);
     job.message(LogLevel::info, "made revision " + result.revision.short_hex() + ", number " +
                                     std::to_string(outcome.number) + ", " +
@@ -220,6 +286,22 @@ std::vector<Path> own_places(const Policy& policy, const std::string& state_dir)
     return places;
 }
 
+void note_full(SetRecord& set, const JobRecord& record) {
+    // From before this was remembered: the period begins now.
+    if (set.last_full == Timestamp{}) set.last_full = *record.end;
+    // A first revision is read whole as well; what it would differ from is not there.
+    if (record.parent.empty()) {
+        set.last_full = *record.end;
+        set.unexplained = 0;
+        return;
+    }
+    for (const auto& [name, count] : record.counts) {
+        if (name != "differences") continue;
+        set.last_full = *record.end;
+        set.unexplained = count;
+    }
+}
+
 void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t number) {
     auto set = store.set_record(record.set);
     if (!set.ok())
@@ -233,6 +315,7 @@ void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t n
         set->last_number = std::max(set->last_number, number);
         if (auto dropped = store.drop_checkpoint(record.set); !dropped.ok())
             log_warning("cannot forget a checkpoint: " + dropped.error().message());
+        note_full(*set, record);
     }
     if (auto kept = store.put_set_record(record.set, *set); !kept.ok())
         log_warning("cannot remember the end of a backup: " + kept.error().message());

@@ -54,6 +54,8 @@ struct CheckTask {
 JobBody check_body(RepositoryPool& pool, CheckTask task);
 // What a check leaves behind: when, and what it found.
 void remember_check(StateStore& store, const JobRecord& record);
+// Of a run that made a revision: whether it read everything, and what it found by that.
+void note_full(SetRecord& set, const JobRecord& record);
 void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t number);
 
 }  // namespace backup

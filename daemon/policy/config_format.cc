@@ -87,6 +87,11 @@ std::string set_body(const BackupSet& set, bool hints, bool inherited) {
     out += set.min_interval_seconds != plain.min_interval_seconds
                ? line("min-interval", toml_quoted(gap_text(set.min_interval_seconds)))
                : hint("min-interval", "\"15min\"", "between two automatic runs");
+    out += set.reconcile_seconds != plain.reconcile_seconds
+               ? line("reconcile", toml_quoted(set.reconcile_seconds == 0
+                                                   ? "off"
+                                                   : format_interval(set.reconcile_seconds)))
+               : hint("reconcile", "\"30d\"", "read everything again and compare");
     return out;
 }
 

@@ -251,6 +251,7 @@ void read_set(const TomlValue& root, const std::string& file, const std::string&
     table.flag("automatic", set.automatic);
     read_settle(table, set.settle_ms);
     table.interval("min-interval", set.min_interval_seconds);
+    table.interval("reconcile", set.reconcile_seconds);
     read_keep(table, file, into, set.keep);
     read_guard(table, file, into, set.guard);
     table.finish();

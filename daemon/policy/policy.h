@@ -86,6 +86,8 @@ struct BackupSet {
     bool automatic = true;
     std::uint64_t settle_ms = 2000;
     std::uint64_t min_interval_seconds = 15 * 60;
+    // Everything is read again and compared when that was last done so long ago; 0: when asked.
+    std::uint64_t reconcile_seconds = 30 * 86'400;
     KeepRules keep;
     GuardRules guard;
     std::string origin;

@@ -310,6 +310,8 @@ std::string encode(const SetRecord& record) {
     writer.text(4, record.last_result);
     writer.text(5, record.latest_revision);
     writer.number(6, record.last_number);
+    writer.time(7, record.last_full);
+    writer.number(8, record.unexplained);
     return writer.take();
 }
 
@@ -335,6 +337,12 @@ Result<SetRecord> decode_set(std::string_view value) {
                 break;
             case 6:
                 record.last_number = reader.number();
+                break;
+            case 7:
+                record.last_full = reader.time();
+                break;
+            case 8:
+                record.unexplained = reader.number();
                 break;
         }
     }

@@ -51,6 +51,9 @@ struct SetRecord {
     Timestamp last_attempt{}, last_success{}, protected_until{};
     std::string last_result, latest_revision;
     std::uint64_t last_number = 0;
+    // When everything was read last, and what then differed without a change that explains it.
+    Timestamp last_full{};
+    std::uint64_t unexplained = 0;
 };
 
 struct RepositoryRecord {

@@ -21,6 +21,7 @@ class TrackedRunImpl final : public TrackedRun {
     std::vector<Path> absent() const override { return absent_; }
     const Reread* reread() const override { return reread_ ? &*reread_ : nullptr; }
     std::string reason() const override { return reason_; }
+    bool knows_changes() const override { return knows_changes_; }
 
     void unsettled(const std::string& path) override {
         std::lock_guard lock(mutex_);
@@ -103,6 +104,7 @@ class TrackedRunImpl final : public TrackedRun {
     std::string set_, definition_, reason_, parent_;
     FrozenMarks frozen_;
     std::uint64_t losses_ = 0;
+    bool knows_changes_ = false;
     Timestamp began_{};
     std::optional<Reread> reread_;
     bool is_unproven_marked_ = false;
@@ -126,6 +128,7 @@ class UntrackedRun final : public TrackedRun {
     std::vector<Path> absent() const override { return {}; }
     const Reread* reread() const override { return nullptr; }
     std::string reason() const override { return "the set is not tracked"; }
+    bool knows_changes() const override { return false; }
     void unsettled(const std::string& path) override { static_cast<void>(path); }
     void committed(const RevisionId& revision,
                    const std::vector<std::string>& exceptions) override {
@@ -257,9 +260,7 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         run->reread_ = reread_of(tracked);
         run->is_unproven_marked_ = state->is_unproven_marked;
         const TrackedSet::Base& base = tracked.base();
-        if (full)
-            run->reason_ = "all content is read again";
-        else if (!parent)
+        if (!parent)
             run->reason_ = "there is no earlier revision";
         else if (tracked.needs_scan())
             run->reason_ = tracked.scan_reason();
@@ -269,6 +270,8 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
             run->reason_ = "the definition of the set changed";
         else if (is_scan_only)
             run->reason_ = "a file system of the set cannot be watched";
+        run->knows_changes_ = run->reason_.empty();
+        if (full) run->reason_ = "all content is read again";
     });
     if (!is_asked) return Error(ErrorKind::cancelled, "the daemon is stopping");
     (void)failpoint("run.begun");

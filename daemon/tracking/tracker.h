@@ -85,6 +85,9 @@ class TrackedRun {
     virtual const Reread* reread() const = 0;
     // Why everything must be looked at; empty when only changes are.
     virtual std::string reason() const = 0;
+    // What changed since the parent revision is marked, each of it: a run that reads everything all
+    // the same must find nothing else.
+    virtual bool knows_changes() const = 0;
     // Give these to the backup: paths whose mark must stay.
     virtual void unsettled(const std::string& path) = 0;
     // The run made this revision, and it is durable. Without this call all marks stay. Blocking
