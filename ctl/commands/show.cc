@@ -42,6 +42,19 @@ JsonObject details_object(const Context& context, const RevisionRef& revision, c
         std::replace(name.begin(), name.end(), '-', '_');
         object.add(name, d.number(key));
     }
+    std::vector<JsonObject> missing;
+    const auto names = d.file_names("missing");
+    const auto good = d.texts("last-good");
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        JsonObject one;
+        one.add_bytes("path", names[i]);
+        if (i < good.size() && !good[i].empty())
+            one.add("last_good", good[i]);
+        else
+            one.add_null("last_good");
+        missing.push_back(one);
+    }
+    object.add("missing", missing).add("more_missing", d.flag("more-missing"));
     return object.add("seconds", static_cast<double>(d.number("duration-usec")) / 1e6)
         .add("pinned", d.flag("pinned"))
         .add("gap", d.flag("gap"))
@@ -96,6 +109,13 @@ Result<ExitCode> run(Context& context) {
         row("exceptions", paint(count_text(d.number("exceptions"), "item is", "items are") +
                                     " missing or partial",
                                 Tone::warn, looks));
+    const auto missing = d.file_names("missing");
+    const auto good = d.texts("last-good");
+    for (std::size_t i = 0; i < missing.size(); ++i)
+        row("not read", printable(missing[i]) + (i < good.size() && !good[i].empty()
+                                                     ? " (last good version: " + good[i] + ")"
+                                                     : " (no earlier revision has it)"));
+    if (d.flag("more-missing")) row("", "and more that are not named here");
     if (d.flag("pinned")) row("pinned", "yes");
     if (d.flag("gap"))
         row("gap", "a file system was missing: what the revision has of it is older");

@@ -1,5 +1,7 @@
 #include "daemon/archive/backup.h"
 
+#include <set>
+#include <string>
 #include <utility>
 
 #include "backupd_config.h"
@@ -32,8 +34,21 @@ std::string own_version(GoRules rules) {
     return version;
 }
 
+// What the revision lacks, or may lack: so that its last good version is found and kept.
+void name_missing(const ExceptionLog& exceptions, RevisionTags& tags) {
+    std::set<std::string> known;
+    for (const Exception& exception : exceptions.list()) {
+        if (!known.insert(exception.path).second) continue;
+        if (tags.missing.size() < kMostMissing && exception.path.size() <= kLongestMissing)
+            tags.missing.push_back(exception.path);
+        else
+            tags.more_missing = true;
+    }
+    if (exceptions.count() > exceptions.list().size()) tags.more_missing = true;
+}
+
 Snapshot describe(const BackupRequest& request, GoRules rules, Timestamp begin,
-                  std::uint64_t exceptions) {
+                  const ExceptionLog& exceptions) {
     Identity self = own_identity();
     const BackupSet& set = *request.set;
     Snapshot snapshot;
@@ -52,7 +67,8 @@ Snapshot describe(const BackupRequest& request, GoRules rules, Timestamp begin,
     tags.number = request.number;
     tags.trigger = request.trigger;
     tags.mode = request.full || !request.parent ? "full" : "incremental";
-    tags.exceptions = exceptions;
+    tags.exceptions = exceptions.count();
+    name_missing(exceptions, tags);
     tags.has_gap = request.has_gap;
     snapshot.tags = make_tags(tags);
     snapshot.program_version = own_version(rules);
@@ -204,7 +220,7 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
     }
     progress.phase = Phase::committing;
     add_session(result.counts, session->counters());
-    result.snapshot = describe(request, rules, begin, exceptions.count());
+    result.snapshot = describe(request, rules, begin, exceptions);
     result.snapshot.tree = walked->tree;
     result.snapshot.summary = summarise(result.counts, begin, clock.now());
     result.revision = TRY(session->commit(result.snapshot));

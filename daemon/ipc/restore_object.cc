@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 
 #include "daemon/ipc/set_object.h"
+#include "daemon/jobs/last_good.h"
 #include "daemon/jobs/tasks.h"
+#include "daemon/restore/restore.h"
 
 namespace backup {
 
@@ -82,12 +84,23 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
         text = path.text();
     }
     auto shared = std::make_shared<Asked>(std::move(asked));
-    auto resolve = [&pool = served_.service.pool(), shared] {
-        return find_revision(pool, shared->set, shared->revision);
+    auto resolve = [&pool = served_.service.pool(), shared]() -> Result<FoundRevision> {
+        FoundRevision found = TRY(find_revision(pool, shared->set, shared->revision));
+        if (found.revision.tags.missing.empty()) return found;
+        // What could not be read is not missing without a word.
+        Repository& repository = *found.repository->repository;
+        TRY(repository.refresh_index({}));
+        for (const std::string& path : shared->task.paths) {
+            auto node = find_node(repository, found.revision.snapshot().tree, path);
+            if (!node.ok()) return explain_no_path(std::move(node).error(), found, path);
+            shared->task.missing_below += missing_below(found.revision, path);
+        }
+        return found;
     };
     auto begin = [this, call, shared](Call&, FoundRevision found) {
         shared->task.repository = found.repository;
         shared->task.revision = found.revision.id();
+        shared->task.name = name_of(found.revision);
         JobRequest request;
         request.kind = "restore";
         request.set = shared->set.id;

@@ -74,7 +74,9 @@ struct Listing {
         FoundRevision found = TRY(find_revision(pool, set, revision));
         Repository& repository = *found.repository->repository;
         TRY(repository.refresh_index(lines.stop()));
-        FoundNode start = TRY(find_node(repository, found.revision.snapshot().tree, path));
+        auto node = find_node(repository, found.revision.snapshot().tree, path);
+        if (!node.ok()) return explain_no_path(std::move(node).error(), found, path);
+        FoundNode start = std::move(*node);
         JsonLine line;
         auto done = visit_nodes(
             repository, start, recursive,
@@ -124,7 +126,9 @@ Result<> SetObject::open_file(std::shared_ptr<Call> call) {
         FoundRevision found = TRY(find_revision(pool, set, revision));
         Repository& repository = *found.repository->repository;
         TRY(repository.refresh_index({}));
-        FoundNode node = TRY(find_node(repository, found.revision.snapshot().tree, path.text()));
+        auto at = find_node(repository, found.revision.snapshot().tree, path.text());
+        if (!at.ok()) return explain_no_path(std::move(at).error(), found, path.text());
+        FoundNode node = std::move(*at);
         if (node.node.type != NodeType::file)
             return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                          printable(path.text()) + (node.node.type == NodeType::dir

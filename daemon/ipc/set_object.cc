@@ -6,9 +6,11 @@
 #include <systemd/sd-bus.h>
 #include <unistd.h>
 
+#include "common/path.h"
 #include "daemon/ipc/revisions.h"
 #include "daemon/ipc/tracking_view.h"
 #include "daemon/jobs/checkpoints.h"
+#include "daemon/jobs/last_good.h"
 #include "daemon/jobs/tasks.h"
 
 namespace backup {
@@ -29,6 +31,25 @@ std::uint64_t usec(const std::optional<Timestamp>& time) {
 
 }  // namespace
 
+Error explain_no_path(Error error, const FoundRevision& found, const std::string& path) {
+    if (error.code() != ErrorCode::no_such_path) return error;
+    const auto known = found.repository->repository->list_revisions();
+    if (!known.ok()) return error;
+    auto good =
+        last_good(*found.repository->repository, all_revisions(*known), found.revision, path);
+    if (!good.ok()) return error;
+    const std::string where = name_of(found.revision);
+    if (*good)
+        return Error(ErrorKind::not_found, ErrorCode::no_such_path,
+                     printable(path) + " could not be read when " + where + " was made; " +
+                         name_of(**good) + " is the last revision that has it: --revision " +
+                         name_of(**good));
+    if (!is_missing(found.revision, path)) return error;
+    return Error(ErrorKind::not_found, ErrorCode::no_such_path,
+                 printable(path) + " could not be read when " + where +
+                     " was made, and no earlier revision has it");
+}
+
 Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
                                     const std::string& text) {
     RepositoryHandle opened = TRY(pool.open(set.repository));
@@ -36,6 +57,29 @@ Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
     Revision found = TRY(resolve_revision(revisions, {set.id, host_of(set)}, text));
     return FoundRevision{std::move(opened), std::move(found)};
 }
+
+namespace {
+
+// What could not be read, and for each path the revision that has it last ("": none).
+void add_missing(wire::Dict& details, const FoundRevision& found) {
+    std::vector<wire::FileName> paths;
+    std::vector<std::string> good;
+    Repository& repository = *found.repository->repository;
+    std::vector<Revision> revisions;
+    if (!found.revision.tags.missing.empty())
+        if (auto known = repository.list_revisions(); known.ok())
+            revisions = all_revisions(std::move(*known));
+    for (const std::string& path : found.revision.tags.missing) {
+        auto version = last_good(repository, revisions, found.revision, path);
+        paths.push_back({path});
+        good.push_back(version.ok() && *version ? name_of(**version) : "");
+    }
+    details.push_back({"missing", std::move(paths)});
+    details.push_back({"last-good", std::move(good)});
+    details.push_back({"more-missing", found.revision.tags.more_missing});
+}
+
+}  // namespace
 
 SetObject::SetObject(Served& served, std::string id)
     : served_(served), id_(std::move(id)), path_(wire::set_path(id_)) {}
@@ -221,10 +265,13 @@ Result<> SetObject::get_revision(std::shared_ptr<Call> call) {
     BackupSet set = *TRY(served_.service.find_set(id_));
     answer_later(
         served_, call,
-        [&pool = served_.service.pool(), set, text] { return find_revision(pool, set, text); },
-        [](Call& answer, FoundRevision found) {
-            answer.reply({revision_details(found.revision)});
-        });
+        [&pool = served_.service.pool(), set, text]() -> Result<wire::Dict> {
+            FoundRevision found = TRY(find_revision(pool, set, text));
+            wire::Dict details = revision_details(found.revision);
+            add_missing(details, found);
+            return details;
+        },
+        [](Call& answer, wire::Dict details) { answer.reply({std::move(details)}); });
     return {};
 }
 

@@ -51,6 +51,9 @@ struct FoundRevision {
     RepositoryHandle repository;
     Revision revision;
 };
+// What to say when the revision does not have the path: where it was read last, if it could not be
+// read for this one. Blocks.
+Error explain_no_path(Error error, const FoundRevision& found, const std::string& path);
 Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
                                     const std::string& text);
 

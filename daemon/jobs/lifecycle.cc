@@ -215,6 +215,7 @@ std::vector<RetentionDecision> plan_retention(const std::vector<Revision>& revis
                          .time_text = snapshot.time_text,
                          .is_pinned = revision.tags.is_pinned,
                          .exceptions = revision.tags.exceptions,
+                         .missing = revision.tags.missing,
                          .tags = revision.tags.others});
     }
     return decide_retention(std::move(items), set.keep, now, frozen);

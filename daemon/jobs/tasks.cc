@@ -333,6 +333,11 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
     return [&clock, shared](JobContext& job) {
         RestoreRequest request;
         request.revision = shared->revision;
+        if (shared->missing_below != 0)
+            job.message(LogLevel::warning,
+                        plural(shared->missing_below, "path") +
+                            " could not be read when the revision was made: `backupctl show " +
+                            shared->name + "` says where their last good versions are");
         request.paths = shared->paths;
         request.target_fd = shared->target.get();
         request.full_paths = shared->full_paths;

@@ -42,6 +42,8 @@ struct RestoreTask {
     UniqueFd target;
     bool full_paths = false, dry_run = false, verify = false;
     ConflictMode on_conflict = ConflictMode::fail;
+    std::string name;               // of the revision, for people
+    std::size_t missing_below = 0;  // paths that could not be read when it was made
 };
 JobBody restore_body(const Clock& clock, RestoreTask task);
 

@@ -204,11 +204,52 @@ bool parse_count(std::string_view text, std::uint64_t& out) {
 
 // False for tags that are not of ours, or that say what we do not understand: those are kept as
 // they are.
+constexpr std::string_view kMoreMissingTag = "more-missing";
+
+// Paths are bytes, tags are text, and some tools cut tags at commas.
+std::string percent_encoded(std::string_view path) {
+    static constexpr char kDigits[] = "0123456789ABCDEF";
+    std::string text;
+    for (char c : path) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte > 0x20 && byte < 0x7f && c != '%' && c != ',') {
+            text += c;
+        } else {
+            text += '%';
+            text += kDigits[byte >> 4];
+            text += kDigits[byte & 15];
+        }
+    }
+    return text;
+}
+
+std::optional<std::string> percent_decoded(std::string_view text) {
+    const auto digit = [](char c) -> int {
+        if (c >= '0' && c <= '9') return c - '0';
+        if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+        return -1;
+    };
+    std::string path;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] != '%') {
+            path += text[i];
+            continue;
+        }
+        if (i + 2 >= text.size()) return std::nullopt;
+        const int high = digit(text[i + 1]), low = digit(text[i + 2]);
+        if (high < 0 || low < 0) return std::nullopt;
+        path += static_cast<char>(high * 16 + low);
+        i += 2;
+    }
+    return path;
+}
+
 bool take_tag(std::string_view tag, RevisionTags& tags) {
     if (!tag.starts_with(kTagPrefix)) return false;
     tag.remove_prefix(kTagPrefix.size());
     if (tag == kGapTag) return tags.has_gap = true;
     if (tag == kPinTag) return tags.is_pinned = true;
+    if (tag == kMoreMissingTag) return tags.more_missing = true;
     std::size_t equals = tag.find('=');
     if (equals == std::string_view::npos) return false;
     std::string_view name = tag.substr(0, equals), value = tag.substr(equals + 1);
@@ -220,6 +261,11 @@ bool take_tag(std::string_view tag, RevisionTags& tags) {
         auto time = parse_rfc3339(value);
         if (time.ok()) tags.trashed = *time;
         return time.ok();
+    }
+    if (name == "missing") {
+        auto path = percent_decoded(value);
+        if (path) tags.missing.push_back(std::move(*path));
+        return path.has_value();
     }
     if (name == "set")
         tags.set = value;
@@ -252,6 +298,9 @@ std::vector<std::string> make_tags(const RevisionTags& tags) {
         if (!tags.trigger.empty()) put("trigger", tags.trigger);
         if (!tags.mode.empty()) put("mode", tags.mode);
         if (tags.exceptions != 0) put("exceptions", std::to_string(tags.exceptions));
+        for (const std::string& path : tags.missing) put("missing", percent_encoded(path));
+        if (tags.more_missing)
+            result.push_back(std::string(kTagPrefix) + std::string(kMoreMissingTag));
         if (tags.has_gap) result.push_back(std::string(kTagPrefix) + std::string(kGapTag));
         if (tags.is_pinned) result.push_back(std::string(kTagPrefix) + std::string(kPinTag));
         if (tags.trashed) put("trash", format_rfc3339_utc(*tags.trashed));

@@ -44,11 +44,18 @@ Result<Snapshot> decode_snapshot(ByteView json);
 // What makes a snapshot a revision of ours are tags in the repository, so that a fresh machine
 // knows them: backupd:set=NAME, backupd:n=7, backupd:trigger=user, backupd:mode=full|incremental,
 // backupd:exceptions=2, backupd:gap, backupd:pin, backupd:trash=TIME, backupd:edit=1.
+// Names of paths in tags are bounded: snapshots are read by everybody who lists revisions.
+inline constexpr std::size_t kMostMissing = 64;
+inline constexpr std::size_t kLongestMissing = 1024;
+
 struct RevisionTags {
     std::string set;  // empty: not a revision of ours
     std::uint64_t number = 0;
     std::string trigger, mode;
     std::uint64_t exceptions = 0;
+    // Paths of them, kMostMissing at most; `more_missing`: not all of them are named.
+    std::vector<std::string> missing;
+    bool more_missing = false;
     bool has_gap = false;              // some of it is older: a file system was missing
     bool is_pinned = false;            // no rule and no request may forget it
     std::optional<Timestamp> trashed;  // forgotten then: in the trash

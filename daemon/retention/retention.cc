@@ -5,6 +5,7 @@
 #include <chrono>
 #include <numeric>
 #include <optional>
+#include <set>
 
 #include "daemon/retention/times.h"
 
@@ -98,6 +99,23 @@ class Decider {
             return;
         }
     }
+    // Where each path was read last that could not be read for the newest one.
+    void last_good() {
+        const auto lacks = [](const RetentionItem& item, const std::string& path) {
+            return std::ranges::any_of(item.missing, [&](const std::string& missing) {
+                return path == missing ||
+                       (path.starts_with(missing) && path[missing.size()] == '/');
+            });
+        };
+        std::set<std::size_t> kept;
+        for (const std::string& path : newest_first_.front().item->missing) {
+            for (const Candidate& candidate : newest_first_) {
+                if (lacks(*candidate.item, path)) continue;
+                if (kept.insert(candidate.at).second) keep(candidate.at, "last-good");
+                break;
+            }
+        }
+    }
     void minimum(std::uint32_t count) {
         std::size_t kept = 0;
         for (const Candidate& candidate : newest_first_) kept += decisions_[candidate.at].keep;
@@ -171,6 +189,7 @@ std::vector<RetentionDecision> decide_retention(std::vector<RetentionItem> items
         decider.within(seconds(static_cast<std::int64_t>(
             std::min<std::uint64_t>(rules.within_seconds, 1'000'000'000'000ULL))));
     decider.tags(rules.tags);
+    decider.last_good();
     decider.last_whole();
     decider.minimum(rules.minimum);
     return decisions;

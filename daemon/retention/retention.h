@@ -24,13 +24,15 @@ struct RetentionItem {
     std::string time_text;  // RFC 3339, for its zone; empty: UTC
     bool is_pinned = false;
     std::uint64_t exceptions = 0;
-    std::vector<std::string> tags;  // those that are not ours
+    std::vector<std::string> missing;  // paths that could not be read for it
+    std::vector<std::string> tags;     // those that are not ours
 };
 
 struct RetentionDecision {
     RetentionItem item;
     bool keep = true;
-    // What keeps it: "last", "hourly" ... "within", "tag NAME", "pin", "minimum", "last-whole" (the
+    // What keeps it: "last", "hourly" ... "within", "tag NAME", "pin", "minimum", "last-good" (a
+    // path that could not be read for the newest one was read for this one last), "last-whole" (the
     // newest without exceptions, while newer ones have some: what could not be read since is
     // there), "time" (its time cannot be right), "frozen", "no-rules". Empty: no rule does.
     std::vector<std::string> rules;
