@@ -122,6 +122,8 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
         before.merge(worker->parent_counts());
         witness.merge(worker->witness());
         outcome.compared += worker->compared();
+        outcome.read_back.insert(outcome.read_back.end(), worker->read_back().begin(),
+                                 worker->read_back().end());
     }
     if (input.survey == nullptr) {
         ParentCounts::Sum sum = before.sum(input.source, input.look_at == nullptr, stop);

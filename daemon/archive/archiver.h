@@ -51,6 +51,7 @@ struct ArchiveInput {
     bool full = false;
     const Checkpoint* resumed = nullptr;          // of a run that was interrupted
     const CheckpointPlan* checkpoints = nullptr;  // nullptr: none are made
+    double read_back_percent = 0;  // see BackupRequest
 
     std::uint64_t polynomial = 0;
     GoRules rules = GoRules::go122;
@@ -65,8 +66,9 @@ struct ArchiveOutcome {
     // Files of the parent revision that the walk accounted for: with a LookAt, all others are in
     // the tree as they were.
     std::uint64_t files_before = 0, bytes_before = 0;
-    std::uint64_t compared = 0;  // objects, by a survey
-    ChangeSigns signs;           // of a backup with a parent revision; files_before is not set
+    std::uint64_t compared = 0;         // objects, by a survey
+    std::vector<BlobHandle> read_back;  // of the new blobs, those to be read back
+    ChangeSigns signs;  // of a backup with a parent revision; files_before is not set
 };
 
 // The error is one of the sink (nothing can be stored), `cancelled`, or `io` when the process

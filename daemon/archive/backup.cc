@@ -1,7 +1,9 @@
 #include "daemon/archive/backup.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "backupd_config.h"
@@ -130,6 +132,42 @@ void add_session(BackupCounts& counts, const WriteSession::Counters& session) {
     counts.bytes_stored = session.bytes_stored;
 }
 
+// Blobs of one pack one after the other.
+Result<> read_back(BlobSource& source, std::vector<BlobHandle> blobs, BackupCounts& counts,
+                   Progress& progress, const std::stop_token& stop) {
+    if (blobs.empty()) return {};
+    progress.phase = Phase::verifying;
+    std::vector<std::pair<BlobLocation, BlobHandle>> places;
+    for (const BlobHandle& blob : blobs) {
+        auto place = source.locate(blob);
+        if (!place)
+            return Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
+                         "a blob that was just stored is not in the index");
+        places.emplace_back(*place, blob);
+    }
+    std::ranges::sort(places, [](const auto& a, const auto& b) {
+        return std::tie(a.first.pack, a.first.offset) < std::tie(b.first.pack, b.first.offset);
+    });
+    for (const auto& [place, blob] : places) {
+        if (stop.stop_requested())
+            return Error(ErrorKind::cancelled, ErrorCode::cancelled, "the backup was cancelled");
+        auto checked = source.check(blob);
+        if (!checked.ok()) {
+            Error error = std::move(checked).error().during(
+                "what was just stored cannot be read back from pack " + place.pack.short_hex());
+            const bool is_damage =
+                error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found;
+            return is_damage
+                       ? Error(ErrorKind::corrupt, ErrorCode::repository_damaged, error.message())
+                       : error;
+        }
+        ++counts.blobs_read_back;
+        counts.bytes_read_back += place.length;
+        progress.items_done.fetch_add(1, std::memory_order_relaxed);
+    }
+    return {};
+}
+
 void expect(Progress& progress, const BackupRequest& request) {
     if (!request.parent || !request.parent->snapshot.summary) return;
     const SnapshotSummary& before = *request.parent->snapshot.summary;
@@ -174,6 +212,7 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
                        .unsettled = request.unsettled,
                        .never_enter = identities(fs, request.never_enter),
                        .full = request.full,
+                       .read_back_percent = request.read_back_percent,
                        .polynomial = repository.config().chunker_polynomial,
                        .rules = rules,
                        .zone = Zone::local(),
@@ -210,6 +249,9 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
     result.tree = walked->tree;
     result.counts = walked->counts;
     add_untouched(result.counts, request, *walked);
+    // What is read back must be stored, and the index must know where.
+    if (!walked->read_back.empty())
+        TRY_DURING(session->checkpoint(), "store what is to be read back");
     if (request.review && request.parent) {
         auto passed = request.review(signs_of(request, *walked, result.counts));
         if (!passed.ok()) {
@@ -218,6 +260,7 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
             return std::move(passed).error();
         }
     }
+    TRY(read_back(repository.blobs(), walked->read_back, result.counts, progress, stop));
     progress.phase = Phase::committing;
     add_session(result.counts, session->counters());
     result.snapshot = describe(request, rules, begin, exceptions);

@@ -96,6 +96,10 @@ struct BackupRequest {
     // all of it is in the repository. None: no checkpoints are made.
     std::function<Result<>(const Checkpoint&)> keep_checkpoint;
     CheckpointPace checkpoint_pace;
+    // Of the blobs that this run stores, the share that is read back from the storage and checked
+    // before the revision is made. One that is not what was stored: `corrupt`/repository_damaged,
+    // no revision appears.
+    double read_back_percent = 0;
 };
 
 struct BackupCounts {
@@ -109,6 +113,7 @@ struct BackupCounts {
     std::uint64_t blobs_new = 0, data_blobs_new = 0, tree_blobs_new = 0;
     std::uint64_t bytes_added = 0, bytes_stored = 0;
     std::uint64_t total_files = 0, total_bytes = 0;
+    std::uint64_t blobs_read_back = 0, bytes_read_back = 0;  // sealed bytes
 };
 
 struct BackupResult {

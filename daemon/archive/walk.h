@@ -89,6 +89,7 @@ class WalkWorker {
     const ParentCounts& parent_counts() const { return parent_; }
     std::uint64_t compared() const { return compared_; }
     const ChangeWitness& witness() const { return witness_; }
+    const std::vector<BlobHandle>& read_back() const { return read_back_; }
 
   private:
     // One name that is being looked at.
@@ -239,6 +240,7 @@ class WalkWorker {
     BackupCounts counts_;
     ParentCounts parent_;
     ChangeWitness witness_;
+    std::vector<BlobHandle> read_back_;
     // Of a survey: what it compared, and whether the name at hand has something to compare.
     std::uint64_t compared_ = 0;
     bool has_counterpart_ = false;

@@ -25,6 +25,17 @@ constexpr std::size_t kBatchNames = 512;
 
 std::atomic<std::uint64_t> last_directory_number{0};
 
+// Of one run and worker: what is read back must not take longer than what was stored.
+constexpr std::size_t kMostReadBack = 100'000;
+
+// Ids are digests: their first bytes are as good as a throw of dice.
+bool is_read_back(const BlobId& id, double percent) {
+    if (percent <= 0) return false;
+    std::uint32_t value = 0;
+    for (std::size_t i = 0; i < 4; ++i) value = value << 8 | id.bytes[i];
+    return static_cast<double>(value) < percent / 100 * 4294967296.0;
+}
+
 bool by_name(const ListedName& a, const ListedName& b) {
     return a.name() < b.name();
 }
@@ -418,6 +429,9 @@ bool WalkWorker::save_blob(BlobType type, ByteView plaintext, BlobId& id, std::u
     }
     id = saved->id;
     if (stored != nullptr) *stored = saved->stored_bytes;
+    if (saved->is_new && is_read_back(id, input_.read_back_percent) &&
+        read_back_.size() < kMostReadBack)
+        read_back_.push_back({type, id});
     return true;
 }
 

@@ -70,7 +70,7 @@ const Interface& JobObject::interface() {
             .property("ErrorCount", "u")
             .property("Details", "a{sv}");
         for (const char* name : {"EndedUSec", "BytesDone", "BytesTotal", "ItemsDone", "ItemsTotal",
-                                 "RateBytes", "ExpectedEndUSec"})
+                                 "RateBytes", "ExpectedEndUSec", "StalledSinceUSec"})
             table.property(name, "t");
         for (const char* name : {"Result", "ErrorName", "Message", "Revision"})
             table.property(name, "s");
@@ -106,6 +106,8 @@ wire::Value JobObject::property(std::string_view name) const {
     if (name == "ItemsTotal") return progress.items_total.load();
     if (name == "RateBytes") return job_.rate();
     if (name == "ExpectedEndUSec") return job_.expected_end() ? to_usec(*job_.expected_end()) : 0;
+    if (name == "StalledSinceUSec")
+        return !job_.is_done() && job_.stalled_since() ? to_usec(*job_.stalled_since()) : 0;
     if (name == "ErrorCount") return static_cast<std::uint32_t>(progress.exceptions.load());
     if (!job_.is_done()) {
         if (name == "Details") return wire::Dict{};

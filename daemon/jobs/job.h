@@ -10,6 +10,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -79,8 +80,12 @@ class Job {
     double seconds() const;
     std::uint64_t number() const { return number_; }
 
-    // Smooths the rate and guesses the end from two samples; twice a second while it runs.
-    void sample(Timestamp now, MonotonicTime at);
+    // Since when nothing moved, once that has been for long; nothing: it goes on.
+    std::optional<Timestamp> stalled_since() const { return stalled_since_; }
+
+    // Smooths the rate and guesses the end from two samples; twice a second while it runs. True:
+    // nothing has moved for `stall_after` with this sample.
+    bool sample(Timestamp now, MonotonicTime at, Duration stall_after = std::chrono::minutes(10));
 
   private:
     friend class JobRunner;
@@ -100,6 +105,11 @@ class Job {
     std::uint64_t last_bytes_ = 0;
     std::optional<MonotonicTime> last_sample_;
     std::optional<Timestamp> expected_end_;
+    // What moved last, and when.
+    std::tuple<Phase, std::uint64_t, std::uint64_t, std::uint64_t> moved_{};
+    std::optional<MonotonicTime> moved_at_;
+    Timestamp moved_time_{};
+    std::optional<Timestamp> stalled_since_;
 };
 
 }  // namespace backup

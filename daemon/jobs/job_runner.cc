@@ -326,7 +326,15 @@ void JobRunner::sample() {
     for (auto& [id, job] : jobs_) {
         if (job->is_done()) continue;
         running = true;
-        job->sample(clock_.now(), clock_.monotonic());
+        const bool may_move = job->state() == JobState::running;
+        if (job->sample(clock_.now(), clock_.monotonic(),
+                        may_move ? options_.stall_after : Duration::max())) {
+            const std::string text = job->record().kind + " has made no progress since " +
+                                     format_rfc3339_utc(*job->stalled_since()) + " (" +
+                                     to_string(job->progress().phase.load()) + ")";
+            events_.add(LogLevel::warning, text, id);
+            note(id, LogLevel::warning, text);
+        }
         if (listener_ != nullptr) listener_->job_changed(*job);
     }
     if (!running) sampler_.stop();  // nothing wakes us while idle

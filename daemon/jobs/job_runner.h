@@ -35,6 +35,7 @@ struct JobRunnerOptions {
     std::size_t most_ended = 64;
     Duration sample_period = std::chrono::milliseconds(500);
     std::size_t keep_records = 10'000;
+    Duration stall_after = std::chrono::minutes(10);  // without any progress
 };
 
 class JobRunner {

@@ -91,6 +91,13 @@ std::vector<std::string> Service::notices() const {
         ConfigProblem bare{problem.file, problem.line, "an error: see `backupctl config check`"};
         list.push_back("configuration: " + bare.text());
     }
+    for (const Job* job : runner_.jobs())
+        if (!job->is_done() && job->stalled_since())
+            list.push_back("job " + std::to_string(job->id()) + " (" + job->record().kind +
+                           ") has made no progress for long: `backupctl attach " +
+                           std::to_string(job->id()) +
+                           "` shows where it stands, `backupctl cancel " +
+                           std::to_string(job->id()) + "` stops it");
     for (const auto& [id, set] : policy_->sets) {
         const GuardRecord guard = guards_.of(id);
         if (const std::uint64_t count = set_status(id).record.unexplained; count != 0)

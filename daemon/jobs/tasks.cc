@@ -39,6 +39,8 @@ Counts counts_of(const BackupCounts& counts) {
         {"bytes-stored", counts.bytes_stored},
         {"files", counts.total_files},
         {"bytes", counts.total_bytes},
+        {"blobs-read-back", counts.blobs_read_back},
+        {"bytes-read-back", counts.bytes_read_back},
     };
 }
 
@@ -171,6 +173,7 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     request.hostname = on_host.host;
     request.threads = task.policy->read_threads;
     request.tree_rules = task.policy->tree_rules;
+    request.read_back_percent = task.policy->read_back_percent;
     request.write.pack_bytes = task.policy->pack_bytes;
     request.write.compression_level = task.policy->compression_level;
     request.never_enter = own_places(*task.policy, task.state_dir);
@@ -324,6 +327,10 @@ void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t n
 JobBody backup_body(RepositoryPool& pool, const Clock& clock, BackupTask task) {
     return [&pool, &clock, task = std::move(task)](JobContext& job) {
         auto outcome = back_up(pool, clock, task, job);
+        // What was stored is not what can be read: everybody must know.
+        if (!outcome.ok() && outcome.error().code() == ErrorCode::repository_damaged)
+            pool.report_damage(task.policy->sets.at(task.set).repository,
+                               outcome.error().message());
         return outcome.ok() ? std::move(*outcome) : failed(std::move(outcome).error());
     };
 }

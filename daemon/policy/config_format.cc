@@ -187,6 +187,7 @@ std::string format_policy(const Policy& policy) {
     std::string out = "[engine]\n";
     out += line("read-threads", std::to_string(policy.read_threads));
     out += line("compression-level", std::to_string(policy.compression_level));
+    out += line("read-back-percent", std::to_string(policy.read_back_percent));
     out += line("pack-size", toml_quoted(format_size(policy.pack_bytes)));
     out += line("checkpoint", toml_quoted(format_size(policy.checkpoint_bytes)));
     out += line("tree-rules", toml_quoted(policy.tree_rules));

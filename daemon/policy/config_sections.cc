@@ -269,6 +269,9 @@ void read_engine(const TomlValue& root, const std::string& file, LoadedPolicy& i
     table.whole_number("compression-level", 1, 19, level);
     into.policy.read_threads = static_cast<unsigned>(threads);
     into.policy.compression_level = static_cast<int>(level);
+    std::int64_t read_back = into.policy.read_back_percent;
+    table.whole_number("read-back-percent", 0, 100, read_back);
+    into.policy.read_back_percent = static_cast<unsigned>(read_back);
     std::uint64_t pack = into.policy.pack_bytes;
     if (table.size("pack-size", pack) == Taken::ok) {
         if (pack < (std::uint64_t{4} << 20) || pack > (std::uint64_t{128} << 20)) {

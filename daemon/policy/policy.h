@@ -114,6 +114,7 @@ struct Policy {
     std::map<std::string, BackupSet> sets;
     unsigned read_threads = 0;  // 0: chosen from the machine
     int compression_level = 3;
+    unsigned read_back_percent = 1;  // of what is stored, before a revision relies on it
     std::uint64_t pack_bytes = std::uint64_t{16} << 20;
     std::uint64_t checkpoint_bytes = std::uint64_t{128} << 20;  // read between two checkpoints
     // Which rules trees are written with: "auto" follows the parent snapshot, else "go119" or
