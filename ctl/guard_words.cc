@@ -17,6 +17,11 @@ std::string clean_text(const Dict& question) {
 }  // namespace
 
 std::string question_sentence(const Dict& question, const Context& context) {
+    if (question.text("kind") == "foreign-writer")
+        return printable(question.text("message")) + " (" +
+               age_text(from_usec(question.number("since")), context.now()) +
+               "): a cloned machine, or a state that was brought back. If two machines write it, "
+               "give one of them another name (set edit SET --hostname NAME); then approve";
     std::string text = printable(question.text("message")) + " (" +
                        age_text(from_usec(question.number("since")), context.now()) + ")";
     if (question.text("answer") == "rejected")
@@ -31,6 +36,9 @@ std::string question_sentence(const Dict& question, const Context& context) {
 }
 
 std::string consequence(const Dict& question, bool approves) {
+    if (question.text("kind") == "foreign-writer")
+        return approves ? "Approved: these revisions belong to this set."
+                        : "Rejected: nothing changes; the question stays until it is approved.";
     if (!is_change(question))
         return approves ? "Approved: the next revision is made of what is there now."
                         : "Rejected: no revision is made until it is back.";

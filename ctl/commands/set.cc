@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <map>
 #include <memory>
 
 #include <sys/stat.h>
@@ -48,6 +49,7 @@ JsonObject config_object(const Dict& c) {
         .add("exclude", c.texts("exclude"))
         .add("keep", c.text("keep"))
         .add("guard", c.text("guard"))
+        .add("adopt", c.texts("adopt"))
         .add("cachedir_tag", c.flag("cachedir-tag"))
         .add("nodump", c.flag("nodump"))
         .add("one_file_system", c.flag("one-file-system"))
@@ -221,6 +223,8 @@ Result<Dict> settings_of(const Context& context) {
         config.set("larger-than", Value(bytes));
     }
     if (auto keep = args.value("--keep")) config.set("keep", Value(*keep));
+    if (auto name = args.value("--hostname"))
+        config.set("hostname", Value(*name == "none" ? std::string() : *name));
     if (auto guard = args.value("--guard")) config.set("guard", Value(*guard));
     struct Switch {
         const char *on, *off, *key;
@@ -329,6 +333,78 @@ Result<ExitCode> edit(Context& context) {
     return ExitCode::done;
 }
 
+struct Line {
+    std::uint64_t revisions = 0, last_number = 0;
+};
+
+// What the set's repository has of other hosts and sets, by "HOST/SET".
+Result<std::map<std::string, Line>> other_lines(Client& client, const SetRef& set) {
+    std::map<std::string, Line> lines;
+    Dict options;
+    options.set("foreign", Value(true));
+    options.set("state", Value(std::string("any")));
+    options.set("limit", Value(std::uint32_t{500}));
+    for (;;) {
+        auto page = TRY(client.list_revisions(set.object, "Set", options));
+        for (const Dict& revision : page.list) {
+            if (revision.text("set").empty()) continue;
+            Line& line = lines[revision.text("host") + "/" + revision.text("set")];
+            ++line.revisions;
+            line.last_number = std::max(line.last_number, revision.number("number"));
+        }
+        if (page.next_page.empty()) return lines;
+        options.set("page", Value(page.next_page));
+    }
+}
+
+Result<ExitCode> adopt(Context& context) {
+    const auto& names = context.args().positionals();
+    Client* client = TRY(context.client());
+    const SetRef set = TRY(find_set(*client, names[0]));
+    const auto lines = TRY(other_lines(*client, set));
+    if (names.size() < 2) {
+        std::vector<JsonObject> objects;
+        for (const auto& [name, line] : lines) {
+            if (!context.json())
+                context.line(printable(name) + "  " +
+                             count_text(line.revisions, "revision", "revisions"));
+            objects.push_back(JsonObject()
+                                  .add("line", name)
+                                  .add("revisions", line.revisions)
+                                  .add("last_number", line.last_number));
+        }
+        if (context.json())
+            context.print(context.object("lines").add("set", set.id).add("lines", objects));
+        return ExitCode::done;
+    }
+    const std::string from =
+        names[1].find('/') == std::string::npos ? names[1] + "/" + set.id : names[1];
+    auto found = lines.find(from);
+    if (found == lines.end())
+        return Error(ErrorKind::not_found, ErrorCode::no_such_revision,
+                     "the repository of " + set.id + " has no revisions of " + printable(from) +
+                         "\nbackupctl set adopt " + set.id + " lists what it has");
+    auto current = TRY(client->set_configuration(set.object));
+    std::vector<std::string> adopted = current.config.texts("adopt");
+    if (std::find(adopted.begin(), adopted.end(), from) == adopted.end()) adopted.push_back(from);
+    if (!context.dry_run()) {
+        Dict changes;
+        changes.set("adopt", Value(adopted));
+        TRY(client->configure(set.object, changes, current.generation, {}));
+    }
+    if (context.json())
+        context.print(context.object("adopt")
+                          .add("set", set.id)
+                          .add("line", from)
+                          .add("revisions", found->second.revisions)
+                          .add("last_number", found->second.last_number));
+    else if (!context.quiet())
+        context.line(set.id + " goes on with " +
+                     count_text(found->second.revisions, "revision", "revisions") + " of " +
+                     printable(from));
+    return ExitCode::done;
+}
+
 Result<ExitCode> remove(Context& context) {
     Client* client = TRY(context.client());
     SetRef set = TRY(find_set(*client, context.args().positionals()[0]));
@@ -408,6 +484,9 @@ std::vector<OptionSpec> setting_options() {
          .help =
              "which revisions to keep: \"last=10 hourly=24 daily=14 weekly=8 monthly=12 yearly=10 "
              "within=7d tag=T minimum=3\"; none: all"},
+        {.name = "--hostname",
+         .value = "NAME",
+         .help = "the machine that revisions are recorded for; none: its own name"},
         {.name = "--guard",
          .value = "RULES",
          .help = "what is asked about before it counts: \"gone=50 removed=30 changed=50 opaque=50 "
@@ -471,6 +550,17 @@ std::vector<Command> set_commands() {
          .examples = {{"backupctl set edit home --exclude node_modules/ --min-interval 30min",
                        "only what is named changes"}},
          .run = edit},
+        {.verb = "set adopt",
+         .summary = "go on with the revisions of another name",
+         .description =
+             "After the machine or the set was renamed: the set takes over the revisions that were "
+             "made as HOST/SET (HOST alone: under the set's own name). Numbers go on, the next "
+             "revision continues the newest of them, the rules of the set are theirs too. Without "
+             "HOST it lists what its repository has under other names.",
+         .positionals = {kSet, {"HOST[/SET]", false, false, Completion::nothing}},
+         .examples = {{"backupctl set adopt home old-laptop", "this machine was old-laptop"},
+                      {"backupctl set adopt documents laptop/docs", "the set was called docs"}},
+         .run = adopt},
         {.verb = "set remove",
          .summary = "stop protecting; stored revisions stay",
          .positionals = {kSet},

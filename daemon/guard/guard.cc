@@ -154,6 +154,19 @@ GuardStep miss(const GuardRecord& record, const std::string& sentence, bool hold
     return step;
 }
 
+GuardStep meet(const GuardRecord& record, const std::string& sentence, std::uint64_t number,
+               const GuardedRunFacts& run) {
+    GuardStep step;
+    step.after = record;
+    if (number <= record.line_known) return step;
+    step.after.line_known = number;
+    step.message = sentence;
+    if (record.line.is_open()) return step;
+    step.after.line = question(kGuardForeignWriter, sentence, run);
+    step.is_asked = true;
+    return step;
+}
+
 GuardRecord committed(const GuardRecord& record, bool is_missing) {
     GuardRecord after = record;
     if (!is_missing || record.source.kind != kGuardVanished) after.source = {};
@@ -166,12 +179,13 @@ GuardRecord committed(const GuardRecord& record, bool is_missing) {
 
 GuardRecord approve(const GuardRecord& record, Timestamp now) {
     GuardRecord after = record;
-    for (GuardQuestion* question : {&after.source, &after.change}) {
+    for (GuardQuestion* question : {&after.source, &after.change, &after.line}) {
         if (!question->is_open()) continue;
         // What was rejected is restored by now, which is a mass change as well.
         const bool was_rejected = question->answer == "rejected";
         question->answer = "approved";
         question->answered = now;
+        if (question == &after.line) *question = {};
         if (question != &after.change) continue;
         if (!was_rejected) *question = {};
         close_window(after);
@@ -181,7 +195,7 @@ GuardRecord approve(const GuardRecord& record, Timestamp now) {
 
 GuardRecord reject(const GuardRecord& record, Timestamp now) {
     GuardRecord after = record;
-    for (GuardQuestion* question : {&after.source, &after.change}) {
+    for (GuardQuestion* question : {&after.source, &after.change, &after.line}) {
         if (!question->is_open() || question->answer == "rejected") continue;
         question->answer = "rejected";
         question->answered = now;

@@ -8,6 +8,9 @@
 //   change: mass-change. The revision is made, and the one from before is pinned until somebody
 //           answers.
 //
+//   line:   foreign-writer (revisions of this set that this machine did not make). Both go on; who
+//           should have another name is for people to say.
+//
 // While a question is open no rule forgets a revision of the set. One event is one question,
 // however many runs see it. An approval of a source holds for one run and for what was asked about:
 // when clearly more is gone by then, it is asked about anew.
@@ -26,6 +29,7 @@ namespace backup {
 inline constexpr const char* kGuardVanished = "vanished";
 inline constexpr const char* kGuardEmptied = "emptied";
 inline constexpr const char* kGuardMassChange = "mass-change";
+inline constexpr const char* kGuardForeignWriter = "foreign-writer";
 
 // What the signs alone say. `opaque`, `could`: of earlier runs of the same day.
 struct GuardVerdict {
@@ -56,6 +60,10 @@ GuardStep review(const GuardRecord& record, const ChangeSigns& signs, const Guar
 // Part of the source is not there. `holds`: the run is to be held; else what is missing is kept as
 // the last revision has it.
 GuardStep miss(const GuardRecord& record, const std::string& sentence, bool holds,
+               const GuardedRunFacts& run);
+// Somebody else makes revisions under this set's and this machine's name, up to `number`: a machine
+// that was cloned, or a state that was brought back. Holds nothing.
+GuardStep meet(const GuardRecord& record, const std::string& sentence, std::uint64_t number,
                const GuardedRunFacts& run);
 // The run made its revision. `is_missing`: part of the source is not there, still.
 GuardRecord committed(const GuardRecord& record, bool is_missing);

@@ -99,8 +99,8 @@ Result<Stored> stored_version(RepositoryPool& pool, const BackupSet& set, const 
     Stored stored;
     RepositoryHandle opened = TRY(pool.open(set.repository));
     Repository& repository = *opened->repository;
-    auto newest = resolve_revision(all_revisions(TRY(repository.list_revisions())),
-                                   {set.id, host_of(set)}, "latest");
+    auto newest =
+        resolve_revision(all_revisions(TRY(repository.list_revisions())), line_of(set), "latest");
     if (!newest.ok()) {
         if (newest.error().code() == ErrorCode::no_such_revision) return stored;
         return std::move(newest).error();
@@ -177,8 +177,7 @@ class Explainer {
         if (auto facts = task_.sets.find(set.id); facts != task_.sets.end()) {
             now.blocked_by = facts->second.blocked_by;
             now.next_run = facts->second.next_run;
-            for (const GuardQuestion* question :
-                 {&facts->second.guard.source, &facts->second.guard.change})
+            for (const GuardQuestion* question : facts->second.guard.questions())
                 if (question->is_open() && now.question.empty()) now.question = question->message;
         }
         auto stored = stored_version(*task_.pool, set, path_);

@@ -25,6 +25,8 @@ wire::Dict set_configuration(const BackupSet& set) {
         {"enabled", set.enabled},
         {"keep", format_keep_rules(set.keep)},
         {"guard", format_guard_rules(set.guard)},
+        {"adopt", set.adopt},
+        {"hostname", set.hostname},
     };
 }
 
@@ -61,6 +63,15 @@ Result<> change_set(BackupSet& set, wire::DictReader& changes) {
         set.min_interval_seconds = rounded_up(*value, 1'000'000);
     if (auto value = changes.boolean("enabled")) set.enabled = *value;
     if (auto value = changes.text("keep")) set.keep = TRY_DURING(parse_keep_rules(*value), "keep");
+    if (auto value = changes.text("hostname")) set.hostname = *value;
+    if (auto value = changes.texts("adopt")) {
+        for (const std::string& line : *value) {
+            const std::size_t slash = line.rfind('/');
+            if (slash == std::string::npos || slash == 0 || slash + 1 == line.size())
+                return invalid_argument("adopt: HOST/SET, not '" + printable(line) + "'");
+        }
+        set.adopt = *value;
+    }
     if (auto value = changes.text("guard"))
         set.guard = TRY_DURING(parse_guard_rules(*value), "guard");
     return {};

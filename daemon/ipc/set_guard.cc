@@ -26,7 +26,7 @@ Result<> SetObject::get_guard(std::shared_ptr<Call> call) {
     TRY(call->no_options());
     const GuardRecord record = served_.service.guard(id_);
     std::vector<wire::Dict> questions;
-    for (const GuardQuestion* question : {&record.source, &record.change})
+    for (const GuardQuestion* question : record.questions())
         if (question->is_open()) questions.push_back(question_dict(*question));
     call->reply_with([&](sd_bus_message* message) {
         int r = sd_bus_message_open_container(message, 'a', "a{sv}");
@@ -52,16 +52,16 @@ Result<> SetObject::answer_guard(std::shared_ptr<Call> call) {
 
 std::string SetObject::guard_word() const {
     const GuardRecord record = served_.service.guard(id_);
-    return record.source.is_open()   ? record.source.kind
-           : record.change.is_open() ? record.change.kind
-                                     : "";
+    for (const GuardQuestion* question : record.questions())
+        if (question->is_open()) return question->kind;
+    return "";
 }
 
 std::uint64_t SetObject::guard_since() const {
     const GuardRecord record = served_.service.guard(id_);
-    return record.source.is_open()   ? to_usec(record.source.since)
-           : record.change.is_open() ? to_usec(record.change.since)
-                                     : 0;
+    for (const GuardQuestion* question : record.questions())
+        if (question->is_open()) return to_usec(question->since);
+    return 0;
 }
 
 }  // namespace backup

@@ -54,7 +54,7 @@ Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
                                     const std::string& text) {
     RepositoryHandle opened = TRY(pool.open(set.repository));
     std::vector<Revision> revisions = all_revisions(TRY(opened->repository->list_revisions()));
-    Revision found = TRY(resolve_revision(revisions, {set.id, host_of(set)}, text));
+    Revision found = TRY(resolve_revision(revisions, line_of(set), text));
     return FoundRevision{std::move(opened), std::move(found)};
 }
 
@@ -246,7 +246,7 @@ Result<> SetObject::list_revisions(std::shared_ptr<Call> call) {
             std::vector<RevisionEntry> entries = TRY(repository.list_revisions());
             Listed listed;
             listed.page = TRY(
-                backup::list_revisions(all_revisions(std::move(entries), now), on_host, filter));
+                backup::list_revisions(all_revisions(std::move(entries), now), line_of(set), filter));
             if (auto left = find_checkpoint(service.store(), set.id, repository.config().id, now))
                 listed.incomplete = incomplete_revision(on_host, *left, filter);
             return listed;

@@ -71,7 +71,7 @@ Result<> SetObject::pin_revision(std::shared_ptr<Call> call) {
                         {.pin = pinned, .trash = std::nullopt},
                         deleting_of(*found.repository, repository),
                         tracker};
-        if (!belongs_to(found.revision, {set.id, host_of(set)})) task.tracker = nullptr;
+        if (!belongs_to(found.revision, line_of(set))) task.tracker = nullptr;
         // A pin takes it out of the trash: it is to stay.
         if (pinned) task.change.trash = std::optional<Timestamp>();
         auto revised = TRY(revise_revisions(*found.repository->repository, task, {}));
@@ -137,7 +137,7 @@ Result<> SetObject::restore_trash(std::shared_ptr<Call> call) {
         ReviseTask task{set, {}, {}, deleting_of(*opened, repository), tracker};
         task.change.trash = std::optional<Timestamp>();
         for (const std::string& text : texts) {
-            Revision found = TRY(resolve_revision(revisions, {set.id, host_of(set)}, text));
+            Revision found = TRY(resolve_revision(revisions, line_of(set), text));
             if (found.is_trashed()) task.revisions.push_back(found.id());
         }
         if (!task.revisions.empty()) TRY(revise_revisions(*opened->repository, task, {}));

@@ -114,7 +114,11 @@ std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries, Timestam
 }
 
 bool belongs_to(const Revision& revision, const SetOnHost& set) {
-    return revision.tags.set == set.set && revision.snapshot().hostname == set.host;
+    const std::string &name = revision.tags.set, &host = revision.snapshot().hostname;
+    if (name == set.set && host == set.host) return true;
+    return std::ranges::any_of(set.adopted, [&](const auto& line) {
+        return !name.empty() && line.first == host && line.second == name;
+    });
 }
 
 Result<Revision> resolve_revision(const std::vector<Revision>& newest_first, const SetOnHost& set,
@@ -201,6 +205,16 @@ Result<Page> cut_page(std::vector<Revision> newest_first, std::string_view token
                     "-" + last.id().hex();
     }
     return page;
+}
+
+SetOnHost line_of(const BackupSet& set) {
+    SetOnHost line{set.id, host_of(set)};
+    for (const std::string& text : set.adopt) {
+        const std::size_t slash = text.rfind('/');
+        if (slash != std::string::npos)
+            line.adopted.emplace_back(text.substr(0, slash), text.substr(slash + 1));
+    }
+    return line;
 }
 
 std::string host_of(const BackupSet& set) {

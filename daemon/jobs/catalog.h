@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/result.h"
@@ -18,6 +19,8 @@ namespace backup {
 // A set as one machine keeps it: two machines may share a repository and a set's name.
 struct SetOnHost {
     std::string set, host;
+    // Lines that it goes on with: before the set, the machine or both were renamed.
+    std::vector<std::pair<std::string, std::string>> adopted = {};  // (host, set)
 };
 
 // A snapshot with its tags taken apart.
@@ -65,6 +68,8 @@ struct Page {
 Result<Page> cut_page(std::vector<Revision> newest_first, std::string_view token,
                       std::size_t limit);
 
+// As the set's configuration says it.
+SetOnHost line_of(const BackupSet& set);
 // The set's own hostname, else this machine's.
 std::string host_of(const BackupSet& set);
 

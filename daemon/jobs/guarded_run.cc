@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <map>
 #include <optional>
 
 #include <fcntl.h>
@@ -136,6 +137,37 @@ Result<bool> GuardedRun::was_full(const Path& path, const struct statx* now) {
     return false;
 }
 
+Result<> GuardedRun::look_for_others(const std::vector<Revision>& revisions,
+                                     std::uint64_t last_number,
+                                     const std::function<bool(Timestamp)>& was_running) {
+    const SetOnHost own{set_.id, host_of(set_)};
+    const std::uint64_t known = book_.of(set_.id).line_known;
+    const Revision* stranger = nullptr;
+    std::map<std::uint64_t, int> made;
+    std::uint64_t most = 0;
+    for (const Revision& revision : revisions) {
+        if (!belongs_to(revision, own) || revision.tags.number <= known) continue;
+        const std::uint64_t number = revision.tags.number;
+        most = std::max(most, number);
+        const bool is_twin = ++made[number] > 1;
+        const bool is_unknown =
+            last_number != 0 && number > last_number && !was_running(revision.snapshot().time);
+        if (stranger == nullptr && (is_twin || is_unknown)) stranger = &revision;
+    }
+    if (stranger == nullptr) return {};
+    const std::string sentence =
+        "revision " + std::to_string(stranger->tags.number) + " of " +
+        format_rfc3339_utc(stranger->snapshot().time) +
+        " was not made by this machine, but under its name and that of this set";
+    GuardStep step;
+    TRY(book_.change(set_.id, [&](GuardRecord& record) {
+        step = meet(record, sentence, most, facts_);
+        record = step.after;
+    }));
+    if (step.is_asked) job_.message(LogLevel::warning, step.message);
+    return {};
+}
+
 Result<> GuardedRun::review(const ChangeSigns& signs) {
     ChangeSigns seen = signs;
     // What the set does not ask for any more is not lost.
@@ -163,7 +195,7 @@ Result<> GuardedRun::review(const ChangeSigns& signs) {
 
 // Again with every run while it is asked about: an earlier one may have died in between.
 Result<> GuardedRun::pin(const GuardQuestion& question) {
-    const SetOnHost on_host{set_.id, host_of(set_)};
+    const SetOnHost on_host = line_of(set_);
     auto clean =
         clean_revision(all_revisions(TRY(opened_.repository->list_revisions())), on_host, question);
     if (!clean || clean->tags.is_pinned) return {};

@@ -2,6 +2,7 @@
 // what somebody meant to change? Decided by daemon/guard; carried out here. A job's thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <vector>
@@ -27,6 +28,10 @@ class GuardedRun {
     // Before anything is read. The error: the run is held. `absent`: where a file system is known
     // to be away.
     Result<> look(const std::vector<Path>& absent);
+    // Who else makes revisions of this line. `last_number`: the last that this machine remembers;
+    // 0: it remembers none. `was_running`: whether it made a backup of the set at that time.
+    Result<> look_for_others(const std::vector<Revision>& revisions, std::uint64_t last_number,
+                             const std::function<bool(Timestamp)>& was_running);
     // When everything was read. The error: the run is held, or the last clean revision cannot be
     // pinned.
     Result<> review(const ChangeSigns& signs);

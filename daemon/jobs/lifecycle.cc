@@ -24,7 +24,7 @@ std::string joined(const std::vector<std::string>& words) {
 
 Result<std::vector<RevisionId>> named_revisions(const std::vector<Revision>& revisions,
                                                 const ForgetTask& task) {
-    const SetOnHost on_host{task.set.id, host_of(task.set)};
+    const SetOnHost on_host = line_of(task.set);
     std::vector<RevisionId> ids;
     for (const std::string& text : task.revisions) {
         Revision revision = TRY(resolve_revision(revisions, on_host, text));
@@ -129,8 +129,11 @@ Result<JobOutcome> run_collect(RepositoryPool& pool, const Clock& clock, const C
         }
         // What a guard moved to the trash, or may have to take back, stays there meanwhile.
         if (task.frozen.contains(id) && !task.empty_trash) continue;
-        if (task.sets.empty() || std::ranges::find(task.sets, id) != task.sets.end())
+        if (task.sets.empty() || std::ranges::find(task.sets, id) != task.sets.end()) {
             request.own_sets.insert({id, host_of(set)});
+            for (const auto& [host, name] : line_of(set).adopted)
+                request.own_sets.insert({name, host});
+        }
     }
     using std::chrono::seconds;
     request.limits.grace = seconds(policy.grace_seconds);
@@ -204,7 +207,7 @@ Result<JobOutcome> forget(RepositoryPool& pool, const Clock& clock, const Forget
 std::vector<RetentionDecision> plan_retention(const std::vector<Revision>& revisions,
                                               const BackupSet& set, Timestamp now,
                                               const std::string& frozen) {
-    const SetOnHost on_host{set.id, host_of(set)};
+    const SetOnHost on_host = line_of(set);
     std::vector<RetentionItem> items;
     for (const Revision& revision : revisions) {
         if (!belongs_to(revision, on_host) || revision.is_trashed()) continue;

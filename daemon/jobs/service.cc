@@ -203,7 +203,7 @@ void Service::refresh_repository(const std::string& name) {
             RepositoryView view;
             for (const auto& [id, set] : policy->sets) {
                 if (set.repository != name) continue;
-                SetOnHost on_host{id, host_of(set)};
+                SetOnHost on_host = line_of(set);
                 SetStatus& status = view.sets[id];
                 for (const Revision& revision : revisions) {
                     if (!belongs_to(revision, on_host) || revision.is_trashed()) continue;

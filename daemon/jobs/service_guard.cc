@@ -41,7 +41,7 @@ struct AnswerTask {
         const bool was_rejected = change.answer == "rejected";
         if (approve ? was_rejected || !change.pins : was_rejected) return {};
         RepositoryHandle opened = TRY(pool.open(set.repository));
-        const SetOnHost on_host{set.id, host_of(set)};
+        const SetOnHost on_host = line_of(set);
         const auto revisions = all_revisions(TRY(opened->repository->list_revisions()));
         const auto clean = clean_revision(revisions, on_host, change);
         ReviseTask task{set, {}, {}, deleting_of(*opened, repository), tracker};
@@ -93,7 +93,8 @@ void Service::guard_changed(const std::string& set) {
         return question.is_open() && (question.kind != told.kind || question.since != told.since);
     };
     for (auto [question, told] :
-         {std::pair{&now.source, &before.source}, std::pair{&now.change, &before.change}}) {
+         {std::pair{&now.source, &before.source}, std::pair{&now.change, &before.change},
+          std::pair{&now.line, &before.line}}) {
         if (!is_new(*question, *told)) continue;
         events_.add(LogLevel::warning, "set '" + set + "' waits for an answer (" + question->kind +
                                            "): backupctl status " + set);

@@ -23,6 +23,21 @@ constexpr Duration kResumeAfter = std::chrono::minutes(1);
 constexpr std::size_t kMostLookedThrough = 200;  // jobs
 constexpr Duration kRestFromScrubber = std::chrono::minutes(5);
 
+// More jobs than are looked at: then they are all taken for ours.
+constexpr std::size_t kJobsLookedAt = 5'000;
+
+std::function<bool(Timestamp)> was_running_here(StateStore& store, const std::string& set) {
+    return [&store, set](Timestamp time) {
+        auto jobs = store.jobs(kJobsLookedAt);
+        if (!jobs.ok()) return true;
+        if (jobs->size() == kJobsLookedAt && jobs->back().begin > time) return true;
+        return std::ranges::any_of(*jobs, [&](const JobRecord& job) {
+            return job.kind == "backup" && job.set == set && job.begin <= time &&
+                   (!job.end || time <= *job.end);
+        });
+    };
+}
+
 }  // namespace
 
 // When a revision must be made because something changed: what changed has been quiet for the
@@ -120,7 +135,8 @@ void Service::start_backup(const std::string& id, bool full, const std::string& 
                                 .state_dir = options_.state_dir,
                                 .store = &store_,
                                 .tracker = tracker_.get(),
-                                .guard = &guards_});
+                                .guard = &guards_,
+                                .was_running = was_running_here(store_, id)});
     request.remember = remember_backup;
     runner_.start(std::move(request), std::move(started));
 }

@@ -32,7 +32,7 @@ std::string Service::set_state(const BackupSet& set) const {
 
 std::string Service::frozen(const BackupSet& set) const {
     const GuardRecord guard = guards_.of(set.id);
-    for (const GuardQuestion* question : {&guard.source, &guard.change})
+    for (const GuardQuestion* question : guard.questions())
         if (question->is_open()) return question->message;
     if (tracker_ == nullptr) return {};
     for (const VolumeStatus& volume : tracker_->status(set.id).volumes)

@@ -141,7 +141,7 @@ Result<> check_full_run(BlobSource& source, const BackupTask& task, const Revisi
 Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const BackupTask& task,
                            JobContext& job) {
     const BackupSet& set = task.policy->sets.at(task.set);
-    SetOnHost on_host{set.id, host_of(set)};
+    SetOnHost on_host = line_of(set);
     job.progress.phase = Phase::loading;
     RepositoryHandle opened = TRY(pool.open(set.repository));
     TRY(check_reserve(*opened->storage.backend, 1));
@@ -211,6 +211,8 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     if (parent && task.guard != nullptr) {
         guard.emplace(*task.guard, *task.policy, set, *opened, task.tracker, *parent, job,
                       clock.now());
+        if (task.was_running)
+            TRY(guard->look_for_others(revisions, task.last_number, task.was_running));
         TRY(guard->look(request.absent));
         request.review = [&guard](const ChangeSigns& signs) { return guard->review(signs); };
     }

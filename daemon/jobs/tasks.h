@@ -30,6 +30,8 @@ struct BackupTask {
     StateStore* store = nullptr;    // of checkpoints; none: none are made or taken up
     Tracker* tracker = nullptr;     // none: everything is compared
     GuardBook* guard = nullptr;     // none: nothing is asked about
+    // Whether this machine made a backup of the set at that time.
+    std::function<bool(Timestamp)> was_running;
 };
 // Folders of our own, which no backup enters: the state, local repositories.
 std::vector<Path> own_places(const Policy& policy, const std::string& state_dir);

@@ -24,7 +24,7 @@ Result<std::optional<TrackerHost::Base>> TrackingHost::base_of(const std::string
         return Error(ErrorKind::not_found, ErrorCode::no_such_set, "there is no set '" + id + "'");
     RepositoryHandle opened = TRY(pool_.open(set->second.repository));
     std::vector<Revision> revisions = all_revisions(TRY(opened->repository->list_revisions()));
-    SetOnHost on_host{id, host_of(set->second)};
+    SetOnHost on_host = line_of(set->second);
     std::optional<Revision> parent = pick_parent(revisions, on_host, set->second.paths);
     if (!parent) return std::optional<Base>();
     TRY(opened->repository->refresh_index({}));

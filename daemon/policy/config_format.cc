@@ -75,6 +75,9 @@ std::string set_body(const BackupSet& set, bool hints, bool inherited) {
     out += set.enabled ? hint("enabled", "true", "false: the set is switched off")
                        : line("enabled", "false");
     if (!set.hostname.empty()) out += line("hostname", toml_quoted(set.hostname));
+    if (!set.adopt.empty())
+        out += list("adopt", 0, set.adopt.size(),
+                    [&](std::size_t i) { return std::string_view(set.adopt[i]); });
     out += set.interval_seconds != 0
                ? line("interval", toml_quoted(format_interval(set.interval_seconds)))
                : hint("interval", "\"1h\"", "run when the last run began this long ago");

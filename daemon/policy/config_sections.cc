@@ -143,6 +143,18 @@ void read_keep(ConfigTable& set, const std::string& file, LoadedPolicy& into, Ke
     table.finish();
 }
 
+void read_adopt(ConfigTable& table, std::vector<std::string>& out) {
+    std::vector<ConfigTable::Element> elements;
+    if (table.list("adopt", elements) != Taken::ok) return;
+    for (auto& [text, line] : elements) {
+        const std::size_t slash = text.rfind('/');
+        if (slash == std::string::npos || slash == 0 || slash + 1 == text.size())
+            table.problem(line, "\"adopt\": write HOST/SET, not \"" + printable(text) + "\"");
+        else
+            out.push_back(std::move(text));
+    }
+}
+
 void read_guard(ConfigTable& set, const std::string& file, LoadedPolicy& into, GuardRules& out) {
     const TomlValue* root = set.table("guard");
     if (root == nullptr) return;
@@ -247,6 +259,7 @@ void read_set(const TomlValue& root, const std::string& file, const std::string&
     table.size("larger-than", set.exclude.larger_than);
     table.flag("enabled", set.enabled);
     table.text("hostname", set.hostname);
+    read_adopt(table, set.adopt);
     table.interval("interval", set.interval_seconds);
     table.flag("automatic", set.automatic);
     read_settle(table, set.settle_ms);

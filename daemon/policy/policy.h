@@ -78,7 +78,8 @@ struct BackupSet {
     std::string repository;  // name of a RepositoryPolicy
     ExcludeRules exclude;
     bool enabled = true;
-    std::string hostname;  // empty: gethostname
+    std::string hostname;            // empty: gethostname
+    std::vector<std::string> adopt;  // "HOST/SET": lines of revisions that this set goes on with
     // Not 0: a revision is made when the last begin is this old, whether or not anything changed.
     std::uint64_t interval_seconds = 0;
     // A revision is made when changes have settled: nothing happened to them for settle_ms, and the

@@ -469,12 +469,14 @@ std::string encode(const GuardRecord& record) {
     writer.number(5, record.window_could);
     writer.text(6, record.window_clean);
     writer.number(7, record.window_number);
+    writer.text(8, encode_question(record.line));
+    writer.number(9, record.line_known);
     return writer.take();
 }
 
 Result<GuardRecord> decode_guard(std::string_view value) {
     GuardRecord record;
-    std::string source, change;
+    std::string source, change, line;
     Reader reader(value);
     while (reader.next()) {
         switch (reader.tag()) {
@@ -499,10 +501,17 @@ Result<GuardRecord> decode_guard(std::string_view value) {
             case 7:
                 record.window_number = reader.number();
                 break;
+            case 8:
+                reader.text(line);
+                break;
+            case 9:
+                record.line_known = reader.number();
+                break;
         }
     }
     record.source = TRY(decode_question(source));
     record.change = TRY(decode_question(change));
+    record.line = TRY(decode_question(line));
     return checked(reader, std::move(record), "guard");
 }
 

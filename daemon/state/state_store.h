@@ -8,6 +8,7 @@
 // ("state.broken-TIME") and a new one begun.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -69,7 +70,8 @@ struct RepositoryRecord {
 
 // Something that a person must answer before a set goes on as usual; see daemon/guard/guard.h.
 struct GuardQuestion {
-    std::string kind;    // "vanished", "emptied", "mass-change"; empty: there is none
+    // "vanished", "emptied", "mass-change", "foreign-writer"; empty: there is none
+    std::string kind;
     std::string answer;  // "": none yet; "approved": the next run goes on with it; "rejected"
     Timestamp since{}, answered{};
     std::string message;
@@ -86,14 +88,17 @@ struct GuardQuestion {
     bool operator==(const GuardQuestion&) const = default;
 };
 struct GuardRecord {
-    GuardQuestion source, change;
+    GuardQuestion source, change, line;
+    // Revisions up to this number are known, whoever made them.
+    std::uint64_t line_known = 0;
     // Files whose content lost its order in the runs of one day, and the revision before them.
     Timestamp window_begin{};
     std::uint64_t window_opaque = 0, window_could = 0;
     std::string window_clean;
     std::uint64_t window_number = 0;
 
-    bool is_open() const { return source.is_open() || change.is_open(); }
+    std::array<const GuardQuestion*, 3> questions() const { return {&source, &change, &line}; }
+    bool is_open() const { return source.is_open() || change.is_open() || line.is_open(); }
     bool operator==(const GuardRecord&) const = default;
 };
 
