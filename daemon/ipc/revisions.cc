@@ -28,8 +28,8 @@ bool passes(const Revision& revision, const std::optional<SetOnHost>& set,
     if (filter.state == "trashed" && !revision.is_trashed()) return false;
     if (filter.state == "complete" && revision.is_trashed()) return false;
     if (!set || filter.foreign) return true;
-    if (revision.tags.set != set->set) return false;
-    return filter.host.has_value() || snapshot.hostname == set->host;
+    if (belongs_to(revision, *set)) return true;
+    return revision.tags.set == set->set && filter.host.has_value();
 }
 
 }  // namespace
