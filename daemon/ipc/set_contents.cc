@@ -74,9 +74,9 @@ struct Listing {
         FoundRevision found = TRY(find_revision(pool, set, revision));
         Repository& repository = *found.repository->repository;
         TRY(repository.refresh_index(lines.stop()));
-        auto node = find_node(repository, found.revision.snapshot().tree, path);
-        if (!node.ok()) return explain_no_path(std::move(node).error(), found, path);
-        FoundNode start = std::move(*node);
+        auto located = find_node(repository, found.revision.snapshot().tree, path);
+        if (!located.ok()) return explain_no_path(std::move(located).error(), found, path);
+        FoundNode start = std::move(*located);
         JsonLine line;
         auto done = visit_nodes(
             repository, start, recursive,
