@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <set>
 
 #include <fcntl.h>
 
@@ -64,9 +65,11 @@ Result<FullCheckResult> check_full(BlobSource& source, const FullCheck& check,
     Fs& fs = check.fs != nullptr ? *check.fs : RealFs::instance();
     FullCheckResult result;
     std::vector<TreeDifference> open;
+    std::set<std::string> above;  // directories with an entry that differs
     auto compared = TRY(compare_trees(
         source, check.before, check.after,
         [&](const TreeDifference& difference) -> Result<> {
+            above.insert(difference.path.substr(0, difference.path.rfind('/')));
             if (difference.kind != Kind::content) {
                 if (!check.is_marked || is_always_looked_at(difference, *check.set)) return {};
                 if (open.size() >= kMostAsked) {
@@ -85,6 +88,11 @@ Result<FullCheckResult> check_full(BlobSource& source, const FullCheck& check,
         },
         stop));
     result.differences = compared.differences;
+    // An entry that came or went moves its directory's times; the entry is asked for itself.
+    std::erase_if(open, [&](const TreeDifference& difference) {
+        return difference.is_directory && difference.kind == Kind::changed &&
+               above.contains(difference.path);
+    });
     const auto drop_marked = [&] {
         std::erase_if(open, [&](const TreeDifference& difference) {
             return check.is_marked && check.is_marked(difference.path);

@@ -95,9 +95,9 @@ def _(m):
     m.write("clock", str(30 * 86400 + 600))
     m.ctl("config", "reload").expect(0)
     wait_for("the full run", newer, seconds=40)
-    job = m.json("jobs", str(newer()[0]["id"]))
-    text = str(job)
-    check("full" in text and "schedule" in text, job)
+    job = m.json("jobs", str(newer()[0]["id"]))["jobs"][0]
+    check(job["trigger"] in ("schedule", "change"), job)
+    equal((job["counts"]["files_read"], job["counts"]["differences"]), (60, 0))
     m.ctl("set", "edit", "home", "--reconcile", "none", "--no-automatic").expect(0)
     contains(m.read("config/sets.d/home.toml").decode(), 'reconcile = "off"')
 
