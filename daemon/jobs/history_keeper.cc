@@ -13,6 +13,9 @@ namespace backup {
 
 namespace {
 
+constexpr Duration kFirstPatience = std::chrono::seconds(2);
+constexpr Duration kMostPatience = std::chrono::minutes(15);
+
 using Lines = std::map<std::string, std::vector<LineRevision>>;  // by key
 
 Lines lines_of(const std::vector<Revision>& revisions, const std::string& repository_id) {
@@ -117,13 +120,21 @@ void HistoryKeeper::work(const std::stop_token& stop) {
     pthread_setname_np(pthread_self(), "history");
     give_way_to_other_threads();
     std::string told;
+    Duration patience = kFirstPatience;
+    bool failed = false;
     for (;;) {
         std::shared_ptr<const Policy> policy;
         std::stop_token feeding;
         {
             std::unique_lock lock(mutex_);
-            if (!changed_.wait(lock, stop, [this] { return policy_ && poked_ && !jobs_run_; }))
-                return;
+            const auto is_due = [this] { return policy_ && poked_ && !jobs_run_; };
+            // After a failure nobody may come and say when it is worth another try.
+            const bool waits = failed && !changed_.wait_for(lock, stop, patience, is_due);
+            if (waits && !stop.stop_requested()) {
+                patience = std::min(2 * patience, kMostPatience);
+                poked_ = true;
+            }
+            if (!changed_.wait(lock, stop, is_due)) return;
             poked_ = false;
             policy = policy_;
             feeding_ = std::stop_source();
@@ -131,8 +142,10 @@ void HistoryKeeper::work(const std::stop_token& stop) {
             if (stop.stop_requested()) return;
         }
         auto done = follow(*policy, feeding);
+        failed = !done.ok() && done.error().kind() != ErrorKind::cancelled;
         if (done.ok()) {
             told.clear();
+            patience = kFirstPatience;
             continue;
         }
         if (done.error().kind() == ErrorKind::cancelled) {
