@@ -227,7 +227,7 @@ def _(m):
     m.ctl("config", "reload").expect(0)  # looks at the clock
     job = wait_for(
         "the run to be taken up",
-        lambda: next((j for j in m.json("jobs")["jobs"] if j["trigger"] == "resume" and j["state"] == "done"), None),
+        lambda: next((j for j in m.json("jobs")["jobs"] if j["trigger"] == "resume" and j["outcome"]), None),
         seconds=90,
     )
     equal(job["outcome"], "complete")
