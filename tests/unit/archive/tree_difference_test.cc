@@ -62,7 +62,9 @@ std::map<std::string, Kind> differences(Trees& trees, const BlobId& a, const Blo
                               },
                               {});
     EXPECT_TRUE(done.ok()) << (done.ok() ? "" : done.error().message());
-    if (done.ok()) EXPECT_EQ(done->differences, found.size());
+    if (done.ok()) {
+        EXPECT_EQ(done->differences, found.size());
+    }
     return found;
 }
 
