@@ -51,7 +51,7 @@ struct ArchiveInput {
     bool full = false;
     const Checkpoint* resumed = nullptr;          // of a run that was interrupted
     const CheckpointPlan* checkpoints = nullptr;  // nullptr: none are made
-    double read_back_percent = 0;  // see BackupRequest
+    double read_back_percent = 0;                 // see BackupRequest
 
     std::uint64_t polynomial = 0;
     GoRules rules = GoRules::go122;

@@ -245,8 +245,8 @@ Result<> SetObject::list_revisions(std::shared_ptr<Call> call) {
             const SetOnHost on_host{set.id, host_of(set)};
             std::vector<RevisionEntry> entries = TRY(repository.list_revisions());
             Listed listed;
-            listed.page = TRY(
-                backup::list_revisions(all_revisions(std::move(entries), now), line_of(set), filter));
+            listed.page = TRY(backup::list_revisions(all_revisions(std::move(entries), now),
+                                                     line_of(set), filter));
             if (auto left = find_checkpoint(service.store(), set.id, repository.config().id, now))
                 listed.incomplete = incomplete_revision(on_host, *left, filter);
             return listed;
