@@ -18,6 +18,7 @@ class FakeTracker final : public Tracker {
 
     void set_policy(std::shared_ptr<const Policy>, std::vector<std::string>) override {}
     void repository_returned(const std::string&) override {}
+    void accept_absence(const std::string&) override {}
     TrackingStatus status(const std::string&) const override { return now; }
     Result<std::vector<QueueEntry>> queue(const std::string&, std::size_t limit) override {
         asked_limit = limit;
