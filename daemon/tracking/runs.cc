@@ -247,6 +247,7 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         run->paths_ = tracked.set().paths;
         run->exclude_ = tracked.set().exclude;
         run->definition_ = TrackedSet::definition_of(tracked.set(), never_enter_);
+        mark_passed(*state);
         run->frozen_ = tracked.queue().freeze();
         // What is not there is neither looked at nor cleared.
         std::erase_if(run->frozen_.volumes, [&](const auto& frozen) {

@@ -120,6 +120,7 @@ void TrackerImpl::run(std::stop_token stop) {
         tell_problems();
         publish();
     }
+    for (auto& [id, state] : sets_) mark_passed(*state);
     leave_to_successor();
     persist();
 }

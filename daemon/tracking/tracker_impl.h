@@ -77,6 +77,9 @@ class TrackerImpl final : public Tracker {
         // several are looked at by every run. Those of this revision.
         std::string linked_of;
         std::vector<std::string> linked;
+        // A name that came and went waits for nothing, but its directory has other times since: one
+        // name for each such directory, which the next run looks at.
+        std::map<std::pair<VolumeId, ObjectHandle>, std::string> passed;
         // A run holds it: while there is one, what the marks are relative to may become another
         // revision.
         std::weak_ptr<int> running;
@@ -98,6 +101,9 @@ class TrackerImpl final : public Tracker {
         std::shared_ptr<KnownPlaces> places;
     };
     using Watchers = std::map<VolumeId, Resolving>;
+
+    // What came and went waits again, for a run that begins or for the next start.
+    void mark_passed(SetState& state);
 
     // ---- the thread (tracker_impl.cc)
     void run(std::stop_token stop);

@@ -155,7 +155,7 @@ void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
     if (options_.inherit && volume.watcher == nullptr) group = options_.inherit(name);
     bool is_inherited = group.is_open();
     for (const std::string& way : options_.watching) {
-        if (way == "scan") break;
+        if (way == "scan" || failpoint("watch.refuse")) break;
         if (kind == VolumeClass::remote) {
             problem = volume.mount.type + " does not tell of changes made elsewhere";
             break;

@@ -16,6 +16,8 @@ constexpr int kMostShare = 50;  // pauses are this much longer than the work
 // The names of a revision come from a repository that may be far away.
 constexpr Duration kLookBackPause = std::chrono::seconds(10);
 constexpr Duration kLongPause = std::chrono::minutes(10);
+// Beyond, names that came and went wait like others.
+constexpr std::size_t kMostPassed = 100'000;
 
 class Revision {
   public:
@@ -56,6 +58,12 @@ class Revision {
 };
 
 }  // namespace
+
+void TrackerImpl::mark_passed(SetState& state) {
+    const Timestamp now = clock_.now();
+    for (const auto& [place, name] : std::exchange(state.passed, {}))
+        state.tracked.queue().mark_name(place.first, place.second, name, false, false, now);
+}
 
 void TrackerImpl::start_weighing() {
     if (is_weighing_) return;
@@ -126,8 +134,11 @@ void TrackerImpl::weighed(const std::string& set, Generation generation, std::ui
         auto marks = queue.volumes().find(id);
         if (marks != queue.volumes().end() && has_renames(marks->second)) return;
     }
-    for (const WaitingSample::Name& name : weight.nothing)
+    for (const WaitingSample::Name& name : weight.nothing) {
+        if (state->passed.size() >= kMostPassed) break;
+        state->passed.try_emplace({name.volume, name.directory}, name.name);
         queue.drop_name(name.volume, name.directory, name.name, name.generation);
+    }
     state->weighed.nothing -= std::min<std::uint64_t>(weight.nothing.size(), weight.nothing_count);
     if (queue.empty()) state->last_change.reset();
 }

@@ -106,7 +106,7 @@ class Place:
             tell(f"made {files:,} files in {files // 25:,} directories in {time.monotonic() - begin:.0f} s")
         return tree
 
-    def machine(self, name, source, extra=("--no-automatic",), config=TRACKING):
+    def machine(self, name, source, extra=("--no-automatic", "--guard", "off"), config=TRACKING):
         """A running daemon with a repository and a set of this name, live. One daemon at a time, but for its bus."""
         for other in self.machines.values():
             if other.name != name:

@@ -340,9 +340,9 @@ def _(m):
 @promise("a watch that ends with changes untold and no other to follow costs a comparison, not the daemon")
 def _(m):
     settled(m)
-    if status(m)["watching"] == "scan":
-        skip("nothing is watched here")
-    m.env["BACKUPD_FAILPOINTS"] = f"watch.begin=gate:{m.path('gate')}@1+"
+    if status(m)["watching"] != "fanotify":
+        skip("there are no marks on file systems here")
+    m.env["BACKUPD_FAILPOINTS"] = f"watch.begin=gate:{m.path('gate')}@1+;watch.refuse=fail:{m.path('refused')}@1+"
     m.stop()
     m.write("gate", "")
     m.start()
@@ -353,7 +353,9 @@ def _(m):
     os.unlink(m.path("gate.reached"))
     m.write("gate", "")
     os.makedirs(m.path("beside"), exist_ok=True)
-    os.symlink("/proc/self", m.path("beside/link"))  # nothing can watch what lies there
+    m.write("place-behind/task/f", "x")
+    os.symlink(m.path("place-behind"), m.path("beside/link"))  # a path behind a link wants another watch
+    m.write("refused", "")
     m.ctl("set", "create", "other", "--repo", "main", m.path("beside/link/task"), "--no-automatic").expect(0)
     wait_for("the new watch", lambda: os.path.exists(m.path("gate.reached")))
 

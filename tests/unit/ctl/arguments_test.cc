@@ -110,9 +110,9 @@ TEST(CommandLine, MissingAndSurplusArgumentsAreNamed) {
 }
 
 TEST(CommandLine, VerbsThatDoNotExistYetAreUnknown) {
-    for (const char* verb : {"history", "find", "mount", "health", "metrics", "undo"})
+    for (const char* verb : {"mount", "health", "metrics", "undo"})
         EXPECT_TRUE(contains(problem_of({verb}), "unknown verb")) << verb;
-    for (const char* verb : {"history", "mount", "metrics"})
+    for (const char* verb : {"mount", "metrics"})
         EXPECT_FALSE(contains(overview_text(), verb)) << verb;
 }
 
