@@ -2,6 +2,7 @@
 
 #include "common/path.h"
 #include "common/wire.h"
+#include "daemon/jobs/job.h"
 
 namespace backup {
 
@@ -43,8 +44,12 @@ void put_message(JsonLine& line, Timestamp time, std::string_view level, std::st
 Result<> JobHistory::operator()(LineWriter& lines) const {
     JsonLine line;
     auto put = [&](const JobRecord& record) {
+        // Jobs begin and end after `live` was taken: the end record is what tells.
         auto state = live.find(record.id);
-        put_record(line, record, state == live.end() ? "done" : state->second);
+        put_record(line, record,
+                   record.end            ? "done"
+                   : state != live.end() ? state->second
+                                         : to_string(JobState::running));
         return lines.write(line);
     };
     if (only) {
