@@ -9,6 +9,7 @@
 
 #include "common/unique_fd.h"
 #include "daemon/archive/listing.h"
+#include "daemon/ipc/live_facts.h"
 #include "daemon/policy/exclusion.h"
 #include "daemon/policy/matcher.h"
 #include "daemon/restore/restore.h"
@@ -199,15 +200,7 @@ class DiskComparison {
                    status.stx_size > rules.larger_than;
         }
         auto place = find_in_set(set_, parsed, own_, [&](const std::string& name) {
-            ObjectFacts facts;
-            struct statx found {};
-            if (fs_.status(AT_FDCWD, name.c_str(), AT_SYMLINK_NOFOLLOW, found) < 0) return facts;
-            facts.exists = true;
-            facts.is_directory = S_ISDIR(found.stx_mode);
-            facts.is_symlink = S_ISLNK(found.stx_mode);
-            facts.nodump = (found.stx_attributes & STATX_ATTR_NODUMP) != 0;
-            facts.device = (std::uint64_t{found.stx_dev_major} << 32) | found.stx_dev_minor;
-            return facts;
+            return live_facts(fs_, name, set_.exclude.cachedir_tag);
         });
         return !place.ok() || !place->root || place->excluded;
     }
@@ -242,6 +235,9 @@ class DiskComparison {
                 return problem(path, error);
             for (const ListedName& one : listing.names()) names.emplace_back(one.name());
         }
+        // Of a cache a run takes the tag alone.
+        if (set_.exclude.cachedir_tag && live_facts(fs_, path, true).cache_tag)
+            std::erase_if(names, [](const std::string& one) { return one != "CACHEDIR.TAG"; });
         std::vector<Node> nodes;
         if (before != nullptr) {
             auto entries = entries_of(repository_, *before);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 
 #include "common/unique_fd.h"
+#include "daemon/ipc/live_facts.h"
 #include "daemon/jobs/catalog.h"
 #include "daemon/restore/restore.h"
 
@@ -16,8 +17,6 @@ namespace {
 
 // Of a directory: more names than this are told as "and more".
 constexpr std::size_t kMostBelow = 10'000;
-// https://bford.info/cachedir/
-constexpr std::string_view kCacheSignature = "Signature: 8a477f597d28d172789f06886806bc55";
 
 Timestamp time_of(std::int64_t seconds, std::uint32_t nanoseconds) {
     constexpr std::int64_t kMost = INT64_MAX / 1'000'000'000 - 1;
@@ -54,32 +53,6 @@ std::string type_of(NodeType type) {
             return "unknown";
     }
     return "unknown";
-}
-
-bool has_cache_tag(Fs& fs, const std::string& directory) {
-    // Anything may stand there under that name: a FIFO must not hold us.
-    UniqueFd tag(std::max(-1, fs.open(AT_FDCWD, (directory + "/CACHEDIR.TAG").c_str(),
-                                      O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY)));
-    if (!tag) return false;
-    std::string head(kCacheSignature.size(), '\0');
-    const ssize_t got = fs.read(
-        tag.get(), MutableByteView(reinterpret_cast<std::uint8_t*>(head.data()), head.size()));
-    return got == static_cast<ssize_t>(head.size()) && head == kCacheSignature;
-}
-
-ObjectFacts facts_of(Fs& fs, const std::string& path, bool cachedir_tag) {
-    struct statx status {};
-    ObjectFacts facts;
-    if (fs.status(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status) < 0) return facts;
-    facts.exists = true;
-    facts.is_directory = S_ISDIR(status.stx_mode);
-    facts.is_file = S_ISREG(status.stx_mode);
-    facts.is_symlink = S_ISLNK(status.stx_mode);
-    facts.nodump = (status.stx_attributes & STATX_ATTR_NODUMP) != 0;
-    facts.size = status.stx_size;
-    facts.device = (std::uint64_t{status.stx_dev_major} << 32) | status.stx_dev_minor;
-    facts.cache_tag = facts.is_directory && cachedir_tag && has_cache_tag(fs, path);
-    return facts;
 }
 
 struct Live {
@@ -169,7 +142,7 @@ class Explainer {
         PathInSetNow now;
         now.set = set.id;
         auto place = find_in_set(set, path_, task_.own, [&](const std::string& name) {
-            return facts_of(fs_, name, set.exclude.cachedir_tag);
+            return live_facts(fs_, name, set.exclude.cachedir_tag);
         });
         if (!place.ok() || !place->root) return std::nullopt;
         now.place = std::move(*place);

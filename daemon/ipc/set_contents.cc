@@ -16,31 +16,8 @@ Error enough() {
     return Error(ErrorKind::cancelled, "enough");
 }
 
-std::string_view type_letter(const Node& node) {
-    switch (node.type) {
-        case NodeType::file:
-            return "f";
-        case NodeType::dir:
-            return "d";
-        case NodeType::symlink:
-            return "l";
-        case NodeType::dev:
-            return "b";
-        case NodeType::chardev:
-            return "c";
-        case NodeType::fifo:
-            return "p";
-        case NodeType::socket:
-            return "s";
-        case NodeType::irregular:
-        case NodeType::unknown:
-            return "?";
-    }
-    return "?";
-}
-
 void put_node(JsonLine& line, std::string_view relative, const Node& node) {
-    line.name("path", relative).text("type", type_letter(node)).number("size", node.size);
+    line.name("path", relative).text("type", type_letter(node.type)).number("size", node.size);
     if (node.mtime.seconds > INT64_MAX / 1'000'000'000 ||
         node.mtime.seconds < INT64_MIN / 1'000'000'000) {
         line.signed_number("mtime", node.mtime.seconds);  // too far away for nanoseconds in 64 bits
@@ -92,6 +69,29 @@ struct Listing {
 };
 
 }  // namespace
+
+std::string_view type_letter(NodeType type) {
+    switch (type) {
+        case NodeType::file:
+            return "f";
+        case NodeType::dir:
+            return "d";
+        case NodeType::symlink:
+            return "l";
+        case NodeType::dev:
+            return "b";
+        case NodeType::chardev:
+            return "c";
+        case NodeType::fifo:
+            return "p";
+        case NodeType::socket:
+            return "s";
+        case NodeType::irregular:
+        case NodeType::unknown:
+            return "?";
+    }
+    return "?";
+}
 
 Result<> SetObject::list_files(std::shared_ptr<Call> call) {
     std::string revision = TRY(call->string());

@@ -11,29 +11,6 @@ namespace backup {
 
 namespace {
 
-std::string_view letter_of(NodeType type) {
-    switch (type) {
-        case NodeType::file:
-            return "f";
-        case NodeType::dir:
-            return "d";
-        case NodeType::symlink:
-            return "l";
-        case NodeType::dev:
-            return "b";
-        case NodeType::chardev:
-            return "c";
-        case NodeType::fifo:
-            return "p";
-        case NodeType::socket:
-            return "s";
-        case NodeType::irregular:
-        case NodeType::unknown:
-            return "?";
-    }
-    return "?";
-}
-
 std::int64_t nanoseconds(const FileTime& time) {
     constexpr std::int64_t kMost = INT64_MAX / 1'000'000'000 - 1;
     return std::clamp(time.seconds, -kMost, kMost) * 1'000'000'000 + time.nanoseconds;
@@ -69,12 +46,12 @@ struct Diff {
             }
             line.text("change", one.change);
             const Node& shown = one.after != nullptr ? *one.after : *one.before;
-            line.text("type", letter_of(shown.type))
+            line.text("type", type_letter(shown.type))
                 .number("size", shown.size)
                 .signed_number("mtime_ns", nanoseconds(shown.mtime))
                 .number("mode", shown.unix_mode() & 07777);
             if (one.before != nullptr && one.after != nullptr)
-                line.text("old_type", letter_of(one.before->type))
+                line.text("old_type", type_letter(one.before->type))
                     .number("old_size", one.before->size)
                     .signed_number("old_mtime_ns", nanoseconds(one.before->mtime));
             return lines.write(line);

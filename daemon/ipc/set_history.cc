@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <systemd/sd-bus.h>
 
+#include "daemon/ipc/live_facts.h"
 #include "daemon/ipc/set_object.h"
 #include "daemon/jobs/tasks.h"
 #include "daemon/policy/exclusion.h"
@@ -88,17 +89,7 @@ OnDisk look_at_disk(const BackupSet& set, const std::vector<Path>& own, const Pa
     }
     if (error <= 0) disk.live = live_version(status);
     auto place = find_in_set(set, path, own, [&](const std::string& name) {
-        ObjectFacts facts;
-        struct statx found {};
-        if (fs.status(AT_FDCWD, name.c_str(), AT_SYMLINK_NOFOLLOW, found) < 0) return facts;
-        facts.exists = true;
-        facts.is_directory = S_ISDIR(found.stx_mode);
-        facts.is_file = S_ISREG(found.stx_mode);
-        facts.is_symlink = S_ISLNK(found.stx_mode);
-        facts.nodump = (found.stx_attributes & STATX_ATTR_NODUMP) != 0;
-        facts.size = found.stx_size;
-        facts.device = (std::uint64_t{found.stx_dev_major} << 32) | found.stx_dev_minor;
-        return facts;
+        return live_facts(fs, name, set.exclude.cachedir_tag);
     });
     const bool is_stored = newest != nullptr && !newest->deleted;
     if (!place.ok() || !place->root) {

@@ -46,6 +46,9 @@ wire::Dict set_configuration(const BackupSet& set);
 // Takes its keys from `changes`; does not finish() them.
 Result<> change_set(BackupSet& set, wire::DictReader& changes);
 
+// The "type" of a file in streams: f d l b c p s, and ? for what the format does not name.
+std::string_view type_letter(NodeType type);
+
 // Opens the set's repository and finds a revision in it; blocks, for I/O threads.
 struct FoundRevision {
     RepositoryHandle repository;

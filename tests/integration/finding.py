@@ -307,5 +307,20 @@ def _(m):
         equal(versions[1]["revisions"], 2, "restic's and ours")
 
 
+@promise("what lies in a cache directory is left out: it is not called unprotected, and no difference")
+def _(m):
+    with ready("cache") as n:
+        n.write_tree("src", {"kept": "k", "cache/CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n"})
+        n.set("home", n.path("src"), extra=["--no-automatic"])
+        n.backup()
+        n.write("src/cache/thumbnail", "new")
+        n.write_tree("src", {"other/CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n", "other/thumbnail": "new"})
+        for name in ("cache", "other"):
+            h = n.json("history", n.path(f"src/{name}/thumbnail"))
+            equal((h["versions"], h["on_disk"]["state"]), ([], "excluded"))
+        paths = [line["path"] for line in n.ctl("--json", "diff").expect(0).lines if "path" in line]
+        equal([path for path in paths if path.endswith("thumbnail")], [])
+
+
 if __name__ == "__main__":
     main(fixture)
