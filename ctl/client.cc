@@ -361,6 +361,26 @@ Result<Dict> Client::repository_details(const std::string& repository) {
     return read_whole_dict(answer);
 }
 
+Result<std::string> Client::undo(std::uint64_t restore, const Dict& options) {
+    Message answer = TRY(impl_->ours(
+        kManager + "/restore", "Restore", "Undo",
+        [&](auto* m) {
+            return sd_bus_message_append(m, "t", restore) >= 0 && append_dict(m, options);
+        },
+        kPatient));
+    return read_text(answer);
+}
+
+Result<std::string> Client::resume_restore(std::uint64_t restore) {
+    Message answer = TRY(impl_->ours(
+        kManager + "/restore", "Restore", "Resume",
+        [&](auto* m) {
+            return sd_bus_message_append(m, "t", restore) >= 0 && append_dict(m, Dict());
+        },
+        kPatient));
+    return read_text(answer);
+}
+
 Result<std::string> Client::restore(const std::string& set, const std::string& revision,
                                     const std::vector<std::string>& paths, int directory,
                                     const Dict& options) {

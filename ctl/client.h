@@ -158,6 +158,8 @@ class Client {
     Result<Dict> repository_details(const std::string& repository);
 
     // Each returns the job's object path. `directory` < 0: in place.
+    Result<std::string> undo(std::uint64_t restore, const Dict& options);
+    Result<std::string> resume_restore(std::uint64_t restore);
     Result<std::string> restore(const std::string& set, const std::string& revision,
                                 const std::vector<std::string>& paths, int directory,
                                 const Dict& options);

@@ -188,7 +188,8 @@ void Follower::show_progress(std::vector<Item>& items) {
 void Follower::tell_reports(const JobView& job) {
     constexpr std::uint64_t kShown = 20;
     bool wanted = job.errors > 0 || job.result == "exceptions" || job.result == "failed" ||
-                  job.details.number("conflicts") > 0 || job.details.number("hints") > 0;
+                  job.details.number("conflicts") > 0 || job.details.number("hints") > 0 ||
+                  options_.is_plan;
     if (!wanted || !job.finished) return;
     auto fd = client_.job_report(job.object);
     if (!fd.ok()) return;  // it ended long ago, or is not ours to read: the counts were said
@@ -202,7 +203,10 @@ void Follower::tell_reports(const JobView& job) {
         if (context_.json()) {
             JsonObject object = context_.object(type.empty() ? "message" : type);
             object.add("job", job.id);
-            if (type == "exception") object.add_bytes("path", entry.bytes("path"));
+            if (type == "exception" || type == "plan")
+                object.add_bytes("path", entry.bytes("path"));
+            if (type == "plan")
+                object.add("action", entry.text("action")).add("bytes", entry.number("bytes"));
             for (const char* key : {"kind", "severity", "object", "level", "message"})
                 if (entry.has(key)) object.add(key, entry.text(key));
             context_.print(object);
@@ -215,12 +219,19 @@ void Follower::tell_reports(const JobView& job) {
         if (type == "message" && entry.text("level") != "error" &&
             entry.text("level") != "warning" && !context_.verbose())
             continue;
+        if (type == "plan" && !options_.is_plan) continue;
         if (++count > kShown && !context_.verbose()) continue;
         std::string line = "  ";
+        if (type == "plan") {
+            line += "would " + entry.text("action") + " " + printable(entry.bytes("path"));
+            context_.line(line);
+            continue;
+        }
         if (type == "exception")
             line += printable(entry.bytes("path")) + ": ";
         else if (type == "finding")
-            line += entry.text("severity") + ": " + printable(entry.text("object")) + ": ";
+            line += entry.text("severity") + ": " +
+                    (entry.text("object").empty() ? "" : printable(entry.text("object")) + ": ");
         std::string message = entry.text("message");
         if (message.empty()) message = entry.text("kind");
         context_.warn(line + printable(message));
@@ -265,6 +276,11 @@ void Follower::tell_end(const Item& item) {
         }
         context_.line(head);
         if (!counts.empty()) context_.line("  " + counts);
+        if (options_.is_plan && job.details.number("space-free") > 0)
+            context_.line("  " + size_text(job.details.number("bytes-fetched"), looks) +
+                          " to fetch; needs " +
+                          size_text(job.details.number("space-needed"), looks) + " of " +
+                          size_text(job.details.number("space-free"), looks) + " that are free");
         if (outcome == "exceptions")
             context_.warn(
                 "  " + count_text(std::max<std::uint64_t>(job.errors, job.details.number("failed")),

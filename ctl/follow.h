@@ -16,6 +16,8 @@ struct FollowOptions {
     bool wait = true;
     // Shown after a job that ended with Conflict, above the list of what is in the way.
     std::string conflict_help;
+    // The jobs only plan: what they would do is shown, step by step.
+    bool is_plan = false;
 };
 
 // Call client.watch_jobs() before starting the jobs. Names for messages come from each job's

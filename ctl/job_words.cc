@@ -61,6 +61,9 @@ std::string counts_sentence(const std::string& kind, const Dict& details, const 
         count("kept-both", "kept beside", "kept beside");
         count("skipped", "skipped", "skipped");
         count("unchanged", "already there", "already there");
+        count("deleted", "removed", "removed");
+        count("spared", "not in the revision, left", "not in the revision, left");
+        count("set-aside", "set aside", "set aside");
         count("failed", "failed", "failed");
         if (parts.empty()) parts.push_back("nothing to do");
         if (details.number("bytes") > 0) size("bytes", "in all");

@@ -22,6 +22,8 @@ Command history_command();
 Command find_command();
 Command diff_command();
 Command restore_command();
+Command undo_command();
+Command resume_command();
 Command verify_command();
 Command explain_command();
 Command queue_command();

@@ -12,6 +12,8 @@
 #include "ctl/commands/commands.h"
 #include "ctl/context.h"
 #include "ctl/follow.h"
+#include "ctl/interrupt.h"
+#include "ctl/job_words.h"
 #include "ctl/resolve.h"
 #include "ctl/terminal.h"
 
@@ -142,17 +144,6 @@ std::string conflict_help(bool in_place) {
     return text;
 }
 
-Result<> confirm_replacing(Context& context, const std::vector<Batch>& batches,
-                           const std::string& mode) {
-    bool replaces = mode == "replace" || mode == "newer";
-    if (!replaces || context.dry_run() || context.yes()) return {};
-    std::uint64_t count = 0;
-    for (const auto& batch : batches) count += std::max<std::size_t>(batch.paths.size(), 1);
-    return context.confirm("Replace what differs below " + count_text(count, "path", "paths") +
-                           " by the version of " +
-                           describe(batches[0].revision, context.note_looks()) + "?");
-}
-
 JsonObject plan_object(const Context& context, const Batch& batch, const std::string& target) {
     JsonObject object = context.object("restore");
     object.add("revision", revision_object(context, batch.revision));
@@ -174,17 +165,18 @@ std::string what_of(const Batch& batch) {
 
 Result<std::vector<std::string>> start(Context& context, Client& client,
                                        const std::vector<Batch>& batches, const Target& target,
-                                       const std::string& mode) {
+                                       const std::string& mode, bool plans_only) {
     Dict options;
     options.set("on-conflict", Value(mode));
-    if (context.dry_run()) options.set("dry-run", Value(true));
+    if (plans_only) options.set("dry-run", Value(true));
+    if (context.args().flag("--delete")) options.set("delete", Value(true));
     if (context.args().flag("--verify")) options.set("verify", Value(true));
     if (context.args().flag("--full-paths")) options.set("full-paths", Value(true));
     std::vector<std::string> jobs;
     for (const auto& batch : batches) {
         if (context.json())
             context.print(plan_object(context, batch, target.path));
-        else
+        else if (plans_only == context.dry_run())
             context.sentence("Restoring " + what_of(batch) + " from " +
                              describe(batch.revision, context.note_looks()) +
                              (target.path.empty() ? "" : " to " + printable(target.path)) +
@@ -193,6 +185,31 @@ Result<std::vector<std::string>> start(Context& context, Client& client,
                                           target.fd.get(), options)));
     }
     return jobs;
+}
+
+// What would be done, job by job, in a few lines; whether anything that exists is touched.
+Result<bool> preview(Context& context, Client& client, const std::vector<std::string>& jobs) {
+    bool touches = false;
+    InterruptGuard interrupt;
+    for (const std::string& job : jobs) {
+        TRY(client.follow(job));
+        while (!client.view(job).ended())
+            if (client.wait(std::chrono::milliseconds(1000), interrupt.fd()) ==
+                WaitEnd::interrupted)
+                return Error(ErrorKind::cancelled, ErrorCode::none, "stopped waiting");
+        const JobView& view = client.view(job);
+        if (view.result != "complete" && view.result != "exceptions")
+            return Error(ErrorKind::conflict, ErrorCode::conflict, view.message);
+        const Looks& looks = context.note_looks();
+        std::string text = "Would do: " + counts_sentence("restore", view.details, looks);
+        for (const char* key : {"bytes-replaced", "bytes-deleted"})
+            if (view.details.number(key) > 0)
+                text += "; " + size_text(view.details.number(key), looks) +
+                        (key == std::string("bytes-replaced") ? " give way" : " are removed");
+        context.sentence(text);
+        touches |= view.details.number("replaced") > 0 || view.details.number("deleted") > 0;
+    }
+    return touches;
 }
 
 char ask_conflict() {
@@ -219,20 +236,29 @@ Result<ExitCode> run(Context& context) {
     std::vector<SetRef> sets;
     for (const auto& batch : batches) sets.push_back(batch.revision.set);
     warn_of_damage(context, *client, sets);
-    TRY(confirm_replacing(context, batches, mode));
+    const bool touches = mode == "replace" || mode == "newer" || args.flag("--delete");
+    const bool asks = touches && !context.dry_run() && !context.yes();
+    const std::string question =
+        "Go on? What is there now is kept first, so that `backupctl undo` gives it back.";
+    if (asks && !context.interactive()) TRY(context.confirm(question));
     TRY(client->watch_jobs());
     FollowOptions follow;
+    follow.is_plan = context.dry_run();
     follow.wait = context.wait_mode() != WaitMode::no_wait;
     if (!context.interactive() || args.flag("--on-conflict"))
         follow.conflict_help = conflict_help(in_place);
     Target target = TRY(open_target(context));
     auto carry_out = [&]() -> Result<ExitCode> {
         if (batches.size() > 1) target.keep();  // one may run when another cannot begin
-        auto jobs = TRY(start(context, *client, batches, target, mode));
+        auto jobs = TRY(start(context, *client, batches, target, mode, context.dry_run()));
         auto ended = follow_jobs(context, jobs, follow);
         if (!follow.wait || !ended.ok() || may_have_written(*ended)) target.keep();
         return ended;
     };
+    if (asks) {
+        auto plans = TRY(start(context, *client, batches, target, mode, true));
+        if (TRY(preview(context, *client, plans))) TRY(context.confirm(question));
+    }
     ExitCode code = TRY(carry_out());
     bool ask = code == ExitCode::refused && mode == "fail" && context.interactive() &&
                !context.dry_run() && !args.flag("--on-conflict");
@@ -269,7 +295,10 @@ Command restore_command() {
             "means that nothing at all is written (exit 7) and all conflicts are listed. Files are "
             "written beside, "
             "checked, then renamed: whatever happens, a path holds either the old or the new "
-            "content. Modes that replace files ask first; without a terminal they want --yes. "
+            "content. Modes that replace files, and --delete, show what they would do and ask "
+            "first; "
+            "without a terminal they want --yes. What they replace or remove is kept for 30 days, "
+            "and `undo` gives it back. --delete leaves what the set does not back up. "
             "The revision used is always told.",
         .positionals = {{"[REV:]PATH", true, true, Completion::file}},
         .options =
@@ -290,6 +319,8 @@ Command restore_command() {
               .value = "MODE",
               .help = "what to do with files that exist and differ",
               .choices = {"fail", "keep-both", "skip", "newer", "replace"}},
+             {.name = "--delete",
+              .help = "remove what the revision does not have, below the paths; asks first"},
              {.name = "--verify", .help = "read back what was written and compare"},
              {.name = "--full-paths", .help = "with --to: keep the whole path below DIR"}},
         .examples = {{"backupctl restore ~/Documents/letter.odt",
@@ -297,6 +328,8 @@ Command restore_command() {
                      {"backupctl restore ~/Documents --at yesterday --to /tmp/old",
                       "a folder as it was, elsewhere"},
                      {"backupctl restore -n --on-conflict replace ~/project", "what would be done"},
+                     {"backupctl restore --on-conflict replace --delete ~/project --at yesterday",
+                      "a folder exactly as it was"},
                      {"find . -name '*.jpg' -print0 | backupctl restore -0 --files-from -",
                       "many paths, in any bytes"}},
         .stream = true,

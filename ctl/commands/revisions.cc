@@ -146,9 +146,10 @@ Result<ExitCode> run(Context& context) {
     const Looks& looks = context.looks();
     bool all = context.args().flag("--all");
     for (const auto& r : revisions) {
-        std::string name = r.number("number") == 0
-                               ? r.text("set")
-                               : r.text("set") + "/" + std::to_string(r.number("number"));
+        // Numbers of what restores kept are those of jobs.
+        const bool is_numbered = r.number("number") != 0 && r.text("state") != "pre-restore";
+        std::string name =
+            !is_numbered ? r.text("set") : r.text("set") + "/" + std::to_string(r.number("number"));
         std::string remarks;
         auto remark = [&](const std::string& text) {
             remarks += (remarks.empty() ? "" : ", ") + text;

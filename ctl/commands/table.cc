@@ -15,7 +15,7 @@ const std::vector<Command>& commands() {
                          cancel_command(), log_command(), watch_command()});
         add("Finding and restoring",
             {history_command(), revisions_command(), show_command(), ls_command(), cat_command(),
-             find_command(), diff_command(), restore_command()});
+             find_command(), diff_command(), restore_command(), undo_command(), resume_command()});
         add("Protection", {explain_command(), queue_command()});
         add("Protection", guard_commands());
         add("Protection", set_commands());

@@ -41,6 +41,9 @@ void put_job_line(JsonLine& line, const JobLine& of) {
     line.text("type", of.type);
     if (of.type == "exception") {
         line.name("path", of.object).text("kind", of.kind).text("message", of.message);
+    } else if (of.type == "plan") {
+        line.text("action", of.level).name("path", of.object);
+        line.number("bytes", std::strtoull(of.message.c_str(), nullptr, 10));
     } else if (of.type == "finding") {
         line.text("severity", of.level).text("object", of.object).text("message", of.message);
     } else {

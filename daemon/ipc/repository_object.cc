@@ -22,6 +22,7 @@ Result<wire::Dict> test_password(RepositoryPool& pool, const RepositoryPolicy& p
     Secret secret = TRY(read_secret(fd));
     RepositoryHandle opened = TRY(pool.open_as_stranger(policy, secret));
     std::vector<Revision> revisions = all_revisions(TRY(opened->repository->list_revisions()));
+    std::erase_if(revisions, is_pre_restore);
     std::string key;
     for (const KeyInfo& info : TRY(opened->repository->list_keys()))
         if (info.is_current) key = info.id.hex();

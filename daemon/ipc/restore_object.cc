@@ -5,23 +5,81 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "common/path.h"
+#include "daemon/ipc/live_facts.h"
 #include "daemon/ipc/set_object.h"
 #include "daemon/jobs/last_good.h"
 #include "daemon/jobs/tasks.h"
+#include "daemon/policy/exclusion.h"
+#include "daemon/policy/matcher.h"
 #include "daemon/restore/restore.h"
+#include "daemon/runtime/fs.h"
 
 namespace backup {
 
+namespace {
+
+// What a removal asks of each object that the revision does not have.
+class Spared {
+  public:
+    static Result<std::shared_ptr<Spared>> make(const FoundRevision& found, const BackupSet& set,
+                                                std::vector<Path> own, bool in_place) {
+        if (found.revision.tags.more_missing)
+            return Error(ErrorKind::conflict, ErrorCode::conflict,
+                         "not all that could not be read when " + name_of(found.revision) +
+                             " was made is known by name: nothing can be removed by it");
+        auto spared = std::shared_ptr<Spared>(new Spared);
+        spared->now_ = TRY(Matcher::compile(set.exclude.patterns));
+        // A pattern of another program that we cannot read is no reason to remove less.
+        spared->then_ = Matcher::compile(found.revision.snapshot().excludes).value_or(Matcher());
+        spared->set_ = set;
+        spared->own_ = std::move(own);
+        spared->missing_ = found.revision;
+        spared->in_place_ = in_place;
+        return spared;
+    }
+
+    // Not backed up, not readable then, or ours.
+    bool operator()(const std::string& source, const std::string& path, bool is_directory) const {
+        const auto live = Path::parse(path), there = Path::parse(source);
+        if (!live.ok() || !there.ok() || is_missing(*missing_, source)) return true;
+        for (const Path& own : own_)
+            if (live->is_inside(own)) return true;
+        if (now_.excludes(source, there->name(), is_directory) ||
+            then_.excludes(source, there->name(), is_directory))
+            return true;
+        if (!in_place_) return false;
+        Fs& fs = RealFs::instance();
+        auto place = find_in_set(set_, *live, own_, [&](const std::string& name) {
+            return live_facts(fs, name, set_.exclude.cachedir_tag);
+        });
+        return !place.ok() || !place->root || place->excluded;
+    }
+
+  private:
+    Spared() = default;
+    Matcher now_, then_;
+    BackupSet set_;
+    std::vector<Path> own_;
+    std::optional<Revision> missing_;
+    bool in_place_ = false;
+};
+
+constexpr std::size_t kMostResumed = 32;
+
+}  // namespace
+
 struct RestoreObject::Asked {
-    BackupSet set;
     std::string revision;
     RestoreTask task;
+    bool in_place = false;
 
     Result<> read_options(wire::Dict dict, bool may_choose_paths) {
         wire::DictReader options(std::move(dict));
         std::string mode = options.text("on-conflict").value_or("fail");
         task.dry_run = options.boolean("dry-run").value_or(false);
         task.verify = options.boolean("verify").value_or(false);
+        task.delete_others = options.boolean("delete").value_or(false);
         if (may_choose_paths) task.full_paths = options.boolean("full-paths").value_or(false);
         TRY(options.finish());
         task.on_conflict = TRY_DURING(parse_conflict_mode(mode), "on-conflict");
@@ -36,7 +94,11 @@ const Interface& RestoreObject::interface() {
             .method("RestoreTo", "ssaayha{sv}", "set,revision,paths,directory,options", "o", "job",
                     Access::root, &RestoreObject::restore_to)
             .method("RestoreInPlace", "ssaaya{sv}", "set,revision,paths,options", "o", "job",
-                    Access::root, &RestoreObject::restore_in_place);
+                    Access::root, &RestoreObject::restore_in_place)
+            .method("Undo", "ta{sv}", "restore,options", "o", "job", Access::root,
+                    &RestoreObject::undo)
+            .method("Resume", "ta{sv}", "restore,options", "o", "job", Access::root,
+                    &RestoreObject::resume);
         return true;
     }();
     (void)once;
@@ -50,7 +112,7 @@ wire::Value RestoreObject::property(std::string_view) const {
 Result<> RestoreObject::restore_to(std::shared_ptr<Call> call) {
     Asked asked;
     std::string set = TRY(call->string());
-    asked.set = *TRY(served_.service.find_set(set));
+    asked.task.place.set = *TRY(served_.service.find_set(set));
     asked.revision = TRY(call->string());
     asked.task.paths = TRY(call->file_names());
     asked.task.target = TRY(call->descriptor());
@@ -66,12 +128,13 @@ Result<> RestoreObject::restore_to(std::shared_ptr<Call> call) {
 Result<> RestoreObject::restore_in_place(std::shared_ptr<Call> call) {
     Asked asked;
     std::string set = TRY(call->string());
-    asked.set = *TRY(served_.service.find_set(set));
+    asked.task.place.set = *TRY(served_.service.find_set(set));
     asked.revision = TRY(call->string());
     asked.task.paths = TRY(call->file_names());
     wire::Dict options = TRY(call->dict());
     TRY(asked.read_options(std::move(options), false));
     asked.task.full_paths = true;
+    asked.in_place = true;
     asked.task.target = UniqueFd(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!asked.task.target) return Error::from_errno(errno, "open /");
     return start(std::move(call), std::move(asked));
@@ -83,35 +146,164 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
         Path path = TRY(Path::parse(text));
         text = path.text();
     }
+    asked.task.place.policy = served_.service.shared_policy();
+    asked.task.place.undo_folder = served_.service.undo_folder();
     auto shared = std::make_shared<Asked>(std::move(asked));
-    auto resolve = [&pool = served_.service.pool(), shared]() -> Result<FoundRevision> {
-        FoundRevision found = TRY(find_revision(pool, shared->set, shared->revision));
+    auto resolve = [&pool = served_.service.pool(), shared,
+                    own = own_places(*served_.service.shared_policy(),
+                                     served_.service.state_dir())]() -> Result<FoundRevision> {
+        RestoreTask& task = shared->task;
+        FoundRevision found = TRY(find_revision(pool, task.place.set, shared->revision));
+        if (task.delete_others) {
+            auto spared = TRY(Spared::make(found, task.place.set, own, shared->in_place));
+            task.spares = [spared](const std::string& source, const std::string& path,
+                                   bool is_directory) {
+                return (*spared)(source, path, is_directory);
+            };
+        }
         if (found.revision.tags.missing.empty()) return found;
         // What could not be read is not missing without a word.
         Repository& repository = *found.repository->repository;
         TRY(repository.refresh_index({}));
-        for (const std::string& path : shared->task.paths) {
+        for (const std::string& path : task.paths) {
             auto node = find_node(repository, found.revision.snapshot().tree, path);
             if (!node.ok()) return explain_no_path(std::move(node).error(), found, path);
-            shared->task.missing_below += missing_below(found.revision, path);
+            task.missing_below += missing_below(found.revision, path);
         }
         return found;
     };
     auto begin = [this, call, shared](Call&, FoundRevision found) {
-        shared->task.repository = found.repository;
-        shared->task.revision = found.revision.id();
-        shared->task.name = name_of(found.revision);
-        JobRequest request;
-        request.kind = "restore";
-        request.set = shared->set.id;
-        request.repository = shared->set.repository;
+        RestoreTask& task = shared->task;
+        task.place.repository = found.repository;
+        task.revision = found.revision.id();
+        task.name = name_of(found.revision);
+        JobRequest request = restore_request(task.place, call->uid());
         request.revision = found.revision.id().hex();
-        request.uid = call->uid();
-        request.body = restore_body(served_.service.clock(), std::move(shared->task));
+        if (task.dry_run) request.mode = "dry-run";
+        if (task.resumes != 0) {
+            request.trigger = "resume";
+            request.unique = "resume:" + std::to_string(task.resumes);
+        }
+        request.body = restore_body(served_.service.clock(), std::move(task));
         served_.service.jobs().start(std::move(request), answer_with_job(call));
     };
     answer_later(served_, call, std::move(resolve), std::move(begin));
     return {};
+}
+
+JobRequest RestoreObject::restore_request(const RestorePlace& place, std::uint32_t uid) {
+    JobRequest request;
+    request.kind = "restore";
+    request.set = place.set.id;
+    request.repository = place.set.repository;
+    request.uid = uid;
+    return request;
+}
+
+Result<const Job*> RestoreObject::ended_restore(std::uint64_t id) const {
+    const Job* job = served_.service.jobs().find(id);
+    if (job != nullptr && !job->is_done())
+        return Error(ErrorKind::conflict, ErrorCode::busy,
+                     "job " + std::to_string(id) + " still runs: `backupctl cancel " +
+                         std::to_string(id) + "` first");
+    return job;
+}
+
+// The set may be configured otherwise by now, or not at all: what the restore wrote down counts.
+Result<BackupSet> RestoreObject::set_of(const UndoRecord& record) const {
+    auto found = served_.service.find_set(record.set);
+    BackupSet set;
+    if (found.ok()) set = **found;
+    set.id = record.set;
+    set.repository = record.repository;
+    return set;
+}
+
+Result<> RestoreObject::undo(std::shared_ptr<Call> call) {
+    const std::uint64_t id = TRY(call->u64());
+    wire::DictReader options(TRY(call->dict()));
+    UndoTask task;
+    task.dry_run = options.boolean("dry-run").value_or(false);
+    task.verify = options.boolean("verify").value_or(false);
+    TRY(options.finish());
+    TRY(ended_restore(id));
+    auto shared = std::make_shared<UndoTask>(std::move(task));
+    shared->place.undo_folder = served_.service.undo_folder();
+    shared->place.policy = served_.service.shared_policy();
+    auto read = [&store = served_.service.store(), &pool = served_.service.pool(), shared,
+                 id]() -> Result<> {
+        const auto job = TRY(store.job(id));
+        for (std::uint64_t next = id; next != 0 && shared->records.size() < kMostResumed;) {
+            shared->records.push_back(TRY(read_undo(shared->place.undo_folder, next)));
+            next = shared->records.back().resumes;
+        }
+        if (!job || !job->end)
+            return Error(ErrorKind::not_found, ErrorCode::no_such_job,
+                         "there is no record of the end of job " + std::to_string(id));
+        shared->ended = *job->end;
+        shared->place.repository = TRY(pool.open(shared->records.front().repository));
+        return {};
+    };
+    auto begin = [this, call, shared, id](Result<> done) {
+        if (!done.ok()) return call->fail(done.error());
+        auto set = set_of(shared->records.front());
+        if (!set.ok()) return call->fail(set.error());
+        shared->place.set = std::move(*set);
+        JobRequest request = restore_request(shared->place, call->uid());
+        request.mode = shared->dry_run ? "dry-run" : "undo";
+        if (!shared->dry_run) request.unique = "undo:" + std::to_string(id);
+        request.body = undo_body(served_.service.clock(), std::move(*shared));
+        served_.service.jobs().start(std::move(request), answer_with_job(call));
+    };
+    served_.service.io().run(std::move(read), std::move(begin));
+    return {};
+}
+
+// The same request once more: what is right already is found and not fetched again.
+Result<> RestoreObject::resume(std::shared_ptr<Call> call) {
+    const std::uint64_t id = TRY(call->u64());
+    TRY(call->no_options());
+    TRY(ended_restore(id));
+    auto read = [&store = served_.service.store(), folder = served_.service.undo_folder(),
+                 id]() -> Result<UndoRecord> {
+        UndoRecord record = TRY(read_undo(folder, id));
+        const auto job = TRY(store.job(id));
+        if (record.undoes != 0)
+            return Error(ErrorKind::invalid, ErrorCode::unsupported,
+                         "job " + std::to_string(id) + " took back job " +
+                             std::to_string(record.undoes) + ": go on with `backupctl undo " +
+                             std::to_string(record.undoes) + "`");
+        if (job && job->outcome == "complete")
+            return Error(ErrorKind::conflict, ErrorCode::conflict,
+                         "job " + std::to_string(id) + " is complete: nothing is left to do");
+        return record;
+    };
+    auto begin = [this, call](Result<UndoRecord> record) {
+        if (!record.ok()) return call->fail(record.error());
+        auto started = resume_from(call, *record);
+        if (!started.ok()) call->fail(started.error());
+    };
+    served_.service.io().run(std::move(read), std::move(begin));
+    return {};
+}
+
+Result<> RestoreObject::resume_from(const std::shared_ptr<Call>& call, const UndoRecord& record) {
+    Asked asked;
+    asked.task.place.set = TRY(set_of(record));
+    asked.revision = record.revision;
+    asked.task.paths = record.paths;
+    asked.task.full_paths = record.full_paths;
+    asked.task.verify = record.verify;
+    asked.task.delete_others = record.delete_others;
+    asked.task.resumes = record.job;
+    asked.in_place = record.target == "/";
+    asked.task.on_conflict = TRY(parse_conflict_mode(record.on_conflict));
+    asked.task.target =
+        UniqueFd(::open(record.target.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!asked.task.target)
+        return Error::from_errno(errno, "open " + printable(record.target))
+            .with_code(ErrorCode::no_such_path);
+    return start(call, std::move(asked));
 }
 
 }  // namespace backup

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/ipc/served.h"
+#include "daemon/jobs/restore_task.h"
 
 namespace backup {
 
@@ -16,6 +17,12 @@ class RestoreObject final : public BusObject {
     struct Asked;
     Result<> restore_to(std::shared_ptr<Call> call);
     Result<> restore_in_place(std::shared_ptr<Call> call);
+    Result<> undo(std::shared_ptr<Call> call);
+    Result<> resume(std::shared_ptr<Call> call);
+    Result<> resume_from(const std::shared_ptr<Call>& call, const UndoRecord& record);
+    Result<const Job*> ended_restore(std::uint64_t id) const;
+    Result<BackupSet> set_of(const UndoRecord& record) const;
+    static JobRequest restore_request(const RestorePlace& place, std::uint32_t uid);
     Result<> start(std::shared_ptr<Call> call, Asked asked);
 
     Served& served_;

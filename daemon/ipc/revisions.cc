@@ -6,6 +6,7 @@
 
 #include "daemon/ipc/served.h"
 #include "daemon/jobs/checkpoints.h"
+#include "daemon/jobs/undo_book.h"
 
 namespace backup {
 
@@ -27,6 +28,11 @@ bool passes(const Revision& revision, const std::optional<SetOnHost>& set,
     if (filter.host && *filter.host != "*" && snapshot.hostname != *filter.host) return false;
     if (filter.state == "trashed" && !revision.is_trashed()) return false;
     if (filter.state == "complete" && revision.is_trashed()) return false;
+    if (is_pre_restore(revision)) {
+        if (filter.at || (filter.state != "any" && filter.state != "trashed")) return false;
+        return !set || (revision.tags.set == set->set &&
+                        (filter.host.has_value() || snapshot.hostname == set->host));
+    }
     if (!set || filter.foreign) return true;
     if (belongs_to(revision, *set)) return true;
     return revision.tags.set == set->set && filter.host.has_value();
@@ -71,7 +77,9 @@ wire::Dict revision_summary(const Revision& revision) {
         {"id", revision.id().hex()},
         {"number", revision.tags.number},
         {"set", revision.tags.set},
-        {"state", revision.is_trashed() ? "trashed" : "complete"},
+        {"state", revision.is_trashed()      ? "trashed"
+                  : is_pre_restore(revision) ? kPreRestore
+                                             : "complete"},
         {"time", to_usec(snapshot.time)},
         {"placed", to_usec(revision.placed)},
         {"trigger", revision.tags.trigger},
@@ -84,6 +92,8 @@ wire::Dict revision_summary(const Revision& revision) {
         {"pinned", revision.tags.is_pinned},
         {"gap", revision.tags.has_gap},
         {"forgotten", revision.tags.trashed ? to_usec(*revision.tags.trashed) : std::uint64_t{0}},
+        {"expires",
+         is_pre_restore(revision) ? to_usec(snapshot.time + kUndoKept) : std::uint64_t{0}},
         {"host", snapshot.hostname},
         {"program", snapshot.program_version},
         {"tags", revision.tags.others},

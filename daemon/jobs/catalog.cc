@@ -101,7 +101,7 @@ std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries, Timestam
     }
     std::map<std::pair<std::string, std::string>, std::vector<Revision*>> sets;
     for (Revision& revision : list)
-        if (!revision.tags.set.empty())
+        if (!revision.tags.set.empty() && !is_pre_restore(revision))
             sets[{revision.tags.set, revision.snapshot().hostname}].push_back(&revision);
     for (auto& [set, made] : sets) {
         std::ranges::sort(made, [](const Revision* a, const Revision* b) {
@@ -113,7 +113,12 @@ std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries, Timestam
     return list;
 }
 
+bool is_pre_restore(const Revision& revision) {
+    return revision.tags.trigger == kPreRestore;
+}
+
 bool belongs_to(const Revision& revision, const SetOnHost& set) {
+    if (is_pre_restore(revision)) return false;
     const std::string &name = revision.tags.set, &host = revision.snapshot().hostname;
     if (name == set.set && host == set.host) return true;
     return std::ranges::any_of(set.adopted, [&](const auto& line) {

@@ -42,6 +42,11 @@ struct Revision {
 // Without those that were superseded. No time after `now` is credible.
 std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries,
                                     Timestamp now = Timestamp::max());
+// What a restore replaced or removed, kept so that it can be taken back. It is of no set's line:
+// never the latest, a parent or the answer to a time, and no rule counts it. Its number is that of
+// the job; only its id means it.
+inline constexpr const char* kPreRestore = "pre-restore";
+bool is_pre_restore(const Revision& revision);
 bool belongs_to(const Revision& revision, const SetOnHost& set);
 
 // A full id, a unique prefix of one (6 digits or more), the set's revision number, or "latest". Ids

@@ -16,7 +16,7 @@ bool is_at_or_below(const std::string& path, const std::string& place) {
 }  // namespace
 
 std::string name_of(const Revision& revision) {
-    if (revision.tags.number == 0) return revision.id().short_hex();
+    if (revision.tags.number == 0 || is_pre_restore(revision)) return revision.id().short_hex();
     return revision.tags.set + "/" + std::to_string(revision.tags.number);
 }
 

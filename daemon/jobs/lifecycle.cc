@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <set>
 
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "daemon/collection/collector.h"
 #include "daemon/jobs/checkpoints.h"
+#include "daemon/jobs/undo_book.h"
 
 namespace backup {
 
@@ -65,6 +67,26 @@ Result<std::uint64_t> apply_rules(OpenRepository& opened, const RepositoryPolicy
     }
     if (!revise.revisions.empty()) TRY(revise_revisions(*opened.repository, revise, job.stop));
     return std::uint64_t{revise.revisions.size()};
+}
+
+// What restores of this machine replaced goes after its time, whatever the rules of a set are.
+Result<> expire_pre_restore(OpenRepository& opened, const CollectTask& task,
+                            const RepositoryPolicy& policy, Timestamp now, JobContext& job) {
+    ReviseTask revise{.set = {},
+                      .revisions = {},
+                      .change = {},
+                      .deleting = deleting_of(opened, policy),
+                      .tracker = nullptr};
+    revise.change.trash = std::optional(now);
+    std::set<std::string> hosts = {host_of(BackupSet{})};
+    for (const auto& [id, set] : task.policy->sets) hosts.insert(host_of(set));
+    for (const Revision& revision : all_revisions(TRY(opened.repository->list_revisions())))
+        if (is_pre_restore(revision) && !revision.is_trashed() && !revision.tags.is_pinned &&
+            hosts.contains(revision.snapshot().hostname) &&
+            revision.snapshot().time + kUndoKept < now)
+            revise.revisions.push_back(revision.id());
+    if (!revise.revisions.empty()) TRY(revise_revisions(*opened.repository, revise, job.stop));
+    return {};
 }
 
 std::string in_bytes(std::uint64_t bytes) {
@@ -135,6 +157,9 @@ Result<JobOutcome> run_collect(RepositoryPool& pool, const Clock& clock, const C
                 request.own_sets.insert({name, host});
         }
     }
+    if (task.apply_rules && !task.dry_run)
+        TRY_DURING(expire_pre_restore(*opened, task, policy, clock.now(), job),
+                   "what restores replaced 30 days ago");
     using std::chrono::seconds;
     request.limits.grace = seconds(policy.grace_seconds);
     if (failpoint("collection.no-grace")) request.limits.grace = seconds(0);

@@ -100,6 +100,7 @@ class Service final : private JobListener {
     Executor& io() { return io_; }
     SecretPlaces secret_places() const;
     const std::string& state_dir() const { return options_.state_dir; }
+    std::string undo_folder() const { return options_.state_dir + "/undo"; }
 
     void start_backup(const std::string& set, bool full, const std::string& trigger,
                       std::uint32_t uid, std::function<void(Result<const Job*>)> started);

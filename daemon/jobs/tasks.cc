@@ -44,24 +44,6 @@ Counts counts_of(const BackupCounts& counts) {
     };
 }
 
-Counts counts_of(const RestoreResult& result) {
-    const RestoreCounts& counts = result.counts;
-    return {
-        {"created", counts.created},
-        {"replaced", counts.replaced},
-        {"kept-both", counts.kept_both},
-        {"skipped", counts.skipped},
-        {"unchanged", counts.unchanged},
-        {"failed", counts.failed},
-        {"files", counts.files},
-        {"directories", counts.directories},
-        {"others", counts.others},
-        {"bytes", counts.bytes},
-        {"bytes-fetched", counts.bytes_fetched},
-        {"conflicts", result.conflict_count},
-    };
-}
-
 Counts counts_of(const CheckResult& result) {
     return {
         {"errors", result.errors},
@@ -334,37 +316,6 @@ JobBody backup_body(RepositoryPool& pool, const Clock& clock, BackupTask task) {
             pool.report_damage(task.policy->sets.at(task.set).repository,
                                outcome.error().message());
         return outcome.ok() ? std::move(*outcome) : failed(std::move(outcome).error());
-    };
-}
-
-JobBody restore_body(const Clock& clock, RestoreTask task) {
-    auto shared = std::make_shared<RestoreTask>(std::move(task));
-    return [&clock, shared](JobContext& job) {
-        RestoreRequest request;
-        request.revision = shared->revision;
-        if (shared->missing_below != 0)
-            job.message(LogLevel::warning,
-                        plural(shared->missing_below, "path") +
-                            " could not be read when the revision was made: `backupctl show " +
-                            shared->name + "` says where their last good versions are");
-        request.paths = shared->paths;
-        request.target_fd = shared->target.get();
-        request.full_paths = shared->full_paths;
-        request.on_conflict = shared->on_conflict;
-        request.dry_run = shared->dry_run;
-        request.verify = shared->verify;
-        request.clock = &clock;
-        auto result = run_restore(request, *shared->repository->repository, job.progress,
-                                  job.exceptions, job.stop);
-        if (!result.ok()) {
-            JobOutcome outcome = failed(std::move(result).error());
-            outcome.revision = shared->revision.hex();
-            return outcome;
-        }
-        JobOutcome outcome;
-        outcome.revision = shared->revision.hex();
-        outcome.counts = counts_of(*result);
-        return outcome;
     };
 }
 

@@ -8,14 +8,12 @@
 #include <vector>
 
 #include "common/clock.h"
-#include "common/unique_fd.h"
 #include "daemon/jobs/catalog.h"
 #include "daemon/jobs/guard_book.h"
 #include "daemon/jobs/job.h"
 #include "daemon/jobs/repository_pool.h"
 #include "daemon/policy/policy.h"
 #include "daemon/repository/checker.h"
-#include "daemon/restore/restore.h"
 #include "daemon/tracking/tracker.h"
 
 namespace backup {
@@ -36,18 +34,6 @@ struct BackupTask {
 // Folders of our own, which no backup enters: the state, local repositories.
 std::vector<Path> own_places(const Policy& policy, const std::string& state_dir);
 JobBody backup_body(RepositoryPool& pool, const Clock& clock, BackupTask task);
-
-struct RestoreTask {
-    RepositoryHandle repository;
-    RevisionId revision;
-    std::vector<std::string> paths;
-    UniqueFd target;
-    bool full_paths = false, dry_run = false, verify = false;
-    ConflictMode on_conflict = ConflictMode::fail;
-    std::string name;               // of the revision, for people
-    std::size_t missing_below = 0;  // paths that could not be read when it was made
-};
-JobBody restore_body(const Clock& clock, RestoreTask task);
 
 struct CheckTask {
     std::string repository;

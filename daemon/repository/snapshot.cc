@@ -193,6 +193,8 @@ namespace {
 constexpr std::string_view kTagPrefix = "backupd:";
 constexpr std::string_view kGapTag = "gap";
 constexpr std::string_view kPinTag = "pin";
+constexpr std::string_view kKeptForTag = "kept-for";
+constexpr std::string_view kPreRestoreTrigger = "pre-restore";
 
 bool parse_count(std::string_view text, std::uint64_t& out) {
     std::uint64_t value = 0;
@@ -267,7 +269,7 @@ bool take_tag(std::string_view tag, RevisionTags& tags) {
         if (path) tags.missing.push_back(std::move(*path));
         return path.has_value();
     }
-    if (name == "set")
+    if (name == "set" || name == kKeptForTag)
         tags.set = value;
     else if (name == "trigger")
         tags.trigger = value;
@@ -293,7 +295,7 @@ std::vector<std::string> make_tags(const RevisionTags& tags) {
         result.push_back(std::string(kTagPrefix) + std::string(name) + "=" + value);
     };
     if (!tags.set.empty()) {
-        put("set", tags.set);
+        put(tags.trigger == kPreRestoreTrigger ? kKeptForTag : "set", tags.set);
         put("n", std::to_string(tags.number));
         if (!tags.trigger.empty()) put("trigger", tags.trigger);
         if (!tags.mode.empty()) put("mode", tags.mode);

@@ -43,7 +43,9 @@ Result<Snapshot> decode_snapshot(ByteView json);
 
 // What makes a snapshot a revision of ours are tags in the repository, so that a fresh machine
 // knows them: backupd:set=NAME, backupd:n=7, backupd:trigger=user, backupd:mode=full|incremental,
-// backupd:exceptions=2, backupd:gap, backupd:pin, backupd:trash=TIME, backupd:edit=1.
+// backupd:exceptions=2, backupd:gap, backupd:pin, backupd:trash=TIME, backupd:edit=1. With the
+// trigger pre-restore the first is backupd:kept-for=NAME, so that who asks another program for the
+// newest with the tag of a set does not get what a restore replaced.
 // Names of paths in tags are bounded: snapshots are read by everybody who lists revisions.
 inline constexpr std::size_t kMostMissing = 64;
 inline constexpr std::size_t kLongestMissing = 1024;

@@ -56,6 +56,7 @@ Result<> BatchWriter::commit(BatchInFlight& batch, std::stop_token stop) {
         return {};
     }
     TRY(sync_batch(batch));
+    TRY(tell_changes(batch));
     TRY(reveal(batch));
     const auto each = [&](auto&& applies, auto&& act) -> Result<> {
         for (std::uint32_t i = 0; i < batch.states.size(); ++i) {
@@ -82,6 +83,51 @@ Result<> BatchWriter::commit(BatchInFlight& batch, std::stop_token stop) {
         TRY(leave(one, *batch.plan));
     }
     return {};
+}
+
+bool BatchWriter::tell_entries(DirectoryIndex directory) {
+    const auto mtime = directories_.claim_found_mtime(directory);
+    if (!mtime) return false;
+    options_.change_log->will_change_entries(directories_.target_path(directory), *mtime);
+    return true;
+}
+
+// What appears below a directory of ours appears with it.
+Result<> BatchWriter::tell_changes(const BatchInFlight& batch) {
+    if (options_.change_log == nullptr) return {};
+    const auto existed = [&](DirectoryIndex directory) {
+        const DirectoryState state = directories_.state(directory);
+        return state == DirectoryState::existed || state == DirectoryState::resumed;
+    };
+    bool any = false;
+    for (const BatchInFlight::HiddenTop& top : batch.hidden) {
+        if (!existed(top.parent)) continue;
+        tell_entries(top.parent);
+        options_.change_log->will_create(directories_.target_path(top.parent, top.name),
+                                         directories_.source_path(top.directory));
+        any = true;
+    }
+    for (std::uint32_t i = 0; i < batch.states.size(); ++i) {
+        const ObjectState& state = batch.states[i];
+        const bool is_coming = state.is_made || state.is_link;
+        if (!is_coming || state.has_failed || state.is_done || state.is_hidden) continue;
+        const PlanObject& object = batch.plan->objects[i];
+        if (!existed(object.parent)) continue;
+        any |= tell_entries(object.parent);
+        if (state.action == Action::replace) continue;
+        options_.change_log->will_create(
+            directories_.target_path(object.parent, landing_name(batch, i)),
+            path_of(*batch.plan, object));
+        any = true;
+    }
+    for (const LeaveDirectory& one : batch.plan->leaves) {
+        if (directories_.state(one.directory) != DirectoryState::existed ||
+            leaving_of(one, *batch.plan) != Leaving::altered)
+            continue;
+        options_.change_log->will_alter(directories_.target_path(one.directory));
+        any = true;
+    }
+    return any ? options_.change_log->sync() : Result<>();
 }
 
 // Without it a crash of the machine could leave a name on a file whose bytes never reached the
@@ -125,6 +171,7 @@ Result<> BatchWriter::put_in_place(BatchInFlight& batch, std::uint32_t index) {
     const SharedFd directory = TRY(directories_.open(object.parent));
     int rc = 0;
     if (state.action == Action::replace) {
+        if (!TRY(is_still_planned(batch, index, directory->get(), name))) return {};
         rc = ::renameat(directory->get(), state.temp_name.c_str(), directory->get(), name.c_str());
         if (rc != 0 && errno == EISDIR)
             rc = rename_over_directory(directory->get(), state.temp_name.c_str(), name.c_str());
@@ -142,6 +189,23 @@ Result<> BatchWriter::put_in_place(BatchInFlight& batch, std::uint32_t index) {
     state.temp_name.clear();
     note_in_place(batch, index);
     return {};
+}
+
+// Looked at once more, right before it would be too late.
+Result<bool> BatchWriter::is_still_planned(BatchInFlight& batch, std::uint32_t index,
+                                           int directory_fd, const std::string& name) {
+    if (options_.planned == nullptr) return true;
+    struct stat status {};
+    if (::fstatat(directory_fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT) return true;  // gone meanwhile: nothing is lost
+        return Error::from_errno(errno, "look at what is to be replaced");
+    }
+    const std::string path = directories_.target_path(batch.plan->objects[index].parent, name);
+    if (const char* why = why_left_alone(directory_fd, name, path, status)) {
+        set_aside(batch, index, why);
+        return false;
+    }
+    return true;
 }
 
 void BatchWriter::note_in_place(const BatchInFlight& batch, std::uint32_t index) {
@@ -195,6 +259,7 @@ Result<> BatchWriter::set_metadata_in_place(BatchInFlight& batch, std::uint32_t 
     if (::fstat(fd.get(), &status) != 0 || status.st_ino != batch.states[index].inode)
         return Error(ErrorKind::conflict, ErrorCode::conflict,
                      "it was replaced during the restore");
+    if (!TRY(is_still_planned(batch, index, directory->get(), name))) return {};
     set_metadata(
         fd.get(), object.type, object.metadata, *batch.plan,
         [&] { return path_of(*batch.plan, object); }, metadata_problems_);

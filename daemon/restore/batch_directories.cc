@@ -34,6 +34,8 @@ std::string BatchWriter::path_of(const EnterDirectory& enter, const RestoreBatch
 Result<DirectoryState> BatchWriter::look_at_directory(const EnterDirectory& enter,
                                                       const RestoreBatch& batch) {
     const auto become = [&](DirectoryState state, std::string landing_name = {}) {
+        if (state == DirectoryState::imagined)
+            directories_.set_device(enter.directory, directories_.device(enter.parent));
         directories_.set_state(enter.directory, state, std::move(landing_name));
         return state;
     };
@@ -67,6 +69,7 @@ Result<DirectoryState> BatchWriter::look_at_directory(const EnterDirectory& ente
         }
         if (S_ISDIR(status.st_mode)) {
             directories_.set_device(enter.directory, status.st_dev);
+            directories_.set_found_mtime(enter.directory, status.st_mtim);
             return become(
                 is_marked_unfinished(fd.get()) ? DirectoryState::resumed : DirectoryState::existed,
                 std::move(name));
@@ -87,9 +90,18 @@ Result<DirectoryState> BatchWriter::look_at_directory(const EnterDirectory& ente
             case ConflictMode::newer:
                 counts_.skipped.fetch_add(1, std::memory_order_relaxed);
                 return become(DirectoryState::skipped);
-            case ConflictMode::replace:
-                return become(
-                    DirectoryState::imagined);  // enter() sees the obstacle when it makes it
+            case ConflictMode::replace: {
+                const std::string path = directories_.target_path(enter.parent, name);
+                if (const char* why = why_left_alone((*above)->get(), name, path, status)) {
+                    counts_.set_aside.fetch_add(1, std::memory_order_relaxed);
+                    exceptions_.add(path_of(enter, batch),
+                                    Error(ErrorKind::conflict, ErrorCode::conflict, why));
+                    return become(DirectoryState::skipped);
+                }
+                if (options_.record != nullptr) options_.record->replace(path, status, 0);
+                // enter() sees the obstacle when it makes it
+                return become(DirectoryState::imagined);
+            }
             case ConflictMode::keep_both:
                 break;
         }
@@ -102,12 +114,19 @@ Result<DirectoryState> BatchWriter::look_at_directory(const EnterDirectory& ente
 
 Result<> BatchWriter::enter(const EnterDirectory& enter, BatchInFlight& batch) {
     const bool is_new_above = directories_.state(enter.parent) == DirectoryState::created;
-    DirectoryState state = DirectoryState::imagined;
-    if (is_new_above)
+    DirectoryState state = directories_.state(enter.directory);
+    if (state != DirectoryState::pending) {
+        // The walk has looked already.
+    } else if (is_new_above) {
+        state = DirectoryState::imagined;
         directories_.set_state(enter.directory, state);
-    else
+    } else {
         state = TRY(look_at_directory(enter, *batch.plan));
+    }
     if (state != DirectoryState::imagined) return {};
+    if (options_.record != nullptr)
+        options_.record->create("create", directories_.target_path(enter.directory),
+                                directories_.device(enter.parent), 0);
     ++counts_.directories;
     ++counts_.created;
     if (options_.dry_run) return {};
@@ -170,6 +189,7 @@ Result<> BatchWriter::reveal(BatchInFlight& batch) {
 Result<> BatchWriter::reveal_one(const BatchInFlight::HiddenTop& top) {
     const SharedFd above = TRY(directories_.open(top.parent));
     bool has_swapped = false;
+    const std::string obstacle = directories_.target_path(top.parent, top.name);
     const auto rename = [&](const char* from, const char* to) {
         if (::renameat2(above->get(), from, above->get(), to, RENAME_NOREPLACE) == 0) return 0;
         // File systems that cannot: a directory replaces nothing but an empty one.
@@ -177,9 +197,10 @@ Result<> BatchWriter::reveal_one(const BatchInFlight::HiddenTop& top) {
             return ::renameat(above->get(), from, above->get(), to);
         if (errno != EEXIST || options_.on_conflict != ConflictMode::replace) return -1;
         struct stat status {};
-        if (::fstatat(above->get(), to, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISDIR(status.st_mode)) {
-            errno = EEXIST;  // appeared meanwhile
+        const bool is_there = ::fstatat(above->get(), to, &status, AT_SYMLINK_NOFOLLOW) == 0;
+        if (is_there && (S_ISDIR(status.st_mode) ||
+                         why_left_alone(above->get(), to, obstacle, status) != nullptr)) {
+            errno = EEXIST;  // appeared or changed meanwhile
             return -1;
         }
         // What is in the way and the directory change places in one step.
@@ -203,38 +224,58 @@ Result<> BatchWriter::refuse_directory(const EnterDirectory& enter, Error error)
     return {};
 }
 
-Result<> BatchWriter::leave(const LeaveDirectory& leave, const RestoreBatch& batch) {
-    const DirectoryState state = directories_.state(leave.directory);
-    switch (state) {
+BatchWriter::Leaving BatchWriter::leaving_of(const LeaveDirectory& leave,
+                                             const RestoreBatch& batch) {
+    switch (directories_.state(leave.directory)) {
         case DirectoryState::pending:
         case DirectoryState::skipped:
         case DirectoryState::failed:
         case DirectoryState::imagined:
-            return {};
-        case DirectoryState::existed:
+            return Leaving::as_it_is;
         case DirectoryState::resumed:
         case DirectoryState::created:
+            return Leaving::altered;
+        case DirectoryState::existed:
             break;
     }
-    if (state == DirectoryState::existed && leave.passage) return {};
+    if (leave.passage) return Leaving::as_it_is;
+    Result<SharedFd> at = directories_.open(leave.directory);
+    struct stat status {};
+    if (!at.ok() || ::fstat((*at)->get(), &status) != 0) return Leaving::as_it_is;
+    // What we did in it is no difference of its own.
+    const timespec now = status.st_mtim;
+    status.st_mtim = directories_.found_mtime(leave.directory);
+    const FileTime mtime{status.st_mtim.tv_sec, static_cast<std::uint32_t>(status.st_mtim.tv_nsec)};
+    const bool is_ours =
+        options_.on_conflict == ConflictMode::replace ||
+        (options_.on_conflict == ConflictMode::newer && leave.metadata.mtime > mtime);
+    if (!is_ours ||
+        (options_.alters && !options_.alters(directories_.target_path(leave.directory))))
+        return Leaving::as_it_is;
+    if (!has_metadata((*at)->get(), status, NodeType::dir, leave.metadata, batch)) {
+        if (options_.record != nullptr)
+            options_.record->alter(directories_.target_path(leave.directory), status);
+        return Leaving::altered;
+    }
+    const bool has_moved =
+        now.tv_sec != status.st_mtim.tv_sec || now.tv_nsec != status.st_mtim.tv_nsec;
+    return has_moved ? Leaving::its_time : Leaving::as_it_is;
+}
+
+Result<> BatchWriter::leave(const LeaveDirectory& leave, const RestoreBatch& batch) {
+    const DirectoryState state = directories_.state(leave.directory);
+    const Leaving leaving = leaving_of(leave, batch);
+    if (state == DirectoryState::existed && !leave.passage) {
+        ++(leaving == Leaving::altered ? counts_.replaced : counts_.unchanged);
+        ++counts_.directories;
+    }
+    const bool is_entered = state == DirectoryState::existed || state == DirectoryState::resumed ||
+                            state == DirectoryState::created;
+    if (is_entered && !(state == DirectoryState::existed && leave.passage))
+        progress_.items_done.fetch_add(1, std::memory_order_relaxed);
+    if (leaving == Leaving::as_it_is || options_.dry_run) return {};
     const SharedFd at = TRY(directories_.open(leave.directory));
     UniqueFd fd(::openat(at->get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    struct stat status {};
-    bool has_changed = false;
-    bool is_ours = state != DirectoryState::existed;
-    if (!is_ours && ::fstat(at->get(), &status) == 0) {
-        const FileTime mtime{status.st_mtim.tv_sec,
-                             static_cast<std::uint32_t>(status.st_mtim.tv_nsec)};
-        is_ours = options_.on_conflict == ConflictMode::replace ||
-                  (options_.on_conflict == ConflictMode::newer && leave.metadata.mtime > mtime);
-        has_changed =
-            is_ours && !has_metadata(at->get(), status, NodeType::dir, leave.metadata, batch);
-        ++(has_changed ? counts_.replaced : counts_.unchanged);
-        ++counts_.directories;
-        is_ours = has_changed;
-    }
-    progress_.items_done.fetch_add(1, std::memory_order_relaxed);
-    if (!is_ours || options_.dry_run) return {};
     const std::string path = directories_.source_path(leave.directory);
     if (!fd) {
         metadata_problems_.add(path, "metadata of the directory", EACCES);

@@ -11,6 +11,20 @@ namespace {
 
 constexpr unsigned kMostNames = 99;
 
+Timestamp time_of(const timespec& time) {
+    return Timestamp(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
+}
+
+// A long run of zeros is this blob again and again, and takes no room: it becomes a hole.
+std::uint64_t bytes_on_disk(const RestoreBatch& batch, const PlanObject& object) {
+    constexpr std::size_t kLeastChunk = std::size_t{512} << 10;
+    static const BlobId zeros = blob_id(Bytes(kLeastChunk));
+    std::uint64_t bytes = object.size;
+    for (std::uint32_t i = object.first_blob; i < object.first_blob + object.blob_count; ++i)
+        if (bytes >= kLeastChunk && batch.blobs[i] == zeros) bytes -= kLeastChunk;
+    return bytes;
+}
+
 }  // namespace
 
 Result<> BatchWriter::resolve(BatchInFlight& batch, std::stop_token stop) {
@@ -38,6 +52,7 @@ Result<> BatchWriter::resolve(BatchInFlight& batch, std::stop_token stop) {
 Result<> BatchWriter::resolve_one(BatchInFlight& batch, std::uint32_t index) {
     Result<Action> action = classify(batch, index);
     if (!action.ok()) return fail(batch, index, std::move(action).error());
+    *action = may_touch(batch, index, *action);
     const PlanObject& object = batch.plan->objects[index];
     ObjectState& state = batch.states[index];
     if (object.link_group != kNoLinkGroup &&
@@ -71,6 +86,7 @@ Result<> BatchWriter::resolve_link(BatchInFlight& batch, std::uint32_t index) {
                          (*action == Action::unchanged || *action == Action::set_metadata);
     if (relinks) *action = Action::replace;
     if (is_same_file && *action == Action::set_metadata) *action = Action::unchanged;
+    *action = may_touch(batch, index, *action);
     state.is_link = is_made(*action);
     return act_on(batch, index, *action);
 }
@@ -99,12 +115,34 @@ Result<Action> BatchWriter::classify(BatchInFlight& batch, std::uint32_t index) 
     const bool must_hash = options_.on_conflict == ConflictMode::replace || options_.verify;
     const ContentCheck check = must_hash ? ContentCheck::hash : ContentCheck::trust;
     const std::string name(batch.plan->text(object.name));
-    const Look look =
-        TRY(look_at(directory->get(), name, object, *batch.plan, blobs_, check, options_.stop));
+    std::function<bool(const struct stat&)> is_known_right;
+    if (options_.known_right != nullptr)
+        is_known_right = [&](const struct stat& status) {
+            return options_.known_right->is_same(directories_.target_path(object.parent, name),
+                                                 status);
+        };
+    Look look = TRY(look_at(directory->get(), name, object, *batch.plan, blobs_, check,
+                            options_.stop, is_known_right));
     state.inode = look.inode;
-    const Action action = decide(options_.on_conflict, look.existing);
+    Action action = decide(options_.on_conflict, look.existing);
     if (look.existing.is_there && action != Action::unchanged && action != Action::set_metadata)
         note_conflict(path_of(*batch.plan, object));
+    if (action == Action::refuse && options_.removal != nullptr) {
+        std::lock_guard lock(mutex_);
+        if (options_.removal->clear_way(directory->get(), name,
+                                        directories_.target_path(object.parent, name),
+                                        path_of(*batch.plan, object), *options_.record))
+            action = Action::replace;
+    }
+    if (look.existing.is_there) {
+        if (options_.record != nullptr && object.type == NodeType::file &&
+            look.existing.same_content)
+            options_.record->known_right().add(directories_.target_path(object.parent, name),
+                                               look.status);
+        if (action == Action::replace || action == Action::set_metadata ||
+            action == Action::unchanged)
+            state.there = std::make_unique<struct stat>(look.status);
+    }
     if (action != Action::keep_both) return action;
     for (unsigned attempt = 1; attempt <= kMostNames; ++attempt) {
         const std::string other = keep_both_name(name, options_.suffix, attempt);
@@ -120,9 +158,66 @@ Result<Action> BatchWriter::classify(BatchInFlight& batch, std::uint32_t index) 
                  "there are " + std::to_string(kMostNames) + " restored copies beside it already");
 }
 
+Action BatchWriter::may_touch(BatchInFlight& batch, std::uint32_t index, Action action) {
+    const PlanObject& object = batch.plan->objects[index];
+    ObjectState& state = batch.states[index];
+    if ((action != Action::replace && action != Action::set_metadata) || !state.there)
+        return action;
+    const std::string name = landing_name(batch, index);
+    Result<SharedFd> directory = directories_.open(object.parent);
+    const char* why =
+        !directory.ok()
+            ? "its directory was replaced meanwhile: it was left as it is"
+            : why_left_alone((*directory)->get(), name,
+                             directories_.target_path(object.parent, name), *state.there);
+    if (why == nullptr) return action;
+    set_aside(batch, index, why);
+    return Action::set_aside;
+}
+
+const char* BatchWriter::why_left_alone(int directory_fd, const std::string& name,
+                                        const std::string& path, const struct stat& there) const {
+    const bool is_planned = options_.planned != nullptr && options_.planned->is_same(path, there);
+    // One that has further names gets a new ctime when another of them goes.
+    if (!is_planned && options_.unchanged_since && !S_ISDIR(there.st_mode) && there.st_nlink == 1 &&
+        time_of(there.st_ctim) > *options_.unchanged_since)
+        return "it was changed after the restore: it was left as it is";
+    if (options_.planned != nullptr && !is_planned)
+        return "it changed since the restore was planned: it was left as it is";
+    if (options_.unsettled != nullptr && options_.unsettled->contains(path))
+        return "it keeps changing: it was left as it is";
+    if (S_ISREG(there.st_mode) && is_open_for_writing(directory_fd, name.c_str()))
+        return "another program has it open for writing: it was left as it is";
+    return nullptr;
+}
+
+// Into the plan: what is made, what gives way, what the target cannot hold of it.
+void BatchWriter::record(const BatchInFlight& batch, std::uint32_t index, Action action) {
+    PlanRecord& record = *options_.record;
+    const PlanObject& object = batch.plan->objects[index];
+    const ObjectState& state = batch.states[index];
+    const std::uint64_t bytes =
+        object.type == NodeType::file && !state.is_link ? bytes_on_disk(*batch.plan, object) : 0;
+    if (action == Action::create || action == Action::keep_both)
+        record.create(action == Action::create ? "create" : "keep-both",
+                      directories_.target_path(object.parent, landing_name(batch, index)),
+                      directories_.device(object.parent), bytes);
+    else if (action == Action::replace && state.there)
+        record.replace(directories_.target_path(object.parent, landing_name(batch, index)),
+                       *state.there, bytes);
+    else if (action == Action::set_metadata && state.there)
+        record.alter(directories_.target_path(object.parent, landing_name(batch, index)),
+                     *state.there);
+    else
+        return;
+    if (!state.is_link)
+        note_limits(object.type, object.metadata, *batch.plan, options_.support, record);
+}
+
 Result<> BatchWriter::act_on(BatchInFlight& batch, std::uint32_t index, Action action) {
     ObjectState& state = batch.states[index];
     state.action = action;
+    if (options_.record != nullptr) record(batch, index, action);
     switch (action) {
         case Action::create:
         case Action::replace:
@@ -143,18 +238,12 @@ Result<> BatchWriter::act_on(BatchInFlight& batch, std::uint32_t index, Action a
             return fail(batch, index,
                         Error(ErrorKind::conflict, ErrorCode::conflict,
                               "a directory with entries stands in its place; it is not removed"));
+        case Action::set_aside:
+            return {};
     }
     state.is_done = true;
     progress_.items_done.fetch_add(1, std::memory_order_relaxed);
     return {};
-}
-
-Result<> BatchWriter::look_at_objects(BatchInFlight& batch, std::stop_token stop) {
-    return in_parallel(options_.threads, batch.states.size(), stop, [&](std::size_t i) {
-        // What cannot be looked at is no conflict: the run itself will say so.
-        (void)classify(batch, static_cast<std::uint32_t>(i)).ok();
-        return Result<>();
-    });
 }
 
 }  // namespace backup

@@ -28,11 +28,13 @@ RestoreCounts SharedCounts::snapshot() const {
     counts.skipped = skipped;
     counts.unchanged = unchanged;
     counts.failed = failed;
+    counts.set_aside = set_aside;
     counts.files = files;
     counts.directories = directories;
     counts.others = others;
     counts.bytes = bytes;
     counts.bytes_fetched = bytes_fetched;
+    counts.bytes_resumed = bytes_resumed;
     return counts;
 }
 
@@ -115,6 +117,18 @@ Result<> BatchWriter::fail(BatchInFlight& batch, std::uint32_t index, Error erro
     return {};
 }
 
+// It stays as it is; told, and counted apart from failures.
+void BatchWriter::set_aside(BatchInFlight& batch, std::uint32_t index, const char* why) {
+    ObjectState& state = batch.states[index];
+    discard_temp(batch, index);
+    if (state.has_failed.exchange(true)) return;
+    state.is_done = true;
+    counts_.set_aside.fetch_add(1, std::memory_order_relaxed);
+    progress_.items_done.fetch_add(1, std::memory_order_relaxed);
+    exceptions_.add(path_of(*batch.plan, batch.plan->objects[index]),
+                    Error(ErrorKind::conflict, ErrorCode::conflict, why));
+}
+
 void BatchWriter::refuse(std::string path, Error error) {
     counts_.failed.fetch_add(1, std::memory_order_relaxed);
     exceptions_.add(std::move(path), std::move(error));
@@ -173,6 +187,7 @@ void BatchWriter::count_done(BatchInFlight& batch, std::uint32_t index) {
         case Action::unchanged:
         case Action::conflict:
         case Action::refuse:
+        case Action::set_aside:
             break;
     }
     ++(object.type == NodeType::file ? counts_.files : counts_.others);

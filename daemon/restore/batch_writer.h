@@ -20,6 +20,7 @@
 #include <set>
 #include <stop_token>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include <sys/types.h>
@@ -29,7 +30,10 @@
 #include "daemon/restore/directory_table.h"
 #include "daemon/restore/existing.h"
 #include "daemon/restore/metadata.h"
+#include "daemon/restore/plan_record.h"
+#include "daemon/restore/removal.h"
 #include "daemon/restore/restore_plan.h"
+#include "daemon/restore/stamps.h"
 #include "daemon/runtime/progress.h"
 
 namespace backup {
@@ -37,9 +41,9 @@ namespace backup {
 // RestoreCounts while several threads count.
 struct SharedCounts {
     std::atomic<std::uint64_t> created{0}, replaced{0}, kept_both{0}, skipped{0}, unchanged{0};
-    std::atomic<std::uint64_t> failed{0};
+    std::atomic<std::uint64_t> failed{0}, set_aside{0};
     std::atomic<std::uint64_t> files{0}, directories{0}, others{0};
-    std::atomic<std::uint64_t> bytes{0}, bytes_fetched{0};
+    std::atomic<std::uint64_t> bytes{0}, bytes_fetched{0}, bytes_resumed{0};
     RestoreCounts snapshot() const;
 };
 
@@ -58,6 +62,7 @@ struct ObjectState {
     std::atomic<bool> reaches_end{false};  // the last byte was written, not left as a hole
     std::atomic<int> fd{-1};               // shared by the threads that write pieces
     ino_t inode = 0;                       // of what was made, in a link group
+    std::unique_ptr<struct stat> there;    // what is in its place and will be touched
 };
 
 struct BatchInFlight {
@@ -83,7 +88,19 @@ class BatchWriter {
         bool dry_run = false;
         bool verify = false;
         unsigned threads = 4;
-        std::string suffix;    // of keep_both
+        std::string suffix;  // of keep_both
+        // In a dry run: what would be touched, and what must be removed for it. Both or none.
+        PlanRecord* record = nullptr;
+        AttributeSupport support;
+        Removal* removal = nullptr;
+        // What was found so; nothing else that exists is touched. None: anything.
+        const ObjectStamps* planned = nullptr;
+        // Files that have the right content already, as the look before found.
+        const ObjectStamps* known_right = nullptr;
+        const std::unordered_set<std::string>* unsettled = nullptr;  // not to be touched either
+        ChangeLog* change_log = nullptr;
+        std::function<bool(const std::string& path)> alters;  // see RestoreRequest
+        std::optional<Timestamp> unchanged_since;             // see RestoreRequest
         std::stop_token stop;  // looked at while existing or written files are read
     };
 
@@ -106,7 +123,6 @@ class BatchWriter {
     // changes only the table.
     Result<DirectoryState> look_at_directory(const EnterDirectory& enter,
                                              const RestoreBatch& batch);
-    Result<> look_at_objects(BatchInFlight& batch, std::stop_token stop);
 
     // Refused by the walk, or found broken here.
     void refuse(std::string path, Error error);
@@ -133,6 +149,13 @@ class BatchWriter {
     Result<> reveal_one(const BatchInFlight::HiddenTop& top);
     Result<> refuse_directory(const EnterDirectory& enter, Error error);
     Result<> leave(const LeaveDirectory& leave, const RestoreBatch& batch);
+    // What an existing directory needs: nothing, its mtime back after our changes in it, or other
+    // metadata.
+    enum class Leaving : std::uint8_t { as_it_is, its_time, altered };
+    Leaving leaving_of(const LeaveDirectory& leave, const RestoreBatch& batch);
+    // Tells the change log what commit() is about to do.
+    Result<> tell_changes(const BatchInFlight& batch);
+    bool tell_entries(DirectoryIndex directory);
     std::string path_of(const EnterDirectory& enter, const RestoreBatch& batch) const;
 
     // resolve: what happens to each object
@@ -140,6 +163,12 @@ class BatchWriter {
     Result<> resolve_one(BatchInFlight& batch, std::uint32_t index);
     Result<> resolve_link(BatchInFlight& batch, std::uint32_t index);
     Result<Action> classify(BatchInFlight& batch, std::uint32_t index);
+    // `action`, or `set_aside` with an exception where what is there must be left alone.
+    Action may_touch(BatchInFlight& batch, std::uint32_t index, Action action);
+    // nullptr: it may be replaced, altered.
+    const char* why_left_alone(int directory_fd, const std::string& name, const std::string& path,
+                               const struct stat& there) const;
+    void record(const BatchInFlight& batch, std::uint32_t index, Action action);
     Result<> act_on(BatchInFlight& batch, std::uint32_t index, Action action);
 
     // content
@@ -158,6 +187,8 @@ class BatchWriter {
     // commit
     Result<> sync_batch(const BatchInFlight& batch);
     Result<> put_in_place(BatchInFlight& batch, std::uint32_t index);
+    Result<bool> is_still_planned(BatchInFlight& batch, std::uint32_t index, int directory_fd,
+                                  const std::string& name);
     void note_in_place(const BatchInFlight& batch, std::uint32_t index);
     Result<> link_in_place(BatchInFlight& batch, std::uint32_t index);
     Result<> set_metadata_in_place(BatchInFlight& batch, std::uint32_t index);
@@ -168,6 +199,7 @@ class BatchWriter {
     // Records it; gives the error back when the whole restore must end with it.
     Result<> fail(BatchInFlight& batch, std::uint32_t index, Error error);
     void discard_temp(BatchInFlight& batch, std::uint32_t index);
+    void set_aside(BatchInFlight& batch, std::uint32_t index, const char* why);
     void count_done(BatchInFlight& batch, std::uint32_t index);
     std::string path_of(const RestoreBatch& batch, const PlanObject& object) const;
     std::string landing_name(const BatchInFlight& batch, std::uint32_t index) const;

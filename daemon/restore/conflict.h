@@ -19,6 +19,7 @@ enum class Action : std::uint8_t {
     set_metadata,  // the content is right, the rest is not
     conflict,      // refused: `fail`
     refuse,        // cannot be done: a directory with something in it stands in the way
+    set_aside,     // left alone: in use, or changed since the restore was planned
 };
 
 // Something is made and put in place.

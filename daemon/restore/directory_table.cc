@@ -21,6 +21,7 @@ DirectoryIndex DirectoryTable::add_target(std::string source_path) {
     record.is_target = true;
     record.state = DirectoryState::existed;
     record.device = target_device_;
+    record.found_mtime = target_mtime_;
     record.name = std::move(source_path);
     record.parent = static_cast<DirectoryIndex>(records_.size() - 1);
     return record.parent;
@@ -187,6 +188,43 @@ std::string DirectoryTable::source_path(DirectoryIndex directory, std::string_vi
     if (path.back() != '/') path += '/';
     path += name;
     return path;
+}
+
+std::string DirectoryTable::target_path(DirectoryIndex directory) const {
+    std::vector<DirectoryIndex> way;
+    std::lock_guard lock(mutex_);
+    DirectoryIndex up = directory;
+    for (; !records_[up].is_target; up = records_[up].parent) way.push_back(up);
+    std::string path;
+    for (auto down = way.rbegin(); down != way.rend(); ++down)
+        path += "/" + landing_name(records_[*down]);
+    return path.empty() ? "/" : path;
+}
+
+std::string DirectoryTable::target_path(DirectoryIndex directory, std::string_view name) const {
+    std::string path = target_path(directory);
+    if (path.back() != '/') path += '/';
+    path += name;
+    return path;
+}
+
+void DirectoryTable::set_found_mtime(DirectoryIndex directory, const timespec& mtime) {
+    std::lock_guard lock(mutex_);
+    records_[directory].found_mtime = mtime;
+}
+
+timespec DirectoryTable::found_mtime(DirectoryIndex directory) const {
+    std::lock_guard lock(mutex_);
+    return records_[directory].found_mtime;
+}
+
+std::optional<timespec> DirectoryTable::claim_found_mtime(DirectoryIndex directory) {
+    std::lock_guard lock(mutex_);
+    Record& record = records_[directory];
+    const bool existed =
+        record.state == DirectoryState::existed || record.state == DirectoryState::resumed;
+    if (!existed || std::exchange(record.is_mtime_told, true)) return std::nullopt;
+    return record.found_mtime;
 }
 
 }  // namespace backup

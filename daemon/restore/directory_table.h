@@ -11,10 +11,12 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
 #include <sys/types.h>
+#include <time.h>
 
 #include "common/result.h"
 #include "common/unique_fd.h"
@@ -38,8 +40,8 @@ using SharedFd = std::shared_ptr<const UniqueFd>;
 
 class DirectoryTable {
   public:
-    explicit DirectoryTable(int target_fd, dev_t target_device = 0)
-        : target_fd_(target_fd), target_device_(target_device) {}
+    explicit DirectoryTable(int target_fd, dev_t target_device = 0, timespec target_mtime = {})
+        : target_fd_(target_fd), target_device_(target_device), target_mtime_(target_mtime) {}
 
     // The target itself. `source_path` is the directory within the revision whose entries land in
     // it.
@@ -76,6 +78,15 @@ class DirectoryTable {
     // Absolute path within the revision, for messages.
     std::string source_path(DirectoryIndex directory) const;
     std::string source_path(DirectoryIndex directory, std::string_view name) const;
+    // Path below the target as it is called there, with a leading "/"; of the target itself "/".
+    std::string target_path(DirectoryIndex directory) const;
+    std::string target_path(DirectoryIndex directory, std::string_view name) const;
+
+    // The mtime of a directory that was there before, as it was found. Told to the change log
+    // before the first change in it, once.
+    void set_found_mtime(DirectoryIndex directory, const timespec& mtime);
+    timespec found_mtime(DirectoryIndex directory) const;
+    std::optional<timespec> claim_found_mtime(DirectoryIndex directory);
 
   private:
     struct Record {
@@ -84,6 +95,8 @@ class DirectoryTable {
         bool is_target = false;
         bool is_cleaned = false;
         bool is_unwritable = false;
+        bool is_mtime_told = false;
+        timespec found_mtime{};
         std::uint32_t hidden_in = 0;
         dev_t device = 0;
         std::string name;  // of a target: the source path
@@ -98,6 +111,7 @@ class DirectoryTable {
 
     const int target_fd_;
     const dev_t target_device_;
+    const timespec target_mtime_;
     mutable std::mutex mutex_;  // guards all below
     std::deque<Record> records_;
     std::uint64_t renames_ = 0;

@@ -70,11 +70,12 @@ bool is_same_time(const timespec& time, const FileTime& other) {
 
 Result<bool> is_same_file(int directory_fd, const std::string& name, const struct stat& status,
                           const PlanObject& object, const RestoreBatch& batch,
-                          const BlobSource& blobs, ContentCheck check,
-                          const std::stop_token& stop) {
+                          const BlobSource& blobs, ContentCheck check, const std::stop_token& stop,
+                          const std::function<bool(const struct stat&)>& is_known_right) {
     if (static_cast<std::uint64_t>(status.st_size) != object.size) return false;
     if (object.size == 0) return true;
     if (check == ContentCheck::trust) return is_same_time(status.st_mtim, object.metadata.mtime);
+    if (is_known_right && is_known_right(status)) return true;
     UniqueFd fd(
         ::openat(directory_fd, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!fd) return false;  // not readable for us: it is not known to be the same
@@ -113,7 +114,8 @@ Result<bool> has_content(int fd, std::span<const BlobId> blobs, const BlobSource
 
 Result<Look> look_at(int directory_fd, const std::string& name, const PlanObject& object,
                      const RestoreBatch& batch, const BlobSource& blobs, ContentCheck check,
-                     const std::stop_token& stop) {
+                     const std::stop_token& stop,
+                     const std::function<bool(const struct stat&)>& is_known_right) {
     Look look;
     UniqueFd fd(::openat(directory_fd, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
     if (!fd) {
@@ -125,6 +127,7 @@ Result<Look> look_at(int directory_fd, const std::string& name, const PlanObject
         return Error::from_errno(errno, "look at " + printable(name));
     look.device = status.st_dev;
     look.inode = status.st_ino;
+    look.status = status;
     Existing& existing = look.existing;
     existing.is_there = true;
     existing.same_type = (status.st_mode & S_IFMT) == file_type(object.type);
@@ -138,8 +141,8 @@ Result<Look> look_at(int directory_fd, const std::string& name, const PlanObject
     existing.is_shared = status.st_nlink > 1 && object.link_group == kNoLinkGroup;
     switch (object.type) {
         case NodeType::file:
-            existing.same_content =
-                TRY(is_same_file(directory_fd, name, status, object, batch, blobs, check, stop));
+            existing.same_content = TRY(is_same_file(directory_fd, name, status, object, batch,
+                                                     blobs, check, stop, is_known_right));
             break;
         case NodeType::symlink: {
             const std::string_view wanted = batch.text(object.link_target);

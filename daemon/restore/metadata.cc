@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/path.h"
+#include "daemon/restore/plan_record.h"
 
 namespace backup {
 
@@ -201,6 +202,37 @@ void MetadataProblems::report() {
 
 bool may_change_owner() {
     return ::geteuid() == 0;
+}
+
+AttributeSupport attribute_support(int directory_fd) {
+    const ProcPath path(directory_fd);
+    const auto takes = [&](const char* name) {
+        return ::getxattr(path.c_str(), name, nullptr, 0) >= 0 || errno != ENOTSUP;
+    };
+    return {takes(kUnfinished), takes("system.posix_acl_access")};
+}
+
+void note_limits(NodeType type, const PlanMetadata& metadata, const RestoreBatch& batch,
+                 const AttributeSupport& support, PlanRecord& record) {
+    const bool is_root = may_change_owner();
+    const bool is_foreign = metadata.uid != ::geteuid();
+    if (!is_root && is_foreign) record.cannot_hold("owner");
+    if (!is_root && is_foreign && (metadata.mode & 06000) != 0)
+        record.cannot_hold("setuid and setgid without the owner");
+    if (!is_root && (type == NodeType::dev || type == NodeType::chardev))
+        record.cannot_hold("device nodes");
+    for (std::uint32_t i = 0; i < metadata.attribute_count; ++i) {
+        const std::string_view name =
+            batch.text(batch.attributes[metadata.first_attribute + i].name);
+        if (name.starts_with("user.") && !support.user)
+            record.cannot_hold("user attributes");
+        else if (name.starts_with("system.posix_acl_") && !support.acl)
+            record.cannot_hold("access control lists");
+        else if (name == "security.capability" && !is_root)
+            record.cannot_hold("capabilities");
+        else if (name.starts_with("trusted.") && !is_root)
+            record.cannot_hold("trusted attributes");
+    }
 }
 
 bool has_metadata(int fd, const struct stat& status, NodeType type, const PlanMetadata& metadata,

@@ -44,6 +44,17 @@ inline constexpr char kUnfinished[] = "user.backupd.unfinished";
 // May this process give files away? Decides whether owners are compared.
 bool may_change_owner();
 
+// What a file system takes of attributes; asked of a directory on it, nothing is written.
+struct AttributeSupport {
+    bool user = true, acl = true;
+};
+AttributeSupport attribute_support(int directory_fd);
+
+// Tells the plan what of an object cannot be given back in a target like this.
+class PlanRecord;
+void note_limits(NodeType type, const PlanMetadata& metadata, const RestoreBatch& batch,
+                 const AttributeSupport& support, PlanRecord& record);
+
 // True when mode, owner (if we could set it), mtime and attributes are those of the plan. `fd` may
 // be O_PATH.
 bool has_metadata(int fd, const struct stat& status, NodeType type, const PlanMetadata& metadata,

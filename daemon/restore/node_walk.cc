@@ -208,7 +208,10 @@ Result<> NodeWalk::read_entries(Frame& frame, const BlobId& tree) {
 
 Result<> NodeWalk::read_entries_of(Frame& frame, ByteView json) {
     Result<> failed_sink;
+    std::vector<std::string> names;
+    bool is_whole = true;
     const auto each = [&](Node& node) -> Result<> {
+        if (options_.entries) names.push_back(node.name);
         if (const char* problem = problem_with_name(node.name)) {
             refuse(frame.directory, node.name, damaged(problem));
             return {};
@@ -222,6 +225,7 @@ Result<> NodeWalk::read_entries_of(Frame& frame, ByteView json) {
         return {};
     };
     Result<> done = visit_tree(json, each, [&](Error error) {
+        is_whole = false;
         if (options_.refuse)
             options_.refuse(directories_.source_path(frame.directory), std::move(error));
     });
@@ -230,6 +234,8 @@ Result<> NodeWalk::read_entries_of(Frame& frame, ByteView json) {
     // What was read before the damage is whole, blob by blob; the rest is named by its directory.
     if (!done.ok() && options_.refuse)
         options_.refuse(directories_.source_path(frame.directory), std::move(done).error());
+    if (options_.entries && done.ok() && is_whole)
+        TRY(options_.entries(frame.directory, std::move(names)));
     return {};
 }
 

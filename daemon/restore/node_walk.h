@@ -42,6 +42,8 @@ class NodeWalk {
         std::function<void(std::string path, Error error)> refuse;
         // Asked before a directory is descended into; nothing: always.
         std::function<bool(const EnterDirectory& enter, const RestoreBatch& batch)> descend;
+        // Told the names in a directory that was asked for or lies below, if its tree is whole.
+        std::function<Result<>(DirectoryIndex directory, std::vector<std::string> names)> entries;
     };
     using Sink = std::function<Result<>(std::unique_ptr<RestoreBatch>)>;
 

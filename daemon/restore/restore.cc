@@ -2,15 +2,22 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <iterator>
+#include <optional>
 #include <thread>
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/path.h"
 #include "daemon/restore/batch_writer.h"
 #include "daemon/restore/node_walk.h"
+#include "daemon/restore/plan_record.h"
+#include "daemon/restore/removal.h"
+#include "daemon/restore/restore_changes.h"
 #include "daemon/runtime/bounded_queue.h"
 
 namespace backup {
@@ -35,6 +42,19 @@ Result<Snapshot> load_snapshot(Repository& repository, const RevisionId& id) {
 }
 
 struct Restore {
+    Restore(const RestoreRequest& asked, Repository& from, Progress& told, ExceptionLog& log,
+            std::stop_token stopped)
+        : request(asked),
+          repository(from),
+          progress(told),
+          exceptions(log),
+          stop(std::move(stopped)),
+          record(asked.dry_run),
+          removal(asked.target_fd, asked.delete_others ? spares() : Removal::Spares()) {
+        if (asked.change_log != nullptr && !asked.dry_run)
+            teller.emplace(*asked.change_log, asked.target_fd);
+    }
+
     const RestoreRequest& request;
     Repository& repository;
     Progress& progress;
@@ -42,8 +62,18 @@ struct Restore {
     std::stop_token stop;
     Snapshot snapshot;
     std::vector<Selected> selected;
-    dev_t target_device = 0;
+    struct stat target {};
+    PlanRecord record;
+    Removal removal;
+    std::optional<ChangeTeller> teller;
+    std::unordered_set<std::string> unsettled;
+    bool is_planned = false;
+    std::uint64_t planned_bytes = 0, planned_items = 0;
 
+    Removal::Spares spares() const {
+        if (request.spares) return request.spares;
+        return [](const std::string&, const std::string&, bool) { return false; };
+    }
     BatchWriter::Options writer_options() const {
         BatchWriter::Options options;
         options.on_conflict = request.on_conflict;
@@ -52,23 +82,34 @@ struct Restore {
         options.threads = worker_count(request.threads);
         options.suffix = backup_suffix(snapshot.time);
         options.stop = stop;
+        options.alters = request.alters;
+        options.unchanged_since = request.unchanged_since;
         return options;
+    }
+    DirectoryTable new_table() const {
+        return DirectoryTable(request.target_fd, target.st_dev, target.st_mtim);
     }
 
     Result<> check_target();
     Result<> check_writable() const;
-    Result<> search_conflicts();
+    bool wants_all() const;
+    bool may_be_tight() const;
+    Result<RestoreResult> plan(bool counts_all);
+    Result<> add_others(DirectoryTable& directories, DirectoryIndex directory,
+                        std::vector<std::string> names);
+    UniqueFd open_for_space(dev_t device, const std::string& path) const;
+    Result<> check_space(RestoreCounts& counts) const;
+    Result<> protect();
+    Result<> take_away(bool first, RestoreCounts& counts);
     Result<RestoreResult> run();
     Result<> carry_out(DirectoryTable& directories, BatchWriter& writer);
 };
 
 Result<> Restore::check_target() {
-    struct stat status {};
-    if (request.target_fd < 0 || ::fstat(request.target_fd, &status) != 0 ||
-        !S_ISDIR(status.st_mode))
+    if (request.target_fd < 0 || ::fstat(request.target_fd, &target) != 0 ||
+        !S_ISDIR(target.st_mode))
         return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                      "the target of the restore is not a directory");
-    target_device = status.st_dev;
     return {};
 }
 
@@ -94,40 +135,200 @@ Result<> Restore::check_writable() const {
     return {};
 }
 
-// `fail` writes nothing at all when anything is in the way, so everything is looked at first. Only
-// what exists is descended into: for an empty target this is over at once.
-Result<> Restore::search_conflicts() {
-    progress.phase = Phase::scanning;
+// Everything that is in the revision was asked for, so its summary says how much it is.
+bool Restore::wants_all() const {
+    if (!snapshot.summary) return false;
+    if (request.paths.empty()) return true;
+    return std::ranges::all_of(snapshot.paths, [&](const std::string& text) {
+        const auto path = Path::parse(text);
+        return path.ok() && std::ranges::any_of(request.paths, [&](const std::string& asked) {
+                   const auto above = Path::parse(asked);
+                   return above.ok() && path->is_inside(*above);
+               });
+    });
+}
+
+// False: however much of it is to be written, it has room.
+bool Restore::may_be_tight() const {
+    struct statvfs room {};
+    if (!snapshot.summary || ::fstatvfs(request.target_fd, &room) != 0) return true;
+    const SnapshotSummary& all = *snapshot.summary;
+    const std::uint64_t most = all.total_bytes_processed + 4096 * all.total_files_processed;
+    return most >= room.f_bavail * room.f_frsize / 2;
+}
+
+// Looks at the target before anything is written: what would be done, and what is in the way. For
+// an empty target this is over at once unless everything is to be counted.
+Result<RestoreResult> Restore::plan(bool counts_all) {
+    progress.phase = Phase::planning;
+    is_planned = true;
     Progress unseen;
     ExceptionLog quiet(unseen, 0);
-    DirectoryTable directories(request.target_fd);
+    ExceptionLog& told = request.dry_run ? exceptions : quiet;
+    DirectoryTable directories = new_table();
     BatchWriter::Options options = writer_options();
     options.dry_run = true;
-    BatchWriter looker(options, repository.blobs(), directories, unseen, quiet);
+    options.record = &record;
+    options.support = attribute_support(request.target_fd);
+    options.removal = &removal;
+    BatchWriter looker(options, repository.blobs(), directories, unseen, told);
     NodeWalk::Options walk_options;
     walk_options.full_paths = request.full_paths;
+    if (request.dry_run)
+        walk_options.refuse = [&](std::string path, Error error) {
+            looker.refuse(std::move(path), std::move(error));
+        };
     walk_options.descend = [&](const EnterDirectory& enter, const RestoreBatch& batch) {
         // What cannot be looked at is no conflict: the run itself will say so.
         const DirectoryState state =
             looker.look_at_directory(enter, batch).value_or(DirectoryState::failed);
-        return state == DirectoryState::existed || state == DirectoryState::resumed;
+        return state == DirectoryState::existed || state == DirectoryState::resumed ||
+               (counts_all && state == DirectoryState::imagined) || request.dry_run;
     };
+    if (request.delete_others)
+        walk_options.entries = [&](DirectoryIndex directory, std::vector<std::string> names) {
+            return add_others(directories, directory, std::move(names));
+        };
     NodeWalk walk(repository.blobs(), directories, walk_options,
-                  [&](std::unique_ptr<RestoreBatch> batch) {
+                  [&](std::unique_ptr<RestoreBatch> batch) -> Result<> {
+                      planned_bytes += batch->content_bytes;
+                      planned_items += batch->objects.size() + batch->enters.size();
                       BatchInFlight looked_at(std::move(batch));
-                      return looker.look_at_objects(looked_at, stop);
+                      TRY(looker.write(looked_at, stop));
+                      return looker.commit(looked_at, stop);
                   });
-    TRY(walk.run(selected, stop));
+    if (!request.remove.empty()) TRY(removal.add_named(request.remove, record));
+    if (!request.only_remove) TRY(walk.run(selected, stop));
     const std::uint64_t count = looker.conflict_count();
-    if (count == 0) return {};
-    for (std::string& path : looker.conflicts())
-        exceptions.add(std::move(path), Error(ErrorKind::conflict, ErrorCode::conflict,
-                                              "something else is there already"));
+    if (request.on_conflict == ConflictMode::fail && count != 0) {
+        if (!request.dry_run)
+            for (std::string& path : looker.conflicts())
+                exceptions.add(std::move(path), Error(ErrorKind::conflict, ErrorCode::conflict,
+                                                      "something else is there already"));
+        return Error(ErrorKind::conflict, ErrorCode::conflict,
+                     std::to_string(count) +
+                         (count == 1 ? " object is there already and differs"
+                                     : " objects are there already and differ") +
+                         "; nothing was changed");
+    }
+    if (request.dry_run) TRY(looker.finish());
+    RestoreResult result;
+    result.counts = looker.counts().snapshot();
+    result.counts.deleted = removal.count();
+    result.counts.spared = removal.spared();
+    result.counts.bytes_created = record.bytes_created();
+    result.counts.bytes_replaced = record.bytes_replaced();
+    result.counts.bytes_deleted = record.bytes_deleted();
+    result.conflicts = looker.conflicts();
+    result.conflict_count = count;
+    result.cannot_hold = record.cannot_hold_lines();
+    record.stamps().seal();
+    record.known_right().seal();
+    if (counts_all) {
+        progress.bytes_total = planned_bytes;
+        progress.items_total = planned_items;
+    }
+    return result;
+}
+
+// Only what belongs to the revision: of a directory above the paths of its set it has a part alone.
+Result<> Restore::add_others(DirectoryTable& directories, DirectoryIndex directory,
+                             std::vector<std::string> names) {
+    const DirectoryState state = directories.state(directory);
+    if (state != DirectoryState::existed && state != DirectoryState::resumed) return {};
+    const std::string source = directories.source_path(directory);
+    const auto path = TRY(Path::parse(source));
+    const bool is_whole = std::ranges::any_of(snapshot.paths, [&](const std::string& text) {
+        const auto above = Path::parse(text);
+        return above.ok() && path.is_inside(*above);
+    });
+    if (!is_whole) return {};
+    const SharedFd at = TRY(directories.open(directory));
+    return removal.add_others(at->get(), directories.target_path(directory), source,
+                              std::move(names), record);
+}
+
+std::string in_words(std::uint64_t bytes) {
+    static constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double value = static_cast<double>(bytes);
+    std::size_t unit = 0;
+    for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit) value /= 1024;
+    char text[48];
+    std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+    return text;
+}
+
+// Any existing directory on the file system, to ask how full it is.
+UniqueFd Restore::open_for_space(dev_t device, const std::string& path) const {
+    UniqueFd at(::openat(request.target_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    struct stat status {};
+    for (std::size_t begin = 1, end; (end = path.find('/', begin)) != path.npos; begin = end + 1) {
+        UniqueFd next(::openat(at.get(), path.substr(begin, end - begin).c_str(),
+                               O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (!next) break;
+        at = std::move(next);
+    }
+    if (!at || ::fstat(at.get(), &status) != 0 || status.st_dev != device) at.reset();
+    return at;
+}
+
+Result<> Restore::check_space(RestoreCounts& counts) const {
+    for (const auto& [device, space] : record.space()) {
+        UniqueFd other;
+        int at = request.target_fd;
+        if (device != target.st_dev) {
+            other = open_for_space(device, space.path);
+            if (!other) continue;
+            at = other.get();
+        }
+        struct statvfs room {};
+        if (::fstatvfs(at, &room) != 0) continue;
+        const std::uint64_t free = room.f_bavail * room.f_frsize, needed = space.needed();
+        const bool is_fuller = counts.space_free == 0 || needed > counts.space_needed;
+        if (is_fuller) counts.space_needed = needed;
+        if (is_fuller) counts.space_free = free;
+        const bool lacks_inodes = room.f_files != 0 && space.objects > room.f_favail;
+        if (request.dry_run || (needed <= free && !lacks_inodes)) continue;
+        return Error(ErrorKind::no_space, ErrorCode::no_space,
+                     lacks_inodes
+                         ? "the target has room for " + std::to_string(room.f_favail) +
+                               " more objects, and " + std::to_string(space.objects) +
+                               " are to be made; nothing was changed"
+                         : "the restore needs " + in_words(needed) + " in the target, and " +
+                               in_words(free) + " are free; nothing was changed");
+    }
+    return {};
+}
+
+// What exists and will be touched is kept first, or nothing is touched at all.
+Result<> Restore::protect() {
+    if (!record.touches_anything() || !request.protect) return {};
+    progress.phase = Phase::protecting;
+    const std::vector<TouchedObject> touched = record.take_touched();
+    auto kept = request.protect(touched);
+    if (kept.ok()) {
+        unsettled = std::move(*kept);
+        return {};
+    }
+    if (kept.error().kind() == ErrorKind::cancelled) return std::move(kept).error();
     return Error(ErrorKind::conflict, ErrorCode::conflict,
-                 std::to_string(count) +
-                     (count == 1 ? " object is there already and differs"
-                                 : " objects are there already and differ") +
-                     "; nothing was changed");
+                 "nothing was changed, because the present state of what would be replaced or "
+                 "removed (" +
+                     std::to_string(touched.size()) +
+                     (touched.size() == 1 ? " object" : " objects") +
+                     ") could not be kept: " + kept.error().message());
+}
+
+Result<> Restore::take_away(bool first, RestoreCounts& counts) {
+    if (removal.count() == 0) return {};
+    progress.phase = Phase::removing;
+    Removal::Outcome outcome;
+    const Result<> done = removal.carry_out(
+        first, {record.stamps(), unsettled, teller ? &*teller : nullptr, exceptions, stop},
+        outcome);
+    counts.deleted += outcome.removed;
+    counts.set_aside += outcome.set_aside;
+    return done;
 }
 
 // Three stages beside each other: the walk reads trees, this thread and its workers make files,
@@ -196,24 +397,64 @@ Result<> Restore::carry_out(DirectoryTable& directories, BatchWriter& writer) {
 Result<RestoreResult> Restore::run() {
     progress.phase = Phase::loading;
     TRY(check_target());
-    TRY(repository.refresh_index(stop));
-    snapshot = TRY(load_snapshot(repository, request.revision));
-    selected = TRY(select_paths(repository, snapshot.tree, request.paths, request.full_paths));
-    if (!request.dry_run) TRY(check_writable());
-    if (request.on_conflict == ConflictMode::fail) TRY(search_conflicts());
-
-    progress.phase = Phase::restoring;
-    if (request.paths.empty() && snapshot.summary) {
+    if (!request.only_remove) {
+        TRY(repository.refresh_index(stop));
+        snapshot = TRY(load_snapshot(repository, request.revision));
+        selected = TRY(select_paths(repository, snapshot.tree, request.paths, request.full_paths));
+        if (!request.dry_run) TRY(check_writable());
+    }
+    const ConflictMode mode = request.on_conflict;
+    const bool touches = mode == ConflictMode::replace || mode == ConflictMode::newer ||
+                         request.delete_others || !request.remove.empty();
+    const bool all = wants_all();
+    const bool counts_all = request.dry_run || touches || !all || may_be_tight();
+    if (all) {
         progress.bytes_total = snapshot.summary->total_bytes_processed;
         progress.items_total = snapshot.summary->total_files_processed;
     }
-    DirectoryTable directories(request.target_fd, target_device);
-    BatchWriter writer(writer_options(), repository.blobs(), directories, progress, exceptions);
-    TRY(carry_out(directories, writer));
+    RestoreResult result;
+    if (counts_all || mode == ConflictMode::fail) {
+        RestoreResult planned = TRY(plan(counts_all));
+        TRY(check_space(planned.counts));
+        if (request.dry_run) {
+            planned.steps = record.take_steps();
+            return planned;
+        }
+        result.counts = {};
+        result.counts.spared = planned.counts.spared;
+        result.counts.space_needed = planned.counts.space_needed;
+        result.counts.space_free = planned.counts.space_free;
+    }
+    TRY(protect());
+    RestoreCounts removed;
+    TRY(take_away(true, removed));
+
+    progress.phase = Phase::restoring;
+    DirectoryTable directories = new_table();
+    BatchWriter::Options options = writer_options();
+    if (is_planned) {
+        options.planned = &record.stamps();
+        options.known_right = &record.known_right();
+    }
+    options.unsettled = &unsettled;
+    options.change_log = teller ? &*teller : nullptr;
+    BatchWriter writer(options, repository.blobs(), directories, progress, exceptions);
+    if (!request.only_remove) TRY(carry_out(directories, writer));
+    TRY(take_away(false, removed));
     progress.phase = Phase::finishing;
     TRY(writer.finish());
-    RestoreResult result;
+    if (teller) TRY(teller->finish(request.mtimes));
+    const RestoreResult planned = std::move(result);
+    result = {};
     result.counts = writer.counts().snapshot();
+    result.counts.deleted = removed.deleted;
+    result.counts.set_aside += removed.set_aside;
+    result.counts.spared = planned.counts.spared;
+    result.counts.space_needed = planned.counts.space_needed;
+    result.counts.space_free = planned.counts.space_free;
+    result.counts.bytes_created = record.bytes_created();
+    result.counts.bytes_replaced = record.bytes_replaced();
+    result.counts.bytes_deleted = record.bytes_deleted();
     // Whatever else goes wrong, a failure is never passed over in silence.
     if (result.counts.failed > 0 && exceptions.count() == 0)
         exceptions.add("/", Error(ErrorKind::io, std::to_string(result.counts.failed) +
@@ -228,7 +469,7 @@ Result<RestoreResult> Restore::run() {
 Result<RestoreResult> run_restore(const RestoreRequest& request, Repository& repository,
                                   Progress& progress, ExceptionLog& exceptions,
                                   std::stop_token stop) {
-    Restore restore{request, repository, progress, exceptions, stop, {}, {}, 0};
+    Restore restore(request, repository, progress, exceptions, std::move(stop));
     return restore.run();
 }
 

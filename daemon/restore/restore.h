@@ -8,7 +8,11 @@
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <string_view>
+#include <unordered_set>
 #include <vector>
+
+#include <time.h>
 
 #include "common/result.h"
 #include "daemon/repository/repository.h"
@@ -21,6 +25,31 @@ enum class ConflictMode : std::uint8_t { fail, keep_both, skip, newer, replace }
 Result<ConflictMode> parse_conflict_mode(std::string_view text);
 std::string_view to_string(ConflictMode mode);
 
+// Something that exists and that the restore is going to replace, alter or remove. Paths are those
+// below the target, with a leading "/".
+struct TouchedObject {
+    std::string path;
+    bool is_directory = false;  // it alone, its metadata; what of its entries is touched is listed
+};
+
+// What must be known to take a restore back; told before it happens. Paths as in TouchedObject.
+// Calls come from several threads, one at a time for sync().
+class ChangeLog {
+  public:
+    virtual ~ChangeLog() = default;
+    // Where nothing was: the object, a directory with everything in it. `source`: its path in the
+    // revision.
+    virtual void will_create(std::string_view path, std::string_view source) = 0;
+    // An existing directory gains or loses entries; its mtime up to now.
+    virtual void will_change_entries(std::string_view path, const timespec& mtime) = 0;
+    // An existing directory gets other metadata.
+    virtual void will_alter(std::string_view path) = 0;
+    // The restore is done with the directory; its mtime from now on.
+    virtual void left(std::string_view path, const timespec& mtime) = 0;
+    // All that was told is durable.
+    virtual Result<> sync() = 0;
+};
+
 struct RestoreRequest {
     RevisionId revision;
     std::vector<std::string> paths;  // absolute paths within the revision; empty: everything
@@ -32,14 +61,53 @@ struct RestoreRequest {
     bool verify = false;  // read back after writing
     unsigned threads = 0;
     const Clock* clock = nullptr;
+
+    // Remove what the revision does not have: in directories that were asked for and below, never
+    // above, never on another file system.
+    bool delete_others = false;
+    // True: it is not to be removed, though the revision does not have it (it is not backed up, or
+    // could not be read then). `source`: as in the revision; `path`: below the target.
+    std::function<bool(const std::string& source, const std::string& path, bool is_directory)>
+        spares;
+    // Nothing of the revision is wanted: only `remove`.
+    bool only_remove = false;
+    // Objects below the target to be removed besides, directories with what is listed of their
+    // content (children may stand in any order).
+    std::vector<TouchedObject> remove;
+    // Asked once, before the first change, when anything that exists will be touched: keeps its
+    // present state. Gives the paths whose state could not be kept because they change all the
+    // time: they are left alone. An error ends the restore, and nothing was changed. None: nothing
+    // is kept.
+    std::function<Result<std::unordered_set<std::string>>(const std::vector<TouchedObject>&)>
+        protect;
+    ChangeLog* change_log = nullptr;  // none: the restore cannot be taken back
+    // Which existing directories may be altered where the mode says so. None: all.
+    std::function<bool(const std::string& path)> alters;
+    // What was changed after this is left alone. None: all is as it may be.
+    std::optional<Timestamp> unchanged_since;
+    // Existing directories that get this mtime in the end.
+    std::vector<std::pair<std::string, timespec>> mtimes;
 };
 
 struct RestoreCounts {
     std::uint64_t created = 0, replaced = 0, kept_both = 0, skipped = 0, unchanged = 0;
+    std::uint64_t deleted = 0, spared = 0;  // spared: not in the revision, and yet not removed
+    std::uint64_t set_aside = 0;            // in use or changed meanwhile: left as they are
     std::uint64_t failed = 0;
     std::uint64_t files = 0, directories = 0, others = 0;
     std::uint64_t bytes = 0;          // content written
     std::uint64_t bytes_fetched = 0;  // read from the repository
+    std::uint64_t bytes_resumed = 0;  // found again of a restore that was cut off
+    // Sizes of the files that are made, that give way to them, that are removed.
+    std::uint64_t bytes_created = 0, bytes_replaced = 0, bytes_deleted = 0;
+    std::uint64_t space_needed = 0, space_free = 0;  // of the fullest file system; 0: not asked
+};
+
+// One line of a plan: what will happen to a path (below the target).
+struct PlannedStep {
+    std::string action;  // create replace alter keep-both delete
+    std::string path;
+    std::uint64_t bytes = 0;
 };
 
 struct RestoreResult {
@@ -47,11 +115,16 @@ struct RestoreResult {
     // With `fail` and at least one conflict nothing was written; the first of them.
     std::vector<std::string> conflicts;
     std::uint64_t conflict_count = 0;
+    // Of a dry run: the steps, most of them if there are very many.
+    std::vector<PlannedStep> steps;
+    // Of a dry run: metadata that the target cannot hold, in words.
+    std::vector<std::string> cannot_hold;
 };
 
 // Errors: `not_found`/no_such_revision or no_such_path; conflicts under `fail` are the error
-// `conflict`/conflict whose message counts them (nothing was written). Objects that could not be
-// restored whole go to `exceptions` (kind `corrupt` for damage), all others are restored.
+// `conflict`/conflict whose message counts them (nothing was written), and so is what could not be
+// protected; `no_space` before anything is written when it does not suffice. Objects that could not
+// be restored whole go to `exceptions` (kind `corrupt` for damage), all others are restored.
 Result<RestoreResult> run_restore(const RestoreRequest& request, Repository& repository,
                                   Progress& progress, ExceptionLog& exceptions,
                                   std::stop_token stop);

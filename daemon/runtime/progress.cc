@@ -12,10 +12,16 @@ const char* to_string(Phase phase) {
             return "loading";
         case Phase::scanning:
             return "scanning";
+        case Phase::planning:
+            return "planning";
+        case Phase::protecting:
+            return "protecting";
         case Phase::reading:
             return "reading";
         case Phase::restoring:
             return "restoring";
+        case Phase::removing:
+            return "removing";
         case Phase::verifying:
             return "verifying";
         case Phase::committing:

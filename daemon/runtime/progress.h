@@ -17,10 +17,13 @@ namespace backup {
 enum class Phase : std::uint8_t {
     starting,
     locking,
-    loading,    // index and parent revision
-    scanning,   // the amount of work is still unknown
-    reading,    // source to repository
-    restoring,  // repository to target
+    loading,     // index and parent revision
+    scanning,    // the amount of work is still unknown
+    planning,    // what a restore will touch
+    protecting,  // what exists and will be touched, before it is
+    reading,     // source to repository
+    restoring,   // repository to target
+    removing,    // what a restore takes away
     verifying,
     committing,
     finishing,
@@ -34,6 +37,8 @@ struct Progress {
     std::atomic<std::uint64_t> items_done{0};
     std::atomic<std::uint64_t> items_total{0};  // 0: unknown
     std::atomic<std::uint64_t> exceptions{0};
+    // Of a restore: when the first content was written, microseconds since the epoch; 0: none yet.
+    std::atomic<std::uint64_t> first_byte_usec{0};
 };
 
 // One object that could not be handled: which, and why. `path` is bytes, absolute.

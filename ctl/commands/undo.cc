@@ -1,0 +1,94 @@
+// undo, resume: restores that are over, or should have been.
+#include "ctl/commands/commands.h"
+#include "ctl/commands/job_argument.h"
+#include "ctl/context.h"
+#include "ctl/follow.h"
+#include "ctl/interrupt.h"
+#include "ctl/job_words.h"
+
+namespace backup {
+
+namespace {
+
+// What would be taken back, in a line.
+Result<> preview(Context& context, Client& client, std::uint64_t id) {
+    Dict options;
+    options.set("dry-run", Value(true));
+    const std::string job = TRY(client.undo(id, options));
+    TRY(client.follow(job));
+    InterruptGuard interrupt;
+    while (!client.view(job).ended())
+        if (client.wait(std::chrono::milliseconds(1000), interrupt.fd()) == WaitEnd::interrupted)
+            return Error(ErrorKind::cancelled, ErrorCode::none, "stopped waiting");
+    const JobView& view = client.view(job);
+    if (view.result != "complete" && view.result != "exceptions")
+        return Error(ErrorKind::conflict, ErrorCode::conflict, view.message);
+    context.sentence("Would do: " + counts_sentence("restore", view.details, context.note_looks()) +
+                     (view.errors > 0 ? "; " + count_text(view.errors, "object", "objects") +
+                                            " changed since and stay as they are"
+                                      : ""));
+    return {};
+}
+
+Result<ExitCode> undo(Context& context) {
+    const std::uint64_t id = TRY(parse_job_id(context.args().positionals()[0]));
+    Client* client = TRY(context.client());
+    const std::string question = "Take back what job " + std::to_string(id) + " restored?";
+    const bool asks = !context.dry_run() && !context.yes();
+    if (asks && !context.interactive()) TRY(context.confirm(question));
+    TRY(client->watch_jobs());
+    if (asks) {
+        TRY(preview(context, *client, id));
+        TRY(context.confirm(question));
+    }
+    Dict options;
+    if (context.dry_run()) options.set("dry-run", Value(true));
+    if (context.args().flag("--verify")) options.set("verify", Value(true));
+    FollowOptions follow;
+    follow.wait = context.wait_mode() != WaitMode::no_wait;
+    follow.is_plan = context.dry_run();
+    return follow_jobs(context, {TRY(client->undo(id, options))}, follow);
+}
+
+Result<ExitCode> resume(Context& context) {
+    const std::uint64_t id = TRY(parse_job_id(context.args().positionals()[0]));
+    Client* client = TRY(context.client());
+    TRY(client->watch_jobs());
+    FollowOptions follow;
+    follow.wait = context.wait_mode() != WaitMode::no_wait;
+    return follow_jobs(context, {TRY(client->resume_restore(id))}, follow);
+}
+
+}  // namespace
+
+Command undo_command() {
+    return {
+        .verb = "undo",
+        .summary = "take back what a restore changed",
+        .description =
+            "What the restore created goes, what it replaced or removed comes back with content "
+            "and metadata. What was changed after the restore is left as it is and listed "
+            "(exit 3). An undo can be undone. Possible for 30 days.",
+        .positionals = {{"JOB", true, false, Completion::job}},
+        .options = {{.name = "--verify", .help = "read back what was written and compare"}},
+        .examples = {{"backupctl undo 12", "as it was before job 12"},
+                     {"backupctl undo -n 12", "what that would do"}},
+        .stream = true,
+        .stream_kind = "restore",
+        .run = undo};
+}
+
+Command resume_command() {
+    return {.verb = "resume",
+            .summary = "go on with a restore that was interrupted",
+            .description =
+                "Makes the same request once more. What is in place already, and of large files "
+                "what was written already, is not fetched again.",
+            .positionals = {{"JOB", true, false, Completion::job}},
+            .examples = {{"backupctl resume 12", "after a crash, or a cancel"}},
+            .stream = true,
+            .stream_kind = "restore",
+            .run = resume};
+}
+
+}  // namespace backup

@@ -1,0 +1,251 @@
+#include "daemon/jobs/restore_task.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/failpoint.h"
+#include "daemon/archive/keep_objects.h"
+#include "daemon/jobs/last_good.h"
+
+namespace backup {
+
+namespace {
+
+// Snapshots are read by everybody who lists revisions.
+constexpr std::size_t kMostPlaces = 16;
+// Damaged files for which an older version is looked for.
+constexpr std::size_t kMostLookedFor = 100;
+
+std::string plural(std::uint64_t count, const std::string& one) {
+    return std::to_string(count) + " " + one + (count == 1 ? "" : "s");
+}
+
+std::string below(const std::string& target, const std::string& path) {
+    if (target == "/") return path;
+    return path == "/" ? target : target + path;
+}
+
+// The directories that hold what is touched, or those above when they are many.
+std::vector<std::string> places_of(const std::vector<ObjectToKeep>& objects) {
+    std::set<std::string> places;
+    for (const ObjectToKeep& object : objects)
+        places.insert(object.path.substr(0, std::max<std::size_t>(object.path.rfind('/'), 1)));
+    while (places.size() > kMostPlaces) {
+        std::set<std::string> above;
+        for (const std::string& place : places)
+            above.insert(place.substr(0, std::max<std::size_t>(place.rfind('/'), 1)));
+        places = std::move(above);
+    }
+    return {places.begin(), places.end()};
+}
+
+// Whether all content of a file can be had, as far as that can be told without fetching it all
+// twice: the index knows every blob, and each can be read.
+bool is_intact(Repository& repository, const Node& node) {
+    return std::ranges::all_of(node.content, [&](const BlobId& id) {
+        const BlobHandle handle{BlobType::data, id};
+        return repository.blobs().contains(handle) && repository.blobs().check(handle).ok();
+    });
+}
+
+// The newest older revision of the line in which the file has other content that is whole.
+std::optional<Revision> older_intact(Repository& repository,
+                                     const std::vector<Revision>& newest_first,
+                                     const Revision& from, const std::string& path) {
+    const SetOnHost line{from.tags.set, from.snapshot().hostname};
+    auto damaged = find_node(repository, from.snapshot().tree, path);
+    std::set<std::vector<BlobId>> seen;
+    if (damaged.ok()) seen.insert(damaged->node.content);
+    for (const Revision& revision : newest_first) {
+        if (!belongs_to(revision, line) || revision.is_trashed() ||
+            revision.tags.number >= from.tags.number)
+            continue;
+        auto node = find_node(repository, revision.snapshot().tree, path);
+        if (!node.ok() || node->node.type != NodeType::file) continue;
+        if (!seen.insert(node->node.content).second) continue;
+        if (is_intact(repository, node->node)) return revision;
+    }
+    return std::nullopt;
+}
+
+// For files that could not be had because of damage: where an older version of each is whole.
+void name_older(Repository& repository, const RevisionId& id, JobContext& job, JobOutcome& outcome,
+                Timestamp now) {
+    const std::vector<Exception> list = job.exceptions.list();
+    const bool any = std::ranges::any_of(
+        list, [](const Exception& one) { return one.error.kind() == ErrorKind::corrupt; });
+    if (!any) return;
+    auto entries = repository.list_revisions();
+    if (!entries.ok()) return;
+    const std::vector<Revision> revisions = all_revisions(std::move(*entries));
+    const auto from =
+        std::ranges::find_if(revisions, [&](const Revision& one) { return one.id() == id; });
+    if (from == revisions.end() || from->tags.set.empty()) return;
+    std::size_t looked = 0;
+    for (const Exception& one : list) {
+        if (one.error.kind() != ErrorKind::corrupt) continue;
+        if (job.stop.stop_requested() || ++looked > kMostLookedFor) return;
+        if (auto older = older_intact(repository, revisions, *from, one.path))
+            outcome.findings.push_back(
+                {now, "finding", "hint", one.path, "",
+                 "an older version is intact: --revision " + name_of(*older)});
+    }
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::uint64_t>> counts_of(const RestoreResult& result) {
+    const RestoreCounts& counts = result.counts;
+    return {
+        {"created", counts.created},
+        {"replaced", counts.replaced},
+        {"kept-both", counts.kept_both},
+        {"skipped", counts.skipped},
+        {"unchanged", counts.unchanged},
+        {"deleted", counts.deleted},
+        {"spared", counts.spared},
+        {"set-aside", counts.set_aside},
+        {"failed", counts.failed},
+        {"files", counts.files},
+        {"directories", counts.directories},
+        {"others", counts.others},
+        {"bytes", counts.bytes},
+        {"bytes-fetched", counts.bytes_fetched},
+        {"bytes-resumed", counts.bytes_resumed},
+        {"bytes-created", counts.bytes_created},
+        {"bytes-replaced", counts.bytes_replaced},
+        {"bytes-deleted", counts.bytes_deleted},
+        {"space-needed", counts.space_needed},
+        {"space-free", counts.space_free},
+        {"conflicts", result.conflict_count},
+    };
+}
+
+void add_plan(const RestoreResult& result, JobOutcome& outcome, Timestamp now) {
+    for (const std::string& line : result.cannot_hold)
+        outcome.findings.push_back(
+            {now, "finding", "hint", "", "", "the target cannot hold: " + line});
+    for (const PlannedStep& step : result.steps)
+        outcome.findings.push_back(
+            {now, "plan", step.action, step.path, "", std::to_string(step.bytes)});
+}
+
+Result<std::string> path_of_directory(int fd) {
+    char text[4096];
+    const std::string link = "/proc/self/fd/" + std::to_string(fd);
+    const ssize_t length = ::readlink(link.c_str(), text, sizeof text);
+    struct stat opened {
+    }, named{};
+    if (length <= 0 || length == sizeof text) return Error::from_errno(errno, "name the target");
+    std::string path(text, static_cast<std::size_t>(length));
+    if (::fstat(fd, &opened) != 0 || ::lstat(path.c_str(), &named) != 0 ||
+        opened.st_dev != named.st_dev || opened.st_ino != named.st_ino)
+        return Error(ErrorKind::not_found, ErrorCode::no_such_path,
+                     "the target directory has no name any more");
+    return path;
+}
+
+Result<std::unordered_set<std::string>> keep_touched(const RestorePlace& place,
+                                                     const std::string& target,
+                                                     const std::vector<TouchedObject>& touched,
+                                                     UndoLog& log, const Clock& clock,
+                                                     JobContext& job) {
+    if (failpoint("restore.protect")) return Error(ErrorKind::io, "failpoint restore.protect");
+    KeepRequest request;
+    for (const TouchedObject& one : touched)
+        request.objects.push_back({below(target, one.path), one.is_directory});
+    request.places = places_of(request.objects);
+    request.tags.set = place.set.id;
+    request.tags.number = job.id;
+    request.tags.trigger = kPreRestore;
+    request.tags.others = {kPreRestore};
+    request.hostname = host_of(place.set);
+    request.threads = place.policy->read_threads;
+    request.tree_rules = place.policy->tree_rules;
+    request.write.pack_bytes = place.policy->pack_bytes;
+    request.write.compression_level = place.policy->compression_level;
+    request.clock = &clock;
+    const KeptObjects kept =
+        TRY(keep_objects(request, *place.repository->repository, job.progress, job.stop));
+    log.kept(kept.revision.hex());
+    TRY(log.sync());
+    job.message(LogLevel::info, "kept the present state of " + plural(touched.size(), "object") +
+                                    " as revision " + kept.revision.short_hex() +
+                                    "; `backupctl undo " + std::to_string(job.id) +
+                                    "` takes the restore back");
+    std::unordered_set<std::string> unsettled;
+    for (const std::string& path : kept.unsettled)
+        unsettled.insert(target == "/" ? path : path.substr(std::min(target.size(), path.size())));
+    return unsettled;
+}
+
+JobBody restore_body(const Clock& clock, RestoreTask task) {
+    auto shared = std::make_shared<RestoreTask>(std::move(task));
+    return [&clock, shared](JobContext& job) {
+        const auto run = [&]() -> Result<JobOutcome> {
+            if (shared->missing_below != 0)
+                job.message(LogLevel::warning,
+                            plural(shared->missing_below, "path") +
+                                " could not be read when the revision was made: `backupctl show " +
+                                shared->name + "` says where their last good versions are");
+            const RestorePlace& place = shared->place;
+            Repository& repository = *place.repository->repository;
+            UndoRecord record;
+            record.job = job.id;
+            record.set = place.set.id;
+            record.repository = place.set.repository;
+            record.repository_id = repository.config().id;
+            record.revision = shared->revision.hex();
+            record.paths = shared->paths;
+            record.on_conflict = to_string(shared->on_conflict);
+            record.full_paths = shared->full_paths;
+            record.verify = shared->verify;
+            record.delete_others = shared->delete_others;
+            record.resumes = shared->resumes;
+            record.target = TRY(path_of_directory(shared->target.get()));
+            std::unique_ptr<UndoLog> log;
+            if (!shared->dry_run)
+                log = TRY_DURING(UndoLog::begin(place.undo_folder, record),
+                                 "write down how the restore can be taken back");
+
+            RestoreRequest request;
+            request.revision = shared->revision;
+            request.paths = shared->paths;
+            request.target_fd = shared->target.get();
+            request.full_paths = shared->full_paths;
+            request.on_conflict = shared->on_conflict;
+            request.dry_run = shared->dry_run;
+            request.verify = shared->verify;
+            request.delete_others = shared->delete_others;
+            request.clock = &clock;
+            request.change_log = log.get();
+            if (shared->spares)
+                request.spares = [&](const std::string& source, const std::string& path,
+                                     bool is_directory) {
+                    return shared->spares(source, below(record.target, path), is_directory);
+                };
+            request.protect = [&](const std::vector<TouchedObject>& touched) {
+                return keep_touched(place, record.target, touched, *log, clock, job);
+            };
+            const RestoreResult result =
+                TRY(run_restore(request, repository, job.progress, job.exceptions, job.stop));
+            JobOutcome outcome;
+            outcome.counts = counts_of(result);
+            add_plan(result, outcome, clock.now());
+            name_older(repository, shared->revision, job, outcome, clock.now());
+            return outcome;
+        };
+        auto ran = run();
+        JobOutcome outcome = ran.ok() ? std::move(*ran) : failed(std::move(ran).error());
+        outcome.revision = shared->revision.hex();
+        return outcome;
+    };
+}
+
+}  // namespace backup

@@ -1,0 +1,70 @@
+// Restores as jobs: what a restore needs besides the restore room itself, which is to keep what it
+// replaces, to write down how it can be taken back, and to name older versions of what is damaged.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/unique_fd.h"
+#include "daemon/jobs/catalog.h"
+#include "daemon/jobs/job.h"
+#include "daemon/jobs/repository_pool.h"
+#include "daemon/jobs/undo_book.h"
+#include "daemon/policy/policy.h"
+#include "daemon/restore/restore.h"
+
+namespace backup {
+
+// What all kinds of restores have in common.
+struct RestorePlace {
+    RepositoryHandle repository;
+    std::shared_ptr<const Policy> policy;
+    BackupSet set;  // whose revision it is; its line keeps what is replaced
+    std::string undo_folder;
+};
+
+struct RestoreTask {
+    RestorePlace place;
+    RevisionId revision;
+    std::vector<std::string> paths;
+    UniqueFd target;
+    bool full_paths = false, dry_run = false, verify = false, delete_others = false;
+    ConflictMode on_conflict = ConflictMode::fail;
+    std::uint64_t resumes = 0;
+    // See RestoreRequest; `path` absolute.
+    std::function<bool(const std::string& source, const std::string& path, bool is_directory)>
+        spares;
+    std::string name;               // of the revision, for people
+    std::size_t missing_below = 0;  // paths that could not be read when it was made
+};
+JobBody restore_body(const Clock& clock, RestoreTask task);
+
+struct UndoTask {
+    RestorePlace place;
+    // The restore, and those that it went on with, newest first.
+    std::vector<UndoRecord> records;
+    Timestamp ended{};  // of the newest: what changed after it is left alone
+    bool dry_run = false, verify = false;
+};
+JobBody undo_body(const Clock& clock, UndoTask task);
+
+// Where a descriptor leads, without symbolic links. An error when its directory has no name any
+// more.
+Result<std::string> path_of_directory(int fd);
+
+// Keeps what is to be touched in a revision of its own, which the log names. `target`: the
+// directory that the paths are below.
+Result<std::unordered_set<std::string>> keep_touched(const RestorePlace& place,
+                                                     const std::string& target,
+                                                     const std::vector<TouchedObject>& touched,
+                                                     UndoLog& log, const Clock& clock,
+                                                     JobContext& job);
+
+std::vector<std::pair<std::string, std::uint64_t>> counts_of(const RestoreResult& result);
+void add_plan(const RestoreResult& result, JobOutcome& outcome, Timestamp now);
+
+}  // namespace backup
