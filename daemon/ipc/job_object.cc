@@ -72,8 +72,9 @@ const Interface& JobObject::interface() {
             .property("Progress", "d")
             .property("ErrorCount", "u")
             .property("Details", "a{sv}");
-        for (const char* name : {"EndedUSec", "BytesDone", "BytesTotal", "ItemsDone", "ItemsTotal",
-                                 "RateBytes", "ExpectedEndUSec", "StalledSinceUSec"})
+        for (const char* name :
+             {"EndedUSec", "BytesDone", "BytesTotal", "ItemsDone", "ItemsTotal", "RateBytes",
+              "ExpectedEndUSec", "StalledSinceUSec", "FirstByteUSec"})
             table.property(name, "t");
         for (const char* name : {"Result", "ErrorName", "Message", "Revision"})
             table.property(name, "s");
@@ -111,6 +112,7 @@ wire::Value JobObject::property(std::string_view name) const {
     if (name == "ExpectedEndUSec") return job_.expected_end() ? to_usec(*job_.expected_end()) : 0;
     if (name == "StalledSinceUSec")
         return !job_.is_done() && job_.stalled_since() ? to_usec(*job_.stalled_since()) : 0;
+    if (name == "FirstByteUSec") return progress.first_byte_usec.load();
     if (name == "ErrorCount") return static_cast<std::uint32_t>(progress.exceptions.load());
     if (!job_.is_done()) {
         if (name == "Details") return wire::Dict{};

@@ -148,6 +148,7 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
     }
     asked.task.place.policy = served_.service.shared_policy();
     asked.task.place.undo_folder = served_.service.undo_folder();
+    asked.task.place.precedence = &served_.service.precedence();
     auto shared = std::make_shared<Asked>(std::move(asked));
     auto resolve = [&pool = served_.service.pool(), shared,
                     own = own_places(*served_.service.shared_policy(),
@@ -229,6 +230,7 @@ Result<> RestoreObject::undo(std::shared_ptr<Call> call) {
     TRY(ended_restore(id));
     auto shared = std::make_shared<UndoTask>(std::move(task));
     shared->place.undo_folder = served_.service.undo_folder();
+    shared->place.precedence = &served_.service.precedence();
     shared->place.policy = served_.service.shared_policy();
     auto read = [&store = served_.service.store(), &pool = served_.service.pool(), shared,
                  id]() -> Result<> {

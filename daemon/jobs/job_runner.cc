@@ -323,10 +323,15 @@ std::size_t JobRunner::active() const {
 
 void JobRunner::sample() {
     bool running = false;
+    const bool restores = std::ranges::any_of(jobs_, [](const auto& entry) {
+        return !entry.second->is_done() && entry.second->record().kind == "restore";
+    });
     for (auto& [id, job] : jobs_) {
         if (job->is_done()) continue;
         running = true;
-        const bool may_move = job->state() == JobState::running;
+        // A backup that gives way to a restore has not stalled.
+        const bool may_move =
+            job->state() == JobState::running && !(restores && job->record().kind == "backup");
         if (job->sample(clock_.now(), clock_.monotonic(),
                         may_move ? options_.stall_after : Duration::max())) {
             const std::string text = job->record().kind + " has made no progress since " +

@@ -195,6 +195,7 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
                                 " could not be read when the revision was made: `backupctl show " +
                                 shared->name + "` says where their last good versions are");
             const RestorePlace& place = shared->place;
+            const Precedence::Holder holder(place.precedence);
             Repository& repository = *place.repository->repository;
             UndoRecord record;
             record.job = job.id;

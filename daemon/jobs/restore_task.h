@@ -16,6 +16,7 @@
 #include "daemon/jobs/undo_book.h"
 #include "daemon/policy/policy.h"
 #include "daemon/restore/restore.h"
+#include "daemon/runtime/precedence.h"
 
 namespace backup {
 
@@ -25,6 +26,7 @@ struct RestorePlace {
     std::shared_ptr<const Policy> policy;
     BackupSet set;  // whose revision it is; its line keeps what is replaced
     std::string undo_folder;
+    Precedence* precedence = nullptr;  // held while it runs
 };
 
 struct RestoreTask {

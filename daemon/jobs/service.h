@@ -22,6 +22,7 @@
 #include "daemon/jobs/tracking_host.h"
 #include "daemon/runtime/executor.h"
 #include "daemon/runtime/loop.h"
+#include "daemon/runtime/precedence.h"
 
 namespace backup {
 
@@ -100,6 +101,8 @@ class Service final : private JobListener {
     Executor& io() { return io_; }
     SecretPlaces secret_places() const;
     const std::string& state_dir() const { return options_.state_dir; }
+    // Held by restores; backups give way.
+    Precedence& precedence() { return precedence_; }
     std::string undo_folder() const { return options_.state_dir + "/undo"; }
 
     void start_backup(const std::string& set, bool full, const std::string& trigger,
@@ -169,6 +172,7 @@ class Service final : private JobListener {
     bool begun_ = false;
     bool tick_soon_ = false;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+    Precedence precedence_;
     RepositoryPool pool_;
     GuardBook guards_;
     std::map<std::string, GuardRecord> guards_told_;

@@ -136,6 +136,7 @@ void Service::start_backup(const std::string& id, bool full, const std::string& 
                                 .store = &store_,
                                 .tracker = tracker_.get(),
                                 .guard = &guards_,
+                                .gives_way_to = &precedence_,
                                 .was_running = was_running_here(store_, id)});
     request.remember = remember_backup;
     runner_.start(std::move(request), std::move(started));

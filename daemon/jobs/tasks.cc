@@ -158,6 +158,7 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     request.read_back_percent = task.policy->read_back_percent;
     request.write.pack_bytes = task.policy->pack_bytes;
     request.write.compression_level = task.policy->compression_level;
+    request.write.gives_way_to = task.gives_way_to;
     request.never_enter = own_places(*task.policy, task.state_dir);
     request.clock = &clock;
     std::unique_ptr<TrackedRun> tracked;

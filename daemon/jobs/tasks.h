@@ -28,6 +28,7 @@ struct BackupTask {
     StateStore* store = nullptr;    // of checkpoints; none: none are made or taken up
     Tracker* tracker = nullptr;     // none: everything is compared
     GuardBook* guard = nullptr;     // none: nothing is asked about
+    Precedence* gives_way_to = nullptr;
     // Whether this machine made a backup of the set at that time.
     std::function<bool(Timestamp)> was_running;
 };

@@ -209,6 +209,7 @@ void add(RestoreCounts& sum, const RestoreCounts& one) {
 
 Result<JobOutcome> take_back(const UndoTask& task, const Clock& clock, JobContext& job) {
     Repository& repository = *task.place.repository->repository;
+    const Precedence::Holder holder(task.place.precedence);
     UniqueFd root(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!root) return Error::from_errno(errno, "open /");
     UndoRecord record;

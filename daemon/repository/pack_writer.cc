@@ -77,6 +77,7 @@ WriteSession::Counters PackWriter::counters() const {
 
 Result<SavedBlob> PackWriter::save(BlobType type, ByteView plaintext) {
     TRY(health());
+    if (options_.gives_way_to != nullptr && !is_winding_up_) options_.gives_way_to->give_way(stop_);
     const std::uint64_t sum = options_.verify_before_upload ? plaintext_sum(plaintext) : 0;
     const BlobHandle handle{type, blob_id(plaintext)};
     if (place_.index.claim(handle, place_.session) != BlobIndex::Claim::granted &&
@@ -255,6 +256,8 @@ void PackWriter::upload(std::stop_token stop) {
         }
         const std::size_t bytes = pack->used;
         const std::uint64_t serial = pack->serial;
+        if (options_.gives_way_to != nullptr && !is_winding_up_)
+            options_.gives_way_to->give_way(stop_);
         Result<> stored = store(*pack);
         // Its memory goes before others may take as much.
         pack.reset();

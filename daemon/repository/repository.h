@@ -24,6 +24,7 @@
 #include "daemon/repository/key_file.h"
 #include "daemon/repository/lock.h"
 #include "daemon/repository/snapshot.h"
+#include "daemon/runtime/precedence.h"
 
 namespace backup {
 
@@ -69,6 +70,9 @@ struct WriteOptions {
     int compression_level = 3;
     // Blobs of packs in flight between sealing and stored; the bound of upload memory.
     std::size_t most_upload_bytes = std::size_t{32} << 20;
+    // What goes first: while it is held nothing is hashed, sealed or uploaded. nullptr: nothing
+    // does.
+    Precedence* gives_way_to = nullptr;
     bool verify_before_upload = true;  // decode what was encoded, before a pack is uploaded
 };
 

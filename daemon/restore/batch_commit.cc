@@ -57,6 +57,7 @@ Result<> BatchWriter::commit(BatchInFlight& batch, std::stop_token stop) {
     }
     TRY(sync_batch(batch));
     TRY(tell_changes(batch));
+    if (failpoint("restore.commit")) return Error(ErrorKind::io, "failpoint restore.commit");
     TRY(reveal(batch));
     const auto each = [&](auto&& applies, auto&& act) -> Result<> {
         for (std::uint32_t i = 0; i < batch.states.size(); ++i) {
@@ -236,6 +237,7 @@ Result<> BatchWriter::link_in_place(BatchInFlight& batch, std::uint32_t index) {
     const std::string name = landing_name(batch, index);
     int rc = 0;
     if (state.action != Action::replace) {
+        if (directories_.is_adopted(object.parent)) (void)::unlinkat(to->get(), name.c_str(), 0);
         rc = ::linkat(from->get(), head.name.c_str(), to->get(), name.c_str(), 0);
     } else {
         state.temp_name = next_temp_name();
@@ -277,6 +279,7 @@ void BatchWriter::touch(DirectoryIndex directory) {
 Result<> BatchWriter::finish() {
     metadata_problems_.report();
     if (options_.dry_run) return {};
+    remove_unused_leftovers();
     std::lock_guard lock(mutex_);
     if (touched_.size() > kFewDirectories) {
         for (const auto& [device, directory] : touched_devices_) TRY(sync_file_system(directory));

@@ -1,11 +1,13 @@
 // The objects of a batch are made: blobs fetched pack by pack and written to all their places,
 // links and nodes.
 #include <cerrno>
+#include <chrono>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/failpoint.h"
 #include "common/path.h"
 #include "daemon/restore/batch_writer.h"
 #include "daemon/restore/parallel.h"
@@ -21,6 +23,15 @@ constexpr std::size_t kFewFiles = 16;
 // Files with several blobs that stay open between two of them; further ones are opened again for
 // every blob.
 constexpr int kMostOpenFiles = 256;
+
+void note_first_byte(Progress& progress) {
+    if (progress.first_byte_usec.load(std::memory_order_relaxed) != 0) return;
+    std::uint64_t none = 0;
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    progress.first_byte_usec.compare_exchange_strong(
+        none, static_cast<std::uint64_t>(
+                  std::chrono::duration_cast<std::chrono::microseconds>(now).count()));
+}
 
 Error as_damage(const Error& error) {
     if (error.kind() != ErrorKind::not_found) return error;
@@ -101,6 +112,8 @@ Result<> BatchWriter::take_piece(BatchInFlight& batch, const Piece& piece,
                               "a blob has another length than the index says"));
         else
             done = write_piece(batch, piece, *content);
+        note_first_byte(progress_);
+        if (failpoint("restore.piece")) done = Error(ErrorKind::io, "failpoint restore.piece");
         if (!done.ok()) done = fail(batch, piece.object, std::move(done).error());
         progress_.bytes_done.fetch_add(content->size(), std::memory_order_relaxed);
     }
@@ -176,10 +189,16 @@ Result<> BatchWriter::make_without_content(BatchInFlight& batch, std::uint32_t i
 Result<> BatchWriter::make_empty_file(BatchInFlight& batch, std::uint32_t index) {
     ObjectState& state = batch.states[index];
     const SharedFd directory = TRY(directories_.open(batch.plan->objects[index].parent));
-    std::string name = making_name(batch, index);
-    UniqueFd fd = TRY(create_temp(directory->get(), name));
-    state.temp_name = std::move(name);
-    state.reaches_end = true;
+    UniqueFd fd;
+    if (state.temp_name.empty()) {
+        std::string name = making_name(batch, index);
+        fd = TRY(create_temp(directory->get(), name));
+        state.temp_name = std::move(name);
+        state.reaches_end = true;
+    } else {
+        // A run that was cut off had all of it.
+        fd = TRY(reopen_temp(directory->get(), state.temp_name, O_WRONLY));
+    }
     return complete_file(batch, index, directory->get(), std::move(fd));
 }
 
@@ -221,18 +240,27 @@ Result<> BatchWriter::make_special(BatchInFlight& batch, std::uint32_t index) {
     ObjectState& state = batch.states[index];
     const SharedFd directory = TRY(directories_.open(object.parent));
     std::string name = making_name(batch, index);
+    // In a directory that a run before had begun: made anew.
+    const auto is_left_by_us = [&](const std::string& left) {
+        return state.is_hidden && directories_.is_adopted(object.parent) &&
+               ::unlinkat(directory->get(), left.c_str(), 0) == 0;
+    };
     int rc = -1;
     std::string what = "make the node";
     if (object.type == NodeType::symlink) {
         const std::string target(batch.plan->text(object.link_target));
         what = "make the symbolic link";
         rc = ::symlinkat(target.c_str(), directory->get(), name.c_str());
+        if (rc != 0 && errno == EEXIST && is_left_by_us(name))
+            rc = ::symlinkat(target.c_str(), directory->get(), name.c_str());
     } else {
         const mode_t type = object.type == NodeType::fifo      ? S_IFIFO
                             : object.type == NodeType::chardev ? S_IFCHR
                                                                : S_IFBLK;
         what = object.type == NodeType::fifo ? "make the fifo" : "make the device node";
         rc = ::mknodat(directory->get(), name.c_str(), type | 0600, object.device);
+        if (rc != 0 && errno == EEXIST && is_left_by_us(name))
+            rc = ::mknodat(directory->get(), name.c_str(), type | 0600, object.device);
     }
     if (rc != 0) return Error::from_errno(errno, what);
     state.temp_name = std::move(name);

@@ -141,9 +141,13 @@ Result<> BatchWriter::make_directory(const EnterDirectory& enter, BatchInFlight&
     const SharedFd above = TRY(directories_.open(enter.parent));
     const std::string name = directories_.name(enter.directory);
     const bool is_top = !directories_.is_hidden(enter.parent, batch.number);
-    const std::string making = is_top ? next_temp_name() : name;
+    const std::string making = !is_top              ? name
+                               : enter.content != 0 ? next_temp_name(enter.content)
+                                                    : next_temp_name();
+    if (is_top) look_for_leftovers(enter.parent, above->get());
+    const bool is_adopted = adopt_directory(enter, batch, above->get(), making, is_top);
     // Ours alone while it is filled.
-    if (::mkdirat(above->get(), making.c_str(), 0700) != 0)
+    if (!is_adopted && ::mkdirat(above->get(), making.c_str(), 0700) != 0)
         return Error::from_errno(errno, "make the directory");
     UniqueFd fd(
         ::openat(above->get(), making.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -157,6 +161,8 @@ Result<> BatchWriter::make_directory(const EnterDirectory& enter, BatchInFlight&
     directories_.set_device(enter.directory, directories_.device(enter.parent));
     directories_.set_state(enter.directory, DirectoryState::created, making);
     directories_.set_hidden(enter.directory, batch.number);
+    if (is_adopted) directories_.set_adopted(enter.directory);
+    batch.has_adopted |= is_adopted;
     if (is_top) batch.hidden.push_back({enter.parent, enter.directory, name});
     touch(enter.parent);
     touch(enter.directory);

@@ -110,8 +110,7 @@ Result<Action> BatchWriter::classify(BatchInFlight& batch, std::uint32_t index) 
             break;
     }
     const SharedFd directory = TRY(directories_.open(object.parent));
-    if (!options_.dry_run && directories_.claim_cleaning(object.parent))
-        remove_leftovers(directory->get());
+    look_for_leftovers(object.parent, directory->get());
     const bool must_hash = options_.on_conflict == ConflictMode::replace || options_.verify;
     const ContentCheck check = must_hash ? ContentCheck::hash : ContentCheck::trust;
     const std::string name(batch.plan->text(object.name));

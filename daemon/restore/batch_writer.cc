@@ -71,6 +71,7 @@ Result<> BatchWriter::write(BatchInFlight& batch, std::stop_token stop) {
             return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
         TRY(enter(one, batch));
     }
+    if (batch.has_adopted) TRY(clear_adopted(batch));
     TRY(resolve(batch, stop));
 
     std::vector<bool> wanted(batch.states.size());
@@ -79,8 +80,14 @@ Result<> BatchWriter::write(BatchInFlight& batch, std::stop_token stop) {
         wanted[i] = batch.plan->objects[i].type == NodeType::file && is_made(state.action) &&
                     !state.is_link && !state.is_done;
     }
-    batch.content = plan_content(*batch.plan, wanted,
-                                 [&](const BlobHandle& handle) { return blobs_.locate(handle); });
+    if (!options_.dry_run) TRY(adopt_files(batch, wanted, stop));
+    std::function<bool(std::uint32_t, std::uint32_t)> has;
+    if (!batch.has_blob.empty())
+        has = [&](std::uint32_t, std::uint32_t blob) { return batch.has_blob[blob]; };
+    constexpr std::uint64_t kRunBytes = std::uint64_t{4} << 20;
+    batch.content = plan_content(
+        *batch.plan, wanted, [&](const BlobHandle& handle) { return blobs_.locate(handle); },
+        kRunBytes, has);
     for (const ContentPlan::Refused& refused : batch.content.refused)
         TRY(fail(batch, refused.object,
                  Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
@@ -208,7 +215,10 @@ std::string BatchWriter::landing_name(const BatchInFlight& batch, std::uint32_t 
 }
 
 std::string BatchWriter::making_name(const BatchInFlight& batch, std::uint32_t index) const {
-    return batch.states[index].is_hidden ? landing_name(batch, index) : next_temp_name();
+    if (batch.states[index].is_hidden) return landing_name(batch, index);
+    const PlanObject& object = batch.plan->objects[index];
+    if (object.type != NodeType::file || object.blob_count == 0) return next_temp_name();
+    return next_temp_name(content_mark(*batch.plan, object));
 }
 
 BatchWriter::GroupHead BatchWriter::group_head(LinkGroup group) {

@@ -71,7 +71,9 @@ struct BatchInFlight {
     std::unique_ptr<RestoreBatch> plan;
     std::deque<ObjectState> states;  // beside plan->objects
     ContentPlan content;
-    bool sync_each = false;  // few files: fsync instead of syncfs
+    bool sync_each = false;      // few files: fsync instead of syncfs
+    bool has_adopted = false;    // directories that a run before had begun
+    std::vector<bool> has_blob;  // beside plan->blobs: in place already; empty: none is
     // The topmost new directories: what is new below them appears with them, in one step.
     struct HiddenTop {
         DirectoryIndex parent, directory;
@@ -171,6 +173,18 @@ class BatchWriter {
     void record(const BatchInFlight& batch, std::uint32_t index, Action action);
     Result<> act_on(BatchInFlight& batch, std::uint32_t index, Action action);
 
+    // resuming: what a run that was cut off has left under temporary names
+    void look_for_leftovers(DirectoryIndex directory, int directory_fd);
+    // Its name; empty: there is none, or somebody else may have had his hands on it.
+    std::string take_leftover(DirectoryIndex directory, std::uint64_t content);
+    bool adopt_directory(const EnterDirectory& enter, BatchInFlight& batch, int above_fd,
+                         const std::string& making, bool is_top);
+    Result<> clear_adopted(BatchInFlight& batch);
+    Result<> adopt_files(BatchInFlight& batch, const std::vector<bool>& wanted,
+                         std::stop_token stop);
+    Result<> adopt_file(BatchInFlight& batch, std::uint32_t index);
+    void remove_unused_leftovers();
+
     // content
     Result<> make_objects(BatchInFlight& batch, std::stop_token stop);
     Result<> fetch_run(BatchInFlight& batch, const PackRun& run, std::stop_token stop);
@@ -228,7 +242,10 @@ class BatchWriter {
     std::map<LinkGroup, GroupHead> groups_;
     std::map<dev_t, DirectoryIndex> touched_devices_;  // one directory of each, to sync through
     std::set<DirectoryIndex> touched_;                 // the first few directories with changes
+    std::vector<char> found_blobs_;                    // of the batch whose files are being adopted
     std::vector<std::string> conflicts_;
+    // By directory and content.
+    std::multimap<std::pair<DirectoryIndex, std::uint64_t>, std::string> leftovers_;
     std::atomic<std::uint64_t> conflict_count_{0};
 };
 

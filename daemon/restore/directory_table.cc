@@ -83,6 +83,16 @@ bool DirectoryTable::is_hidden(DirectoryIndex directory, std::uint32_t batch) co
     return records_[directory].hidden_in == batch;
 }
 
+void DirectoryTable::set_adopted(DirectoryIndex directory) {
+    std::lock_guard lock(mutex_);
+    records_[directory].is_adopted = true;
+}
+
+bool DirectoryTable::is_adopted(DirectoryIndex directory) const {
+    std::lock_guard lock(mutex_);
+    return records_[directory].is_adopted;
+}
+
 int DirectoryTable::rename(DirectoryIndex directory, const std::string& to,
                            const std::function<int(const char* from, const char* to)>& rename) {
     std::lock_guard lock(mutex_);

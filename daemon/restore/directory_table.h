@@ -64,6 +64,9 @@ class DirectoryTable {
     // directory above it, has a temporary name. `batch` counts from 1.
     void set_hidden(DirectoryIndex directory, std::uint32_t batch);
     bool is_hidden(DirectoryIndex directory, std::uint32_t batch) const;
+    // What a run that was cut off had begun to fill, and this one goes on with.
+    void set_adopted(DirectoryIndex directory);
+    bool is_adopted(DirectoryIndex directory) const;
     // Gives it its name by `rename` (0 or -1 with errno), which is called with nobody in between.
     int rename(DirectoryIndex directory, const std::string& to,
                const std::function<int(const char* from, const char* to)>& rename);
@@ -95,6 +98,7 @@ class DirectoryTable {
         bool is_target = false;
         bool is_cleaned = false;
         bool is_unwritable = false;
+        bool is_adopted = false;
         bool is_mtime_told = false;
         timespec found_mtime{};
         std::uint32_t hidden_in = 0;

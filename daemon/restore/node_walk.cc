@@ -186,7 +186,8 @@ Result<> NodeWalk::open_directory(DirectoryIndex parent, Node node) {
     }
     const BlobId tree = *node.subtree;
     const DirectoryIndex directory = directories_.add(parent, node.name);
-    const EnterDirectory enter{parent, directory, batch_->add_text(node.name), node.mtime, false};
+    const EnterDirectory enter{parent,     directory, batch_->add_text(node.name),
+                               node.mtime, false,     content_mark(node.name, tree)};
     if (options_.descend && !options_.descend(enter, *batch_)) return {};
     Frame frame{directory, std::move(node), {}};
     // A directory that cannot be read is not made: empty it would look like all there was.

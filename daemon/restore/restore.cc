@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "common/failpoint.h"
 #include "common/path.h"
 #include "daemon/restore/batch_writer.h"
 #include "daemon/restore/node_walk.h"
@@ -426,6 +427,7 @@ Result<RestoreResult> Restore::run() {
         result.counts.space_free = planned.counts.space_free;
     }
     TRY(protect());
+    if (failpoint("restore.planned")) return Error(ErrorKind::io, "failpoint restore.planned");
     RestoreCounts removed;
     TRY(take_away(true, removed));
 

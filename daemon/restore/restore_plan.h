@@ -47,6 +47,8 @@ struct EnterDirectory {
     FileTime mtime;
     // On the way to what was asked for: made when it is missing, never altered when it is there.
     bool passage = false;
+    // Equal for directories that will hold the same; 0: not all of it is restored.
+    std::uint64_t content = 0;
 };
 
 struct LeaveDirectory {
@@ -133,9 +135,15 @@ struct ContentPlan {
 using LocateBlob = std::function<std::optional<BlobLocation>(const BlobHandle&)>;
 
 // `wanted` says for which objects content is read. Sealed bytes of one run stay near `run_bytes`.
-ContentPlan plan_content(const RestoreBatch& batch, const std::vector<bool>& wanted,
-                         const LocateBlob& locate,
-                         std::uint64_t run_bytes = std::uint64_t{4} << 20);
+// `has`: places that hold the blob already (index of the object, of the blob); none: no place does.
+ContentPlan plan_content(
+    const RestoreBatch& batch, const std::vector<bool>& wanted, const LocateBlob& locate,
+    std::uint64_t run_bytes = std::uint64_t{4} << 20,
+    const std::function<bool(std::uint32_t object, std::uint32_t blob)>& has = {});
+
+// Equal for files of the same name and content.
+std::uint64_t content_mark(const RestoreBatch& batch, const PlanObject& object);
+std::uint64_t content_mark(std::string_view name, const BlobId& tree);
 
 // A name for one directory entry: not empty, "." or "..", no '/' and no NUL, at most 255 bytes.
 // nullptr when it is one, else what is wrong with it.

@@ -24,6 +24,7 @@ constexpr std::string_view kSuffix = ".tmp";
 
 // machine 6, boot 6, process namespace 4, pid 6, start time 8 digits.
 constexpr std::size_t kMachine = 6, kBoot = 6, kNamespace = 4, kPid = 6, kStart = 8;
+constexpr std::size_t kContent = 16;
 constexpr std::size_t kWho = kMachine + kBoot + kNamespace + kPid + kStart;
 
 std::string read_text(const char* path) {
@@ -89,13 +90,35 @@ bool is_hex(std::string_view text) {
 
 }  // namespace
 
-std::string next_temp_name() {
+namespace {
+
+std::string make_temp_name(std::string_view content) {
     static const std::string prefix = prefix_of(static_cast<std::uint64_t>(::getpid()));
     static std::atomic<std::uint64_t> next{0};
     char number[17];
     std::snprintf(number, sizeof number, "%llx",
                   static_cast<unsigned long long>(next.fetch_add(1, std::memory_order_relaxed)));
-    return prefix + number + std::string(kSuffix);
+    return prefix + std::string(content) + number + std::string(kSuffix);
+}
+
+std::string_view number_in(std::string_view name) {
+    return name.substr(kPrefix.size() + kWho + 1,
+                       name.size() - kPrefix.size() - kWho - 1 - kSuffix.size());
+}
+
+}  // namespace
+
+std::string next_temp_name() {
+    return make_temp_name({});
+}
+
+std::string next_temp_name(std::uint64_t content) {
+    return make_temp_name(digits(content, kContent));
+}
+
+std::optional<std::uint64_t> content_of_temp_name(std::string_view name) {
+    if (!is_temp_name(name) || number_in(name).size() <= kContent) return std::nullopt;
+    return std::strtoull(std::string(number_in(name).substr(0, kContent)).c_str(), nullptr, 16);
 }
 
 std::string temp_name_of_process(std::uint64_t pid) {
@@ -128,26 +151,44 @@ bool is_left_over(std::string_view name) {
     return !started || digits(*started, kStart) != take(kStart);
 }
 
-std::uint64_t remove_leftovers(int directory_fd) {
+namespace {
+
+std::vector<std::string> leftovers_in(int directory_fd) {
+    std::vector<std::string> names;
     UniqueFd fd(::openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) return 0;
+    if (!fd) return names;
     std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(fd.get()), &::closedir);
-    if (!list) return 0;
+    if (!list) return names;
     fd.release();  // the list owns it
+    while (const dirent* entry = ::readdir(list.get()))
+        if (is_left_over(entry->d_name)) names.emplace_back(entry->d_name);
+    return names;
+}
+
+}  // namespace
+
+bool remove_leftover(int directory_fd, const std::string& name) {
+    struct stat status {};
+    if (::fstatat(directory_fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return false;
+    // Files have their new owner already, directories only once they have their name.
+    const bool is_ours = status.st_uid == ::geteuid();
+    if (S_ISDIR(status.st_mode)) return is_ours && remove_tree(directory_fd, name);
+    return (is_ours || ::geteuid() == 0) && ::unlinkat(directory_fd, name.c_str(), 0) == 0;
+}
+
+std::uint64_t remove_leftovers(int directory_fd, bool but_resumable) {
     std::uint64_t removed = 0;
-    while (const dirent* entry = ::readdir(list.get())) {
-        if (!is_left_over(entry->d_name)) continue;
-        struct stat status {};
-        if (::fstatat(directory_fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
-        // Files have their new owner already, directories only once they have their name.
-        const bool is_ours = status.st_uid == ::geteuid();
-        if (S_ISDIR(status.st_mode) ? !is_ours : !is_ours && ::geteuid() != 0) continue;
-        const bool is_gone = S_ISDIR(status.st_mode)
-                                 ? remove_tree(directory_fd, entry->d_name)
-                                 : ::unlinkat(directory_fd, entry->d_name, 0) == 0;
-        if (is_gone) ++removed;
+    for (const std::string& name : leftovers_in(directory_fd)) {
+        if (but_resumable && content_of_temp_name(name)) continue;
+        if (remove_leftover(directory_fd, name)) ++removed;
     }
     return removed;
+}
+
+std::vector<std::string> resumable_leftovers(int directory_fd) {
+    std::vector<std::string> names = leftovers_in(directory_fd);
+    std::erase_if(names, [](const std::string& name) { return !content_of_temp_name(name); });
+    return names;
 }
 
 bool remove_tree(int parent_fd, const std::string& name) {

@@ -6,8 +6,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/result.h"
 
@@ -15,6 +17,8 @@ namespace backup {
 
 // Thread-safe. One for the process: numbers are not used twice.
 std::string next_temp_name();
+// The same for something that a later run can go on with: `content` says what it is to become.
+std::string next_temp_name(std::uint64_t content);
 
 // The first name that a running process would make. For tests.
 std::string temp_name_of_process(std::uint64_t pid);
@@ -26,9 +30,16 @@ bool is_temp_name(std::string_view name);
 // left over.
 bool is_left_over(std::string_view name);
 
+// What it was to become; nothing: nobody can go on with it.
+std::optional<std::uint64_t> content_of_temp_name(std::string_view name);
+
+// Left-over entries of a directory that a later run can go on with.
+std::vector<std::string> resumable_leftovers(int directory_fd);
+
 // Removes left-over entries of a directory that belong to our user (any, as root). Returns how
-// many. Errors are not reported: a leftover that stays does no harm.
-std::uint64_t remove_leftovers(int directory_fd);
+// many. Errors are not reported: a leftover that stays does no harm. `but_resumable`: those stay.
+std::uint64_t remove_leftovers(int directory_fd, bool but_resumable = false);
+bool remove_leftover(int directory_fd, const std::string& name);
 
 // Removes a directory under a temporary name with everything in it: never through a symbolic link,
 // never into another file system, with few descriptors however deep it is. False when something

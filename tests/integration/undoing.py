@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+"""What a restore replaces or removes is kept first, and `undo` gives it back; what is in use or changed is left alone."""
+import os
+import shutil
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from machine import ready  # noqa: E402
+from promises import check, contains, equal, main, promise, wait_for  # noqa: E402
+
+THEN = 1_600_000_000_000_000_001
+
+
+def fixture():
+    m = ready("undo")
+    m.write_tree("src", {"same": "same\n", "differs": "from the backup\n", "sub/missing": "gone\n", "sub/x": "x\n", "type": "a file\n"})
+    os.symlink("same", m.path("src/link"))
+    os.utime(m.path("src/differs"), ns=(1, THEN))
+    m.set("home", m.path("src"), extra=["--no-automatic", "--exclude", "*.cache"])
+    m.backup()
+    shutil.copytree(m.path("src"), m.path("reference"), symlinks=True)
+    shutil.copystat(m.path("src"), m.path("reference"))
+    return m
+
+
+def arrange(m):
+    """The source as a person left it since."""
+    shutil.rmtree(m.path("src"))
+    shutil.copytree(m.path("reference"), m.path("src"), symlinks=True)
+    m.write("src/differs", "edited since\n", mode=0o600)
+    os.setxattr(m.path("src/differs"), "user.mine", b"kept")
+    os.utime(m.path("src/differs"), ns=(7, 1_700_000_000_000_000_007))
+    os.unlink(m.path("src/sub/missing"))
+    m.write_tree("src", {"new": "not in the backup\n", "more/deep/er": "nor this\n", "a.cache": "never backed up\n", "more/b.cache": "nor this\n"})
+    os.unlink(m.path("src/type"))
+    m.write_tree("src/type", {"inside": "a directory now\n"})
+    os.chmod(m.path("src/sub"), 0o711)
+    for base, dirs, _ in os.walk(m.path("src"), topdown=False):
+        os.utime(base, ns=(5, 1_650_000_000_000_000_000 + len(base)))
+    os.utime(m.path("src/same"), ns=(1, os.stat(m.path("reference/same")).st_mtime_ns))
+    return picture(m.path("src"))
+
+
+def picture(root):
+    """Bytes and metadata of everything below, and of the directory itself."""
+    found = {}
+    for base, dirs, names in os.walk(root):
+        for path in [base] + [os.path.join(base, n) for n in names + dirs]:
+            st = os.lstat(path)
+            content = os.readlink(path) if os.path.islink(path) else open(path, "rb").read() if os.path.isfile(path) else None
+            attributes = {} if os.path.islink(path) else {n: os.getxattr(path, n) for n in os.listxattr(path)}
+            found[os.path.relpath(path, root)] = (st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, content, attributes)
+    return found
+
+
+def compare(now, before):
+    for path in sorted(set(now) | set(before)):
+        equal((path, now.get(path)), (path, before.get(path)))
+
+
+def restore(m, *args, code=0):
+    return m.ctl("--json", "restore", m.path("src"), "--yes", *args).expect(code).result
+
+
+def pre_restore(m):
+    return [r for r in m.json("revisions", "home", "--all")["revisions"] if r["trigger"] == "pre-restore"]
+
+
+@promise("undo gives back bytes and metadata of what was replaced, and removes what was created")
+def _(m):
+    before = arrange(m)
+    result = restore(m, "--on-conflict", "replace", code=3)  # a directory with entries does not give way
+    equal(m.read("src/differs"), b"from the backup\n")
+    equal(m.read("src/sub/missing"), b"gone\n")
+    undone = m.ctl("--json", "undo", str(result["job"]), "--yes").expect(0).result
+    compare(picture(m.path("src")), before)
+    # And an undo can be taken back as well.
+    m.ctl("undo", str(undone["job"]), "--yes").expect(0)
+    equal((m.read("src/differs"), m.read("src/sub/missing")), (b"from the backup\n", b"gone\n"))
+
+
+@promise("--delete makes it exactly as it was, but for what is not backed up; undo gives all of it back")
+def _(m):
+    before = arrange(m)
+    plan = m.ctl("--json", "restore", m.path("src"), "--dry-run", "--on-conflict", "replace", "--delete").expect(0)
+    compare(picture(m.path("src")), before)
+    result = restore(m, "--on-conflict", "replace", "--delete")
+    for word in ("created", "replaced", "deleted", "spared", "unchanged", "files", "bytes_created", "bytes_replaced", "bytes_deleted"):
+        equal((word, result["counts"][word]), (word, plan.result["counts"][word]))
+    equal(sorted(os.listdir(m.path("src"))), ["a.cache", "differs", "link", "more", "same", "sub", "type"])
+    equal(os.listdir(m.path("src/more")), ["b.cache"])
+    equal(m.read("src/type"), b"a file\n")
+    steps = {(s["action"], os.path.relpath(s["path"], m.path("src"))) for s in plan.lines if s["type"] == "plan"}
+    check({("replace", "differs"), ("create", "sub/missing"), ("delete", "new"), ("delete", "more/deep/er")} <= steps, steps)
+    check(not any(path.endswith(".cache") for _, path in steps), steps)
+    m.ctl("undo", str(result["job"]), "--yes").expect(0)
+    compare(picture(m.path("src")), before)
+
+
+@promise("--delete asks; without a terminal it wants --yes: exit code 7, and nothing is changed")
+def _(m):
+    before = arrange(m)
+    m.ctl("restore", m.path("src"), "--on-conflict", "skip", "--delete").expect(7, "--yes")
+    compare(picture(m.path("src")), before)
+    m.ctl("undo", "1").expect(7, "--yes")
+
+
+@promise("--delete removes only below the requested path")
+def _(m):
+    arrange(m)
+    m.write("src/sub/extra", "extra\n")
+    m.ctl("restore", m.path("src/sub"), "--on-conflict", "replace", "--delete", "--yes").expect(0)
+    check(not os.path.exists(m.path("src/sub/extra")))
+    check(os.path.exists(m.path("src/new")) and os.path.exists(m.path("src/more/deep/er")))
+
+
+@promise("what was kept holds only what the restore touched, and stands in no set's line")
+def _(m):
+    arrange(m)
+    latest = m.revisions()[0]
+    known = {r["id"] for r in pre_restore(m)}
+    job = restore(m, "--on-conflict", "replace", code=3)["job"]
+    kept = [r for r in pre_restore(m) if r["id"] not in known]
+    equal(len(kept), 1)
+    kept = kept[0]
+    equal((kept["state"], kept["number"], "pre-restore" in kept["tags"]), ("pre-restore", job, True))
+    check(kept["expires"], kept)
+    equal([r["id"] for r in m.revisions()], [latest["id"]] + [r["id"] for r in m.revisions()[1:]])
+    listed = m.restic("ls", kept["id"]).expect(0).out.splitlines()
+    files = sorted(line[len(m.path("src")) + 1 :] for line in listed if line.startswith(m.path("src") + "/"))
+    equal([f for f in files if f not in ("sub", "more", "type")], ["differs"])
+    # Later than any other revision, and yet not chosen: by "latest", by a time, as a parent, by a number.
+    result = m.json("ls", "--at", "latest", m.path("src"))
+    equal(result["revision"]["id"], latest["id"])
+    soon = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + 60))
+    equal(m.json("ls", "--at", soon, m.path("src"))["revision"]["id"], latest["id"])
+    made = m.backup()
+    parent = next(r for r in m.revisions() if r["id"] == made["revision"])
+    equal((parent["parent"], parent["number"]), (latest["id"], latest["number"] + 1))
+    # By its id it is a revision like any other.
+    equal(m.ctl("cat", kept["id"][:12] + ":" + m.path("src/differs")).expect(0).out, "edited since\n")
+    m.ctl("set", "edit", "home", "--keep", "last=1").expect(0)
+    plan = m.json("forget", "--policy", "--dry-run")["sets"][0]["revisions"]
+    check(all(r["id"] != kept["id"] for r in plan), plan)
+
+
+@promise("if the present state cannot be kept, nothing is changed: exit code 7")
+def _(m):
+    before = arrange(m)
+    m.stop()
+    m.start(env={"BACKUPD_FAILPOINTS": "restore.protect=fail@1+"})
+    try:
+        m.ctl("restore", m.path("src"), "--on-conflict", "replace", "--delete", "--yes").expect(7, "nothing was changed")
+        compare(picture(m.path("src")), before)
+    finally:
+        m.restart()
+    # The same when the repository cannot be written to.
+    packs = m.path("repo/data")
+    os.rename(packs, packs + ".away")
+    open(packs, "w").close()
+    try:
+        m.write("src/differs", os.urandom(100_000))
+        before = picture(m.path("src"))
+        reply = m.ctl("restore", m.path("src/differs"), "--on-conflict", "replace", "--yes")
+        check(reply.code != 0, reply)
+        compare(picture(m.path("src")), before)
+    finally:
+        os.unlink(packs)
+        os.rename(packs + ".away", packs)
+
+
+@promise("a restore into a directory outside any set can be taken back, directory and all")
+def _(m):
+    m.write_tree("out", {"src/differs": "mine\n", "other": "other\n"})
+    before = picture(m.path("out"))
+    result = m.ctl("--json", "restore", m.path("src"), "--to", m.path("out"), "--on-conflict", "replace", "--yes").expect(0).result
+    equal(m.read("out/src/differs"), b"from the backup\n")
+    m.ctl("undo", str(result["job"]), "--yes").expect(0)
+    compare(picture(m.path("out")), before)
+    # Nothing existed: nothing is kept, and yet it can be taken back.
+    count = len(pre_restore(m))
+    result = m.ctl("--json", "restore", m.path("src"), "--to", m.path("fresh")).expect(0).result
+    equal(len(pre_restore(m)), count)
+    m.write("fresh/src/sub/mine", "added since\n")
+    m.write("fresh/src/differs", "edited after the restore\n")
+    m.ctl("undo", str(result["job"]), "--yes").expect(3, "mine", "differs")
+    equal(sorted(os.listdir(m.path("fresh/src"))), ["differs", "sub"])
+    equal(os.listdir(m.path("fresh/src/sub")), ["mine"])
+
+
+@promise("what was changed after the restore is left as it is by undo, and listed: exit code 3")
+def _(m):
+    arrange(m)
+    result = restore(m, "--on-conflict", "replace", code=3)
+    m.write("src/differs", "my newest words\n")
+    m.ctl("undo", str(result["job"]), "--yes").expect(3, "differs")
+    equal(m.read("src/differs"), b"my newest words\n")
+    check(not os.path.exists(m.path("src/sub/missing")))
+
+
+@promise("a file that another program has open for writing is set aside and named: exit code 3")
+def _(m):
+    arrange(m)
+    with open(m.path("src/differs"), "ab"):
+        m.ctl("restore", m.path("src/differs"), "--on-conflict", "replace", "--yes").expect(3, "open for writing")
+    equal(m.read("src/differs"), b"edited since\n")
+
+
+@promise("what changes between the plan and its turn is set aside: exit code 3")
+def _(m):
+    arrange(m)
+    m.stop()
+    m.start(env={"BACKUPD_FAILPOINTS": "restore.planned=gate:" + m.path("gate")})
+    try:
+        m.write("gate", "")
+        client = m.ctl_spawn("restore", m.path("src"), "--on-conflict", "replace", "--delete", "--yes")
+        wait_for("the plan", lambda: os.path.exists(m.path("gate.reached")))
+        m.write("src/differs", "changed meanwhile\n")
+        m.write("src/new", "changed, too\n")
+        os.unlink(m.path("gate"))
+        _, err = client.communicate()
+        equal(client.returncode, 3, err)
+        contains(err.decode(), "changed since the restore was planned")
+        equal((m.read("src/differs"), m.read("src/new")), (b"changed meanwhile\n", b"changed, too\n"))
+    finally:
+        m.restart()
+
+
+@promise("a run of many conflicting files with default flags changes none of them")
+def _(m):
+    count = int(os.environ.get("CONFLICTS", "2000"))
+    files = {f"d{i % 20}/f{i}": f"in the backup {i}\n" for i in range(count)}
+    m.write_tree("many", files)
+    m.set("many", m.path("many"), extra=["--no-automatic"])
+    m.backup("many")
+    for name in files:
+        m.write("many/" + name, "since\n")
+    before = picture(m.path("many"))
+    m.ctl("restore", m.path("many")).expect(7)
+    compare(picture(m.path("many")), before)
+    result = m.ctl("--json", "restore", m.path("many"), "--on-conflict", "replace", "--yes").expect(0).result
+    equal(result["counts"]["replaced"], count)
+    m.ctl("undo", str(result["job"]), "--yes").expect(0)
+    compare(picture(m.path("many")), before)
+
+
+@promise("what a restore kept goes to the trash after 30 days, whatever the rules of the set are; pinned it stays")
+def _(m):
+    arrange(m)
+    restore(m, "--on-conflict", "replace", code=3)
+    kept = pre_restore(m)
+    check(len(kept) >= 2)
+    pinned = kept[0]
+    m.ctl("pin", pinned["id"]).expect(0)
+    m.stop()
+    m.set_clock(29 * 86400)
+    env = {"BACKUPD_CLOCK_STEP": m.path("clock")}
+    m.start(env=env)
+    m.ctl("gc", "--wait").expect(0)
+    equal(len(pre_restore(m)), len(kept))
+    m.stop()
+    m.set_clock(31 * 86400)
+    m.start(env=env)
+    job = m.json("jobs")["jobs"]
+    m.ctl("forget", "--policy", "--yes")
+    wait_for("the collection that is due", lambda: any(j["kind"] == "gc" and j["trigger"] == "schedule" and j["end"] for j in m.json("jobs")["jobs"]))
+    left = [r for r in pre_restore(m) if r["state"] != "trashed"]
+    equal([r["number"] for r in left], [pinned["number"]], job)
+    m.stop()
+    m.set_clock(0)
+    m.start()
+
+
+@promise("an unknown job, or one that was no restore, cannot be taken back: exit code 5")
+def _(m):
+    m.ctl("undo", "99999", "--yes").expect(5)
+    backup = m.backup()["job"]
+    m.ctl("undo", str(backup), "--yes").expect(5)
+
+
+if __name__ == "__main__":
+    main(fixture)
