@@ -6,6 +6,7 @@
 #include "daemon/ipc/revisions.h"
 #include "daemon/ipc/set_object.h"
 #include "daemon/jobs/tasks.h"
+#include "daemon/restore/restore.h"
 
 namespace backup {
 

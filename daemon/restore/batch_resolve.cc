@@ -15,13 +15,17 @@ Timestamp time_of(const timespec& time) {
     return Timestamp(std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
 }
 
-// A long run of zeros is this blob again and again, and takes no room: it becomes a hole.
-std::uint64_t bytes_on_disk(const RestoreBatch& batch, const PlanObject& object) {
-    constexpr std::size_t kLeastChunk = std::size_t{512} << 10;
-    static const BlobId zeros = blob_id(Bytes(kLeastChunk));
-    std::uint64_t bytes = object.size;
-    for (std::uint32_t i = object.first_blob; i < object.first_blob + object.blob_count; ++i)
-        if (bytes >= kLeastChunk && batch.blobs[i] == zeros) bytes -= kLeastChunk;
+// What is there of it, whatever its size says. A long run of zeros is one blob again and again, and
+// takes no room: it becomes a hole.
+std::uint64_t bytes_on_disk(const RestoreBatch& batch, const PlanObject& object,
+                            const BlobSource& source) {
+    static const BlobId zeros = blob_id(Bytes(std::size_t{512} << 10));
+    std::uint64_t bytes = 0;
+    for (std::uint32_t i = object.first_blob; i < object.first_blob + object.blob_count; ++i) {
+        if (batch.blobs[i] == zeros) continue;
+        const auto location = source.locate({BlobType::data, batch.blobs[i]});
+        if (location) bytes += location->plain_length();
+    }
     return bytes;
 }
 
@@ -196,7 +200,7 @@ void BatchWriter::record(const BatchInFlight& batch, std::uint32_t index, Action
     const PlanObject& object = batch.plan->objects[index];
     const ObjectState& state = batch.states[index];
     const std::uint64_t bytes =
-        object.type == NodeType::file && !state.is_link ? bytes_on_disk(*batch.plan, object) : 0;
+        object.type == NodeType::file && !state.is_link ? bytes_on_disk(*batch.plan, object, blobs_) : 0;
     if (action == Action::create || action == Action::keep_both)
         record.create(action == Action::create ? "create" : "keep-both",
                       directories_.target_path(object.parent, landing_name(batch, index)),
