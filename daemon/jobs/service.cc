@@ -7,6 +7,7 @@
 #include "daemon/jobs/checkpoints.h"
 #include "daemon/jobs/lifecycle.h"
 #include "daemon/jobs/tasks.h"
+#include "daemon/jobs/undo_book.h"
 
 namespace backup {
 
@@ -122,6 +123,7 @@ void Service::load() {
             kept = kept_text(**left);
         runner_.adopt_interrupted(std::move(record), kept);
     }
+    expire_undo(undo_folder(), clock_.now());
     plan_resumes();
 }
 

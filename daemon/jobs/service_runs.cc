@@ -7,6 +7,7 @@
 #include "daemon/jobs/reconcile.h"
 #include "daemon/jobs/service.h"
 #include "daemon/jobs/tasks.h"
+#include "daemon/jobs/undo_book.h"
 
 namespace backup {
 
@@ -164,6 +165,7 @@ void Service::start_collection(const std::string& name, const CollectOptions& op
     request.uid = uid;
     if (!options.dry_run) {
         request.unique = "gc:" + name;
+        io_.run([folder = undo_folder(), now = clock_.now()] { expire_undo(folder, now); });
         request.remember = [](StateStore& store, const JobRecord& record, std::uint64_t) {
             remember_collect(store, record);
         };

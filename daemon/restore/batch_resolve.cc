@@ -185,12 +185,12 @@ const char* BatchWriter::why_left_alone(int directory_fd, const std::string& nam
     if (!is_planned && options_.unchanged_since && !S_ISDIR(there.st_mode) && there.st_nlink == 1 &&
         time_of(there.st_ctim) > *options_.unchanged_since)
         return "it was changed after the restore: it was left as it is";
+    if (S_ISREG(there.st_mode) && is_open_for_writing(directory_fd, name.c_str()))
+        return "another program has it open for writing: it was left as it is";
     if (options_.planned != nullptr && !is_planned)
         return "it changed since the restore was planned: it was left as it is";
     if (options_.unsettled != nullptr && options_.unsettled->contains(path))
         return "it keeps changing: it was left as it is";
-    if (S_ISREG(there.st_mode) && is_open_for_writing(directory_fd, name.c_str()))
-        return "another program has it open for writing: it was left as it is";
     return nullptr;
 }
 
@@ -199,8 +199,9 @@ void BatchWriter::record(const BatchInFlight& batch, std::uint32_t index, Action
     PlanRecord& record = *options_.record;
     const PlanObject& object = batch.plan->objects[index];
     const ObjectState& state = batch.states[index];
-    const std::uint64_t bytes =
-        object.type == NodeType::file && !state.is_link ? bytes_on_disk(*batch.plan, object, blobs_) : 0;
+    const std::uint64_t bytes = object.type == NodeType::file && !state.is_link
+                                    ? bytes_on_disk(*batch.plan, object, blobs_)
+                                    : 0;
     if (action == Action::create || action == Action::keep_both)
         record.create(action == Action::create ? "create" : "keep-both",
                       directories_.target_path(object.parent, landing_name(batch, index)),

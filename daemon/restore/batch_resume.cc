@@ -76,11 +76,10 @@ bool BatchWriter::adopt_directory(const EnterDirectory& enter, BatchInFlight& ba
     struct stat status {};
     if (::fstatat(above_fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return false;
     // With this mode nobody but us could do anything in it.
-    const bool is_ours = S_ISDIR(status.st_mode) && status.st_uid == ::geteuid() &&
-                         (status.st_mode & 077) == 0;
-    if (is_ours && (name == making ||
-                    ::renameat2(above_fd, name.c_str(), above_fd, making.c_str(),
-                                RENAME_NOREPLACE) == 0))
+    const bool is_ours =
+        S_ISDIR(status.st_mode) && status.st_uid == ::geteuid() && (status.st_mode & 077) == 0;
+    if (is_ours && (name == making || ::renameat2(above_fd, name.c_str(), above_fd, making.c_str(),
+                                                  RENAME_NOREPLACE) == 0))
         return true;
     if (is_top)
         (void)remove_leftover(above_fd, name);
@@ -144,9 +143,8 @@ Result<> BatchWriter::adopt_file(BatchInFlight& batch, std::uint32_t index) {
     ObjectState& state = batch.states[index];
     const bool is_inside = state.is_hidden && directories_.is_adopted(object.parent);
     if (state.is_hidden && !is_inside) return {};
-    std::string name = is_inside
-                           ? landing_name(batch, index)
-                           : take_leftover(object.parent, content_mark(*batch.plan, object));
+    std::string name = is_inside ? landing_name(batch, index)
+                                 : take_leftover(object.parent, content_mark(*batch.plan, object));
     if (name.empty()) return {};
     const SharedFd directory = TRY(directories_.open(object.parent));
     struct stat status {};
@@ -158,8 +156,8 @@ Result<> BatchWriter::adopt_file(BatchInFlight& batch, std::uint32_t index) {
         (void)::fchmodat(directory->get(), name.c_str(), 0600, 0);
     UniqueFd fd;
     if (is_ours)
-        fd.reset(::openat(directory->get(), name.c_str(),
-                          O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+        fd.reset(
+            ::openat(directory->get(), name.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     struct stat opened {};
     if (!fd || ::fstat(fd.get(), &opened) != 0 || opened.st_ino != status.st_ino ||
         opened.st_nlink != 1) {

@@ -132,9 +132,9 @@ def _(m):
     equal([f for f in files if f not in ("sub", "more", "type")], ["differs"])
     # Later than any other revision, and yet not chosen: by "latest", by a time, as a parent, by a number.
     result = m.json("ls", "--at", "latest", m.path("src"))
-    equal(result["revision"]["id"], latest["id"])
-    soon = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + 60))
-    equal(m.json("ls", "--at", soon, m.path("src"))["revision"]["id"], latest["id"])
+    equal(result["revision"], latest["id"])
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
+    equal(m.json("ls", "--at", soon, m.path("src"))["revision"], latest["id"])
     made = m.backup()
     parent = next(r for r in m.revisions() if r["id"] == made["revision"])
     equal((parent["parent"], parent["number"]), (latest["id"], latest["number"] + 1))

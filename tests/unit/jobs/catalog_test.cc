@@ -53,6 +53,27 @@ TEST(Catalog, LatestIsOfTheSetAndOfThisHost) {
               ErrorCode::no_such_revision);
 }
 
+TEST(Catalog, WhatARestoreKeptIsOfNoLine) {
+    RevisionEntry kept = entry(6, 0, "home", 40);
+    kept.snapshot.tags = make_tags({.set = "home", .number = 40, .trigger = kPreRestore});
+    auto list = all_revisions({entry(1, 5, "home", 1), entry(2, 3, "home", 2), kept});
+    EXPECT_TRUE(is_pre_restore(list.front()));
+    EXPECT_FALSE(belongs_to(list.front(), kHome));
+    EXPECT_EQ(resolve_revision(list, kHome, "latest")->id().bytes[0], 2);
+    EXPECT_FALSE(resolve_revision(list, kHome, "40").ok());
+    EXPECT_EQ(resolve_revision(list, kHome, kept.id.hex())->id(), kept.id);
+    EXPECT_EQ(pick_parent(list, kHome, paths({"/home"}))->id().bytes[0], 2);
+    EXPECT_EQ(next_number(list, kHome, 0), 3u);
+    // Its number is a job's: it says nothing about the order of the others' times.
+    for (const Revision& revision : list) EXPECT_TRUE(revision.is_time_credible);
+    kept.snapshot.time = kNow - 9h;
+    for (const Revision& revision : all_revisions({entry(1, 5, "home", 1), kept}))
+        EXPECT_TRUE(revision.is_time_credible);
+    // Another program that is asked for the tag of the set does not find it.
+    for (const std::string& tag : kept.snapshot.tags) EXPECT_NE(tag, "backupd:set=home");
+    EXPECT_EQ(parse_revision_tags(kept.snapshot.tags).set, "home");
+}
+
 // Age in hours, in the order of their numbers: -9000 is a clock that was a year ahead.
 std::vector<Revision> aged(std::initializer_list<int> ages, Timestamp now = Timestamp::max()) {
     std::vector<RevisionEntry> entries;

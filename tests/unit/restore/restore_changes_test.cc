@@ -43,9 +43,9 @@ class ChangesTest : public RestoreTest {
   protected:
     // d/{a,b,sub/c} as in the revision; then a is edited, b gone, sub/extra and more/x are new.
     RestoreRequest arranged(ConflictMode mode) {
-        RestoreRequest wanted = request(maker_.commit({maker_.dir(
-            "d", {maker_.file("a", "old a"), maker_.file("b", "old b"),
-                  maker_.dir("sub", {maker_.file("c", "old c")})})}));
+        RestoreRequest wanted = request(
+            maker_.commit({maker_.dir("d", {maker_.file("a", "old a"), maker_.file("b", "old b"),
+                                            maker_.dir("sub", {maker_.file("c", "old c")})})}));
         wanted.paths = {"/d"};
         restore(wanted);
         write_file(target_ / "d/a", "edited");
@@ -188,8 +188,8 @@ TEST_F(ChangesTest, ADryRunListsTheStepsThatTheRunThenTakes) {
     EXPECT_TRUE(log_of_changes_.created.empty());
     Paths steps;
     for (const PlannedStep& step : planned->steps) steps.insert(step.action + " " + step.path);
-    for (const char* step : {"replace /d/a", "create /d/b", "delete /d/sub/extra", "delete /d/more/x",
-                             "delete /d/more"})
+    for (const char* step : {"replace /d/a", "create /d/b", "delete /d/sub/extra",
+                             "delete /d/more/x", "delete /d/more"})
         EXPECT_TRUE(steps.contains(step)) << step;
     EXPECT_GT(planned->counts.space_free, 0u);
     wanted.dry_run = false;
