@@ -292,11 +292,12 @@ Result<> Restore::check_space(RestoreCounts& counts) const {
         if (request.dry_run || (needed <= free && !lacks_inodes)) continue;
         return Error(ErrorKind::no_space, ErrorCode::no_space,
                      lacks_inodes
-                         ? "the target has room for " + std::to_string(room.f_favail) +
-                               " more objects, and " + std::to_string(space.objects) +
+                         ? "not enough space in the target: it has room for " +
+                               std::to_string(room.f_favail) + " more objects, and " +
+                               std::to_string(space.objects) +
                                " are to be made; nothing was changed"
-                         : "the restore needs " + in_words(needed) + " in the target, and " +
-                               in_words(free) + " are free; nothing was changed");
+                         : "not enough space in the target: the restore needs " + in_words(needed) +
+                               ", and " + in_words(free) + " are free; nothing was changed");
     }
     return {};
 }
