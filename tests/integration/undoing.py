@@ -143,6 +143,7 @@ def _(m):
     m.ctl("set", "edit", "home", "--keep", "last=1").expect(0)
     plan = m.json("forget", "--policy", "--dry-run")["sets"][0]["revisions"]
     check(all(r["id"] != kept["id"] for r in plan), plan)
+    m.ctl("forget", made["revision"], "--yes").expect(0)
 
 
 @promise("if the present state cannot be kept, nothing is changed: exit code 7")
