@@ -36,6 +36,13 @@ MutableByteView room(Bytes& buffer, std::size_t bytes) {
     return buffer;
 }
 
+// The same where only the bytes count and not the size of the buffer: nothing is set to zero.
+MutableByteView scratch_room(Bytes& buffer, std::size_t bytes) {
+    if (buffer.capacity() > kMostKept && bytes <= kMostKept) Bytes().swap(buffer);
+    if (buffer.size() < bytes) return room(buffer, bytes);
+    return MutableByteView(buffer).first(bytes);
+}
+
 std::atomic<EncodeFault> encode_fault{nullptr};
 
 void fault_point(EncodeStage stage, ByteView bytes) {
@@ -52,7 +59,7 @@ EncodedBlob encode_once(const MasterKey& key, BlobType type, ByteView plaintext,
     EncodedBlob encoded;
     const std::size_t bound =
         options.version >= 2 ? compress_bound(plaintext.size()) : plaintext.size();
-    MutableByteView buffer = room(scratch().sealed, bound + kSealOverhead);
+    MutableByteView buffer = scratch_room(scratch().sealed, bound + kSealOverhead);
     MutableByteView payload = buffer.subspan(kIvBytes);
     std::size_t length = 0;
     fault_point(EncodeStage::plaintext, plaintext);
@@ -85,7 +92,7 @@ Result<> open_blob(const MasterKey& key, ByteView sealed, std::uint32_t uncompre
     if (sealed.size() < kSealOverhead) return Error(ErrorKind::corrupt, "shorter than any blob");
     const std::size_t payload = sealed.size() - kSealOverhead;
     if (uncompressed_length == 0) return key.unseal_into(room(out, payload), sealed);
-    MutableByteView opened = room(scratch().opened, payload);
+    MutableByteView opened = scratch_room(scratch().opened, payload);
     TRY(key.unseal_into(opened, sealed));
     if (!is_possible(payload, uncompressed_length))
         return Error(ErrorKind::corrupt, "impossible uncompressed length");
@@ -100,24 +107,25 @@ Result<> expect_sum(const PlaintextSum& found, std::uint64_t sum) {
 Result<> verify_blob(const MasterKey& key, const EncodedBlob& encoded, std::uint64_t sum) {
     PlaintextSum found;
     if (encoded.uncompressed_length == 0) {
-        TRY(key.unseal_pieces(encoded.sealed, room(scratch().plain, kPiece),
+        TRY(key.unseal_pieces(encoded.sealed, scratch_room(scratch().plain, kPiece),
                               [&](ByteView piece) { found.update(piece); }));
         return expect_sum(found, sum);
     }
     if (encoded.uncompressed_length > kMostWhole) {
-        PieceDecompressor pieces(room(scratch().plain, kPiece),
+        PieceDecompressor pieces(scratch_room(scratch().plain, kPiece),
                                  [&](ByteView piece) { found.update(piece); });
         Result<> fed;
-        TRY(key.unseal_pieces(encoded.sealed, room(scratch().opened, kPiece), [&](ByteView piece) {
-            if (fed.ok()) fed = pieces.feed(piece);
-        }));
+        TRY(key.unseal_pieces(encoded.sealed, scratch_room(scratch().opened, kPiece),
+                              [&](ByteView piece) {
+                                  if (fed.ok()) fed = pieces.feed(piece);
+                              }));
         TRY(std::move(fed));
         TRY(pieces.finish());
         return expect_sum(found, sum);
     }
-    MutableByteView opened = room(scratch().opened, encoded.sealed.size() - kSealOverhead);
+    MutableByteView opened = scratch_room(scratch().opened, encoded.sealed.size() - kSealOverhead);
     TRY(key.unseal_into(opened, encoded.sealed));
-    MutableByteView plain = room(scratch().plain, encoded.uncompressed_length);
+    MutableByteView plain = scratch_room(scratch().plain, encoded.uncompressed_length);
     TRY(decompress_to(plain, opened));
     found.update(plain);
     return expect_sum(found, sum);
@@ -165,12 +173,12 @@ Result<> check_blob(const MasterKey& key, const BlobHandle& handle, ByteView sea
         return Error(ErrorKind::corrupt, "impossible uncompressed length");
     Sha256 hash;
     std::uint64_t bytes = 0;
-    PieceDecompressor pieces(room(scratch().plain, kPiece), [&](ByteView piece) {
+    PieceDecompressor pieces(scratch_room(scratch().plain, kPiece), [&](ByteView piece) {
         bytes += piece.size();
         if (bytes <= uncompressed_length) hash.update(piece);
     });
     Result<> fed;
-    TRY(key.unseal_pieces(sealed, room(scratch().opened, kPiece), [&](ByteView piece) {
+    TRY(key.unseal_pieces(sealed, scratch_room(scratch().opened, kPiece), [&](ByteView piece) {
         if (fed.ok() && bytes <= uncompressed_length) fed = pieces.feed(piece);
     }));
     TRY(std::move(fed));

@@ -318,7 +318,7 @@ def main():
                 for name in order:
                     measure(work, steps, rows, name, number, top, source, results)
             show(work, steps, rows, tools, results)
-            subprocess.run(["rm", "-rf", source], check=True)
+            subprocess.run(["rm", "-rf", source, os.path.join(top, "restored")], check=True)
         if a.json:
             with open(a.json, "w") as f:
                 json.dump({f"{r} {t}": [vars(c) for c in v] for (r, t), v in results.items()}, f, indent=1, default=str)
@@ -354,12 +354,13 @@ def measure(work, steps, rows, name, number, top, source, results):
                 change_ten(source, hash((number, name)) & 0xFFFF)
                 note(step, tool.again(source), tool)
             elif step in ("restore", "restore-cold"):
-                target = os.path.join(top, "restored")
-                os.mkdir(target)
+                target = os.path.join(top, "restored", f"{name}-{number}")
+                os.makedirs(target)
                 if step == "restore-cold" and not drop_caches():
                     print("  (caches cannot be dropped here: restore measured warm)")
                 note(step, tool.restore(source, target))
-                subprocess.run(["rm", "-rf", target], check=True)
+                if step == "restore":  # few files; many go at the series' end, for ext4 creates slowly after a big delete
+                    subprocess.run(["rm", "-rf", target], check=True)
             elif step == "check":
                 note(step, tool.check())
             elif step == "first-cold":
