@@ -69,7 +69,7 @@ struct WriteOptions {
     std::size_t pack_bytes = std::size_t{16} << 20;
     int compression_level = 3;
     // Blobs of packs in flight between sealing and stored; the bound of upload memory.
-    std::size_t most_upload_bytes = std::size_t{32} << 20;
+    std::size_t most_upload_bytes = std::size_t{24} << 20;
     // What goes first: while it is held nothing is hashed, sealed or uploaded. nullptr: nothing
     // does.
     Precedence* gives_way_to = nullptr;
