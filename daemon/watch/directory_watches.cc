@@ -264,8 +264,7 @@ DirectoryWatches::Look::Found DirectoryWatches::visit(Task& task, Walk& walk, No
     });
     const bool is_reserved = !is_known && reserve_watch();
     const int watch = is_known || is_reserved ? add_watch(fd->get()) : WatchTree::kUnwatched;
-    const Placed placed = place(task, walk, is_top, watch, std::move(*handle));
-    if (is_reserved) with_tree([&](WatchTree&) { --reserved_; });
+    const Placed placed = place(task, walk, is_top, watch, std::move(*handle), is_reserved);
     *node = placed.node;
     if (is_top) walk.look.has_moved = placed.has_moved;
     if (placed.node == WatchTree::kNone) return Look::Found::nothing;
@@ -291,12 +290,15 @@ DirectoryWatches::Look::Found DirectoryWatches::keep_unwatched(const Task& task,
 }
 
 DirectoryWatches::Placed DirectoryWatches::place(const Task& task, Walk& walk, bool is_top,
-                                                 int watch, ObjectHandle handle) {
+                                                 int watch, ObjectHandle handle, bool is_reserved) {
     Placed placed;
     std::optional<Arrival> arrival;
     std::vector<int> stale;
     {
         const std::lock_guard guard(mutex_);
+        // In one step with its place in the tree: counted twice, it would keep the last watch from
+        // another directory.
+        if (is_reserved) --reserved_;
         // Who it is: the kernel gives an inode it knows the same watch again.
         Node node = watch == WatchTree::kUnwatched ? WatchTree::kNone : tree_.by_watch(watch);
         if (node == WatchTree::kNone) {

@@ -114,7 +114,8 @@ class DirectoryWatches {
     void work(Walk& walk);
     Look::Found visit(Task& task, Walk& walk, Node* node);
     Look::Found keep_unwatched(const Task& task, Walk& walk, bool is_top, Node* node);
-    Placed place(const Task& task, Walk& walk, bool is_top, int watch, ObjectHandle handle);
+    Placed place(const Task& task, Walk& walk, bool is_top, int watch, ObjectHandle handle,
+                 bool is_reserved = false);
     bool list(const std::shared_ptr<const UniqueFd>& directory, Node node, Walk& walk);
     bool is_same_volume(int fd) const;
     int add_watch(int fd);
