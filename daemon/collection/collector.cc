@@ -329,7 +329,16 @@ class Collection {
             message_("what is due stays for now: " + alone.error().message());
             return false;
         }
-        // What was committed since the walk counts, too.
+        // What became known since the inventory counts, too: packs that no index named then, and
+        // what was committed since the walk.
+        if (!due.empty()) TRY(repository_.refresh_index(stop_));
+        for (std::uint32_t at : due) {
+            const PackFacts& facts = inventory_.packs[at];
+            if (facts.is_listed || !repository_.is_indexed(facts.id)) continue;
+            message_("a run found pack " + facts.id.short_hex() +
+                     " again that was to go: all of it stays");
+            return false;
+        }
         std::vector<RevisionEntry> newer = TRY(readable_revisions(repository_));
         std::erase_if(newer,
                       [&](const RevisionEntry& entry) { return walked_.contains(entry.id); });

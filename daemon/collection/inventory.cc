@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <tuple>
+#include <unordered_set>
 
 #include "daemon/repository/pack.h"
 
@@ -99,7 +100,24 @@ Result<Inventory> Inventory::read(Repository& repository, std::stop_token stop) 
         "list packs");
     reader.finish();
     inventory.sort();
+    inventory.note_damage(repository.damage());
     return inventory;
+}
+
+void Inventory::note_damage(const DamageBook& damage) {
+    if (!damage.any()) return;
+    for (PackFacts& facts : packs) facts.is_damaged = damage.has_any_of(facts.id);
+    for (Copy& copy : copies_)
+        copy.is_damaged =
+            packs[copy.pack].is_damaged && damage.has(packs[copy.pack].id, {copy.type, copy.id})
+                ? 1
+                : 0;
+}
+
+void Inventory::keep(const std::vector<PackId>& kept) {
+    const std::unordered_set<PackId> wanted(kept.begin(), kept.end());
+    for (PackFacts& facts : packs)
+        facts.is_kept = facts.is_kept || (!facts.is_listed && wanted.contains(facts.id));
 }
 
 void Inventory::sort() {
@@ -128,12 +146,16 @@ std::size_t Inventory::end_of_blob(std::size_t first) const {
 }
 
 void Inventory::settle() {
-    for (PackFacts& facts : packs) facts.used_bytes = facts.used_blobs = 0;
+    for (PackFacts& facts : packs) {
+        facts.used_bytes = facts.used_blobs = 0;
+        facts.needs_damaged = false;
+    }
     for (Copy& copy : copies_) copy.is_chosen = 0;
     auto choose = [&](Copy& copy) {
         copy.is_chosen = 1;
         packs[copy.pack].used_bytes += copy.length;
         ++packs[copy.pack].used_blobs;
+        packs[copy.pack].needs_damaged |= copy.is_damaged != 0;
     };
     // Those without a choice first, so that the others know which packs stay anyway.
     for (const bool is_single : {true, false}) {
@@ -142,7 +164,8 @@ void Inventory::settle() {
             if (copies_[first].is_used != 0 && (end - first == 1) == is_single) {
                 auto worth = [&](const Copy& copy) {
                     const PackFacts& facts = packs[copy.pack];
-                    return std::make_tuple(facts.file_size != 0, !facts.mark, facts.is_listed,
+                    return std::make_tuple(facts.is_whole(), facts.file_size != 0,
+                                           copy.is_damaged == 0, !facts.mark, facts.is_listed,
                                            facts.used_bytes);
                 };
                 auto best = std::ranges::max_element(

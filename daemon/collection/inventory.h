@@ -20,12 +20,17 @@ struct PackFacts {
     std::uint64_t listed_size = 0;  // as computed from the index
     bool is_listed = false;         // an index names it among its packs
     bool has_trees = false;
+    bool is_kept = false;     // named by no index yet, but an interrupted backup will find it again
+    bool is_damaged = false;  // some of it, as far as is known
     std::optional<PackMark> mark;
     // What is needed, once that is known: bytes of blobs for which this is the copy to keep.
     std::uint64_t used_bytes = 0;
     std::uint32_t blobs = 0, used_blobs = 0;
+    bool needs_damaged = false;  // of a blob in use there is no better copy than a damaged one here
 
     bool is_needed() const { return used_blobs != 0; }
+    // There, and as long as the index says.
+    bool is_whole() const { return file_size != 0 && (!is_listed || file_size == listed_size); }
 };
 
 class Inventory {
@@ -48,9 +53,11 @@ class Inventory {
     std::uint32_t find(const BlobHandle& handle) const;
     // True the first time. Any thread, once the inventory is read.
     bool mark_used(std::uint32_t first_copy);
-    // Chooses for each blob in use the copy to keep, and so what of each pack is needed. Packs
-    // without a mark go before marked ones, listed before unlisted, then the one that is needed
-    // most anyway.
+    // Packs that no index names and that are not to be taken for garbage.
+    void keep(const std::vector<PackId>& packs);
+    // Chooses for each blob in use the copy to keep, and so what of each pack is needed. Copies in
+    // whole packs go before others, those not known to be damaged before others, then packs without
+    // a mark before marked ones, listed before unlisted, then the one that is needed most anyway.
     void settle();
     // Whether the chosen copy of a used blob is in this pack.
     struct Chosen {
@@ -68,6 +75,7 @@ class Inventory {
         BlobType type;
         std::uint8_t is_used = 0;  // of the first copy of a blob
         std::uint8_t is_chosen = 0;
+        std::uint8_t is_damaged = 0;
     };
     class Reader;
 
@@ -76,6 +84,7 @@ class Inventory {
     }
     std::size_t end_of_blob(std::size_t first) const;
     void sort();
+    void note_damage(const DamageBook& damage);
 
     std::vector<Copy> copies_;
 };

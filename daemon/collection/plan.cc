@@ -23,10 +23,6 @@ std::uint64_t waste_of(const PackFacts& facts) {
     return 100 - std::min<std::uint64_t>(100, facts.used_bytes * 100 / blobs);
 }
 
-bool is_good(const PackFacts& facts) {
-    return facts.file_size != 0 && (!facts.is_listed || facts.file_size == facts.listed_size);
-}
-
 Error damaged(const PackFacts& facts) {
     return Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
                  "pack " + facts.id.hex() +
@@ -42,14 +38,19 @@ Result<CollectionPlan> plan_collection(const Inventory& inventory, const Collect
                                        Timestamp now) {
     CollectionPlan plan;
     std::vector<std::uint32_t> wasteful;
+    std::vector<std::uint32_t> broken;                // with damage that nobody needs any more
     std::array<std::vector<std::uint32_t>, 2> small;  // data, trees
     for (std::uint32_t at = 0; at < inventory.packs.size(); ++at) {
         const PackFacts& facts = inventory.packs[at];
         if (facts.is_needed()) {
-            if (!is_good(facts)) return damaged(facts);
+            if (!facts.is_whole()) return damaged(facts);
             if (facts.mark) plan.unmark.push_back(at);
             if (!facts.is_listed) {
                 plan.relist.push_back(at);
+            } else if (facts.needs_damaged) {
+                // Nothing can be copied from it, and nothing is to be lost that may be repaired.
+            } else if (facts.is_damaged) {
+                broken.push_back(at);
             } else if (waste_of(facts) > limits.waste_percent) {
                 wasteful.push_back(at);
             } else if (facts.file_size < limits.small_pack_bytes) {
@@ -57,7 +58,9 @@ Result<CollectionPlan> plan_collection(const Inventory& inventory, const Collect
             }
             continue;
         }
-        if (facts.file_size == 0) {
+        if (facts.is_kept && facts.file_size != 0) {
+            if (facts.mark) plan.unmark.push_back(at);
+        } else if (facts.file_size == 0) {
             if (facts.is_listed || facts.mark) plan.drop.push_back(at);
         } else if (!facts.mark) {
             plan.mark.push_back(at);
@@ -74,6 +77,7 @@ Result<CollectionPlan> plan_collection(const Inventory& inventory, const Collect
     for (auto& kind : small)
         if (kind.size() >= limits.most_small_packs)
             wasteful.insert(wasteful.end(), kind.begin(), kind.end());
+    wasteful.insert(wasteful.begin(), broken.begin(), broken.end());
     std::uint64_t copied = 0;
     for (std::uint32_t at : wasteful) {
         const std::uint64_t bytes = inventory.packs[at].used_bytes;
@@ -93,7 +97,9 @@ StorageAudit audit_storage(const Inventory& inventory) {
         }
         ++audit.packs;
         audit.listed_bytes += facts.file_size;
-        if (facts.is_needed()) {
+        if (facts.is_kept) {
+            audit.live_bytes += facts.file_size;
+        } else if (facts.is_needed()) {
             audit.live_bytes += facts.file_size;
             audit.waste_bytes +=
                 facts.file_size - std::min(facts.file_size, facts.used_bytes + overhead_of(facts));

@@ -25,9 +25,11 @@ struct CollectionPlan {
     std::vector<std::uint32_t> mark;    // needed by nobody since now
     std::vector<std::uint32_t> unmark;  // marked, but somebody needs it after all
     std::vector<std::uint32_t> relist;  // needed, and no index lists it any more
-    std::vector<std::uint32_t> repack;  // partly needed: what is needed is copied, then marked
-    std::vector<std::uint32_t> sweep;   // marked long enough ago, and still needed by nobody
-    std::vector<std::uint32_t> drop;    // listed, not there, not needed: leaves the index
+    // Partly needed, or partly damaged and all that is needed intact: what is needed is copied,
+    // then they are marked.
+    std::vector<std::uint32_t> repack;
+    std::vector<std::uint32_t> sweep;  // marked long enough ago, and still needed by nobody
+    std::vector<std::uint32_t> drop;   // listed, not there, not needed: leaves the index
 };
 
 // `corrupt`/repository_damaged when a pack that is needed is missing or of another size.
@@ -37,7 +39,8 @@ Result<CollectionPlan> plan_collection(const Inventory& inventory, const Collect
 // Every byte that the storage lists is one of these.
 struct StorageAudit {
     std::uint64_t listed_bytes = 0;  // all pack files
-    std::uint64_t live_bytes = 0;    // packs that somebody needs
+    // Packs that somebody needs, and those of an interrupted backup that no index names yet.
+    std::uint64_t live_bytes = 0;
     std::uint64_t grace_bytes = 0;   // marked, waiting
     std::uint64_t orphan_bytes = 0;  // needed by nobody, and not marked yet
     std::uint64_t waste_bytes = 0;   // within the live: blobs that nobody needs

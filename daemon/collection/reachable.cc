@@ -38,7 +38,7 @@ class Walk {
         is_lenient_ = true;
         std::vector<BlobId> found;
         for (const KeptData& one : kept) {
-            TRY(take_tree(one.tree, found));
+            if (one.tree) TRY(take_tree(*one.tree, found));
             for (const BlobId& id : one.data) TRY(take_data(id));
         }
         return walk_all(std::move(found));
@@ -167,6 +167,7 @@ Result<> mark_reachable(Repository& repository, const std::vector<RevisionEntry>
 Result<> mark_kept(Repository& repository, const std::vector<KeptData>& kept, Inventory& inventory,
                    Progress& progress, std::stop_token stop) {
     if (kept.empty()) return {};
+    for (const KeptData& one : kept) inventory.keep(one.packs);
     return Walk(repository, inventory, {}, progress, std::move(stop)).run(kept);
 }
 

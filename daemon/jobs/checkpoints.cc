@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "daemon/jobs/journals.h"
 
 namespace backup {
 
@@ -20,8 +21,12 @@ std::string kept_text(const CheckpointRecord& record) {
            " need not be read again";
 }
 
+static bool is_expired(Timestamp kept, Timestamp now) {
+    return kept <= now && kept + kCheckpointLasts <= now;
+}
+
 bool is_expired(const CheckpointRecord& record, Timestamp now) {
-    return record.kept <= now && checkpoint_expires(record) <= now;
+    return is_expired(record.kept, now);
 }
 
 CheckpointRecord record_of(const Checkpoint& checkpoint) {
@@ -87,11 +92,7 @@ Result<std::vector<KeptData>> kept_by_checkpoints(StateStore& store,
                                                   const std::string& repository_id, Timestamp now) {
     std::vector<KeptData> kept;
     for (auto& [set, record] : TRY(store.checkpoints())) {
-        if (is_expired(record, now)) {
-            TRY(store.drop_checkpoint(set));
-            continue;
-        }
-        if (record.repository_id != repository_id) continue;
+        if (is_expired(record, now) || record.repository_id != repository_id) continue;
         auto checkpoint = checkpoint_of(record);
         if (!checkpoint) continue;
         KeptData& data = kept.emplace_back();
@@ -99,7 +100,23 @@ Result<std::vector<KeptData>> kept_by_checkpoints(StateStore& store,
         for (const HalfFile& half : checkpoint->half)
             data.data.insert(data.data.end(), half.content.begin(), half.content.end());
     }
+    KeptData unnamed;
+    for (const PackRecord& record : TRY(store.packs(repository_id))) {
+        auto pack = pack_of(record.pack);
+        if (pack && !is_expired(record.since, now)) unnamed.packs.push_back(*pack);
+    }
+    if (!unnamed.packs.empty()) kept.push_back(std::move(unnamed));
     return kept;
+}
+
+Result<> drop_expired_checkpoints(StateStore& store, const std::string& repository_id,
+                                  Timestamp now) {
+    for (const auto& [set, record] : TRY(store.checkpoints()))
+        if (is_expired(record, now)) TRY(store.drop_checkpoint(set));
+    std::vector<std::string> packs;
+    for (const PackRecord& record : TRY(store.packs(repository_id)))
+        if (is_expired(record.since, now)) packs.push_back(record.pack);
+    return store.drop_packs(repository_id, packs);
 }
 
 Result<> CheckpointKeeper::keep(const Checkpoint& checkpoint, Timestamp now) {

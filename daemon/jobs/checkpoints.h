@@ -18,9 +18,9 @@ namespace backup {
 // Then whatever is in it is garbage. Long enough for a laptop that comes back from a holiday.
 inline constexpr Duration kCheckpointLasts = std::chrono::hours(14 * 24);
 Timestamp checkpoint_expires(const CheckpointRecord& record);
-// Made before the clock was set back counts as made now.
 // "12 files and 345 bytes need not be read again".
 std::string kept_text(const CheckpointRecord& record);
+// Made before the clock was set back counts as made now.
 bool is_expired(const CheckpointRecord& record, Timestamp now);
 
 CheckpointRecord record_of(const Checkpoint& checkpoint);
@@ -30,9 +30,13 @@ std::optional<Checkpoint> checkpoint_of(const CheckpointRecord& record);
 // The one of this set in this repository, unless it has expired.
 std::optional<CheckpointRecord> find_checkpoint(StateStore& store, const std::string& set,
                                                 const std::string& repository_id, Timestamp now);
-// Drops those that have expired, and gives what the others hold in this repository.
+// What those that have not expired hold in this repository, and the packs that were stored for them
+// and that no index names yet. Changes nothing.
 Result<std::vector<KeptData>> kept_by_checkpoints(StateStore& store,
                                                   const std::string& repository_id, Timestamp now);
+// For collections: forgets those that have expired, and with them such packs in this repository.
+Result<> drop_expired_checkpoints(StateStore& store, const std::string& repository_id,
+                                  Timestamp now);
 
 // Of one run: remembers its checkpoints, but none that holds less than the one that it resumed.
 class CheckpointKeeper {

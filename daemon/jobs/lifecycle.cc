@@ -169,7 +169,9 @@ Result<JobOutcome> run_collect(RepositoryPool& pool, const Clock& clock, const C
     request.bytes_per_second = policy.collect_rate;
     request.dry_run = task.dry_run;
     if (task.store != nullptr)
-        request.kept = [&, id = opened->repository->config().id] {
+        request.kept = [&,
+                        id = opened->repository->config().id]() -> Result<std::vector<KeptData>> {
+            if (!task.dry_run) TRY(drop_expired_checkpoints(*task.store, id, clock.now()));
             return kept_by_checkpoints(*task.store, id, clock.now());
         };
     request.write.pack_bytes = task.policy->pack_bytes;

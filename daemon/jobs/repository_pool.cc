@@ -26,29 +26,6 @@ const char* to_string(RepositoryState state) {
     return "unopened";
 }
 
-// ---- StoredLockJournal
-// -------------------------------------------------------------------------------------------------
-
-void StoredLockJournal::remember(const std::string& repository_id, const LockId& lock) {
-    if (auto kept = store_.remember_lock(repository_id, lock.hex()); !kept.ok())
-        log_warning("cannot remember a lock: " + kept.error().message());
-}
-void StoredLockJournal::forget(const std::string& repository_id, const LockId& lock) {
-    if (auto gone = store_.forget_lock(repository_id, lock.hex()); !gone.ok())
-        log_warning("cannot forget a lock: " + gone.error().message());
-}
-std::vector<LockId> StoredLockJournal::remembered(const std::string& repository_id) {
-    std::vector<LockId> locks;
-    auto listed = store_.remembered_locks(repository_id);
-    if (!listed.ok()) return locks;
-    for (const std::string& hex : *listed)
-        if (auto id = LockId::from_hex(hex)) locks.push_back(*id);
-    return locks;
-}
-
-// ---- RepositoryPool
-// ----------------------------------------------------------------------------------------------------
-
 RepositoryPool::RepositoryPool(const Clock& clock, StateStore& store, SecretPlaces places,
                                std::function<void(const std::string&)> changed,
                                OpenBackend open_backend, std::string index_folder)
@@ -58,7 +35,9 @@ RepositoryPool::RepositoryPool(const Clock& clock, StateStore& store, SecretPlac
       changed_(std::move(changed)),
       open_backend_(std::move(open_backend)),
       index_folder_(std::move(index_folder)),
-      lock_journal_(store) {}
+      lock_journal_(store),
+      pack_journal_(store),
+      damage_journal_(store) {}
 
 RepositoryPool::~RepositoryPool() {
     for (const RepositoryHandle& opened : open_ones()) opened->repository->rest();
@@ -203,7 +182,10 @@ Result<Secret> RepositoryPool::password_for(Entry& entry) {
 }
 
 RepositoryOptions RepositoryPool::options_for(const std::string& name) {
-    RepositoryOptions options{.clock = &clock_, .lock_journal = &lock_journal_};
+    RepositoryOptions options{.clock = &clock_,
+                              .lock_journal = &lock_journal_,
+                              .pack_journal = &pack_journal_,
+                              .damage_journal = &damage_journal_};
     options.index_folder = index_folder_;
     options.on_damage = [this, name](const Error& error) { report_damage(name, error.message()); };
     return options;

@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "common/result.h"
 #include "daemon/backend/backend.h"
+#include "daemon/jobs/journals.h"
 #include "daemon/jobs/secrets.h"
 #include "daemon/policy/policy.h"
 #include "daemon/repository/repository.h"
@@ -41,19 +42,6 @@ struct OpenRepository {
     std::unique_ptr<Repository> repository;  // gone before its storage
 };
 using RepositoryHandle = std::shared_ptr<OpenRepository>;
-
-// Remembers locks in the state store. Failures are logged: a lock that is not remembered still goes
-// stale by its age.
-class StoredLockJournal final : public LockJournal {
-  public:
-    explicit StoredLockJournal(StateStore& store) : store_(store) {}
-    void remember(const std::string& repository_id, const LockId& lock) override;
-    void forget(const std::string& repository_id, const LockId& lock) override;
-    std::vector<LockId> remembered(const std::string& repository_id) override;
-
-  private:
-    StateStore& store_;
-};
 
 class RepositoryPool {
   public:
@@ -124,6 +112,8 @@ class RepositoryPool {
     std::function<void()> woken_;
     std::atomic<bool> awake_{false};
     StoredLockJournal lock_journal_;
+    StoredPackJournal pack_journal_;
+    StoredDamageJournal damage_journal_;
     mutable std::mutex mutex_;  // guards entries_, what Entry says, awaited_
     std::map<std::string, std::shared_ptr<Entry>> entries_;
     std::map<std::string, std::pair<RepositoryHandle, std::uint64_t>> awaited_;

@@ -72,8 +72,9 @@ Result<> BlobReader::load_any_copy(const BlobHandle& handle, Bytes* out) {
     std::vector<PackId> gone;
     Result<> loaded = load_from(handle, places, out, gone);
     if (loaded.ok() || gone.empty()) return loaded;
-    look_again(gone);
+    const bool is_certain = look_again(gone);
     const std::vector<BlobLocation> now = places_of(handle);
+    if (is_certain) note_missing(gone, now);
     return now == places ? std::move(loaded) : load_from(handle, now, out, gone);
 }
 
@@ -87,6 +88,7 @@ Result<> BlobReader::load_from(const BlobHandle& handle, const std::vector<BlobL
         Result<> loaded = load_copy(handle, place, out);
         if (loaded.ok()) return {};
         if (loaded.error().kind() == ErrorKind::not_found) gone.push_back(place.pack);
+        if (loaded.error().kind() == ErrorKind::corrupt) damage_.add({{place.pack, handle}});
         (is_damage(loaded.error()) ? damage : unreachable) = std::move(loaded).error();
     }
     // A copy that could not be reached may be good: the caller may try again later.
@@ -95,14 +97,23 @@ Result<> BlobReader::load_from(const BlobHandle& handle, const std::vector<BlobL
                  name_of(handle) + " is damaged: " + damage->message());
 }
 
-void BlobReader::look_again(const std::vector<PackId>& gone) {
+bool BlobReader::look_again(const std::vector<PackId>& gone) {
     std::lock_guard lock(gone_mutex_);
     const auto is_new = [this](const PackId& pack) { return !gone_.contains(pack); };
-    if (std::ranges::none_of(gone, is_new)) return;
+    if (std::ranges::none_of(gone, is_new)) return false;
     // That it fails is no news: the blob is told as missing.
-    (void)refresh_();
+    const Result<> refreshed = refresh_();
     if (gone_.size() > kMostGone) gone_.clear();
     gone_.insert(gone.begin(), gone.end());
+    return refreshed.ok();
+}
+
+// The index still names them.
+void BlobReader::note_missing(const std::vector<PackId>& gone,
+                              const std::vector<BlobLocation>& places) {
+    for (const BlobLocation& place : places)
+        if (std::ranges::find(gone, place.pack) != gone.end())
+            damage_.add({{place.pack, std::nullopt}});
 }
 
 Result<> BlobReader::load_from_pack(const PackId& pack, std::span<const Wanted> wanted,

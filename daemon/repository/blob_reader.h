@@ -11,19 +11,21 @@
 #include "daemon/backend/backend.h"
 #include "daemon/repository/blob_source.h"
 #include "daemon/repository/crypto.h"
+#include "daemon/repository/damage_book.h"
 #include "daemon/repository/index.h"
 
 namespace backup {
 
 class BlobReader final : public BlobSource {
   public:
-    // `refresh` looks at the index files again; any thread.
+    // `refresh` looks at the index files again; any thread. Copies that prove damaged are noted.
     BlobReader(Backend& backend, const MasterKey& key, const BlobIndex& index,
-               const BlobIndex& marked, std::function<Result<>()> refresh)
+               const BlobIndex& marked, DamageBook& damage, std::function<Result<>()> refresh)
         : backend_(backend),
           key_(key),
           index_(index),
           marked_(marked),
+          damage_(damage),
           refresh_(std::move(refresh)) {}
 
     Result<Bytes> load(const BlobHandle& handle) override;
@@ -41,13 +43,15 @@ class BlobReader final : public BlobSource {
     // Tries these; `gone` receives the packs that are not there.
     Result<> load_from(const BlobHandle& handle, const std::vector<BlobLocation>& places,
                        Bytes* out, std::vector<PackId>& gone);
-    // Once for each pack that is gone.
-    void look_again(const std::vector<PackId>& gone);
+    // Once for each pack that is gone. True if the index was looked at and says what is true now.
+    bool look_again(const std::vector<PackId>& gone);
+    void note_missing(const std::vector<PackId>& gone, const std::vector<BlobLocation>& places);
 
     Backend& backend_;
     const MasterKey& key_;
     const BlobIndex& index_;
     const BlobIndex& marked_;
+    DamageBook& damage_;
     const std::function<Result<>()> refresh_;
 
     std::mutex gone_mutex_;  // held while the index is looked at: others wait for the same answer

@@ -18,6 +18,7 @@ constexpr std::uint64_t kWindow = std::uint64_t{8} << 20;
 struct PackCheck::Totals {
     std::uint64_t packs = 0, bytes = 0, blobs = 0;
     BlobSet suspects;
+    std::vector<DamagedCopy> bad_copies;
     std::unordered_set<PackId> unreadable, bad;
 };
 
@@ -39,6 +40,7 @@ void PackCheck::run(std::vector<PackId> packs, unsigned threads) {
         bytes_read += totals.bytes;
         blobs_checked += totals.blobs;
         suspects.merge(totals.suspects);
+        std::ranges::move(totals.bad_copies, std::back_inserter(bad_copies));
         unreadable.merge(totals.unreadable);
         bad.merge(totals.bad);
     };
@@ -97,8 +99,9 @@ Result<bool> PackCheck::verify(const PackId& id, const IndexedPack& expected, bo
         TRY(decode_pack_tail(is_whole ? window : tail, size, version, key));
 
     std::vector<std::string> wrong;
+    bool is_listed_wrong = false;
     if (blobs.size() != expected.blobs || digest_of(blobs) != expected.digest)
-        wrong.push_back("its header and the index disagree");
+        wrong.push_back("its header and the index disagree"), is_listed_wrong = true;
 
     Sha256 hash;
     std::vector<BlobHandle> bad_blobs;
@@ -138,6 +141,9 @@ Result<bool> PackCheck::verify(const PackId& id, const IndexedPack& expected, bo
     progress_.items_done += blobs.size();
     for (std::string& message : wrong) report_.error("pack " + id.hex(), std::move(message));
     totals.suspects.insert(bad_blobs.begin(), bad_blobs.end());
+    for (const BlobHandle& blob : bad_blobs) totals.bad_copies.push_back({id, blob});
+    // Where the index looks for its blobs there may be anything.
+    if (is_listed_wrong) totals.bad_copies.push_back({id, std::nullopt});
     if (!wrong.empty()) totals.bad.insert(id);
     return true;
 }

@@ -65,6 +65,7 @@ class PackCheck {
 
     std::uint64_t packs_read = 0, bytes_read = 0, blobs_checked = 0;
     BlobSet suspects;                       // a copy is damaged
+    std::vector<DamagedCopy> bad_copies;    // those copies
     std::unordered_set<PackId> unreadable;  // packs whose list of blobs could not be read
     std::unordered_set<PackId> bad;         // those, and packs with anything else wrong
 

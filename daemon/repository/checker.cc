@@ -35,6 +35,7 @@ class Check {
         }
         progress_.phase = Phase::finishing;
         TRY(report_.finish(result_));
+        tell_damage();
         return std::move(result_);
     }
 
@@ -55,6 +56,16 @@ class Check {
         return still_wanted();
     }
 
+    // So that no run relies on it any more. Not before the last look: the others may have seen what
+    // was being removed.
+    void tell_damage() {
+        DamageBook& book = repository_.damage();
+        book.forget({read_well_.begin(), read_well_.end()});
+        for (const auto& [id, pack] : packs_)
+            if (!pack.is_good) bad_copies_.push_back({id, std::nullopt});
+        book.add(bad_copies_);
+    }
+
     // Since the look began: snapshots or index files came or went.
     Result<bool> has_changed() {
         return TRY(names_of(FileType::snapshot)) != snapshot_names_ ||
@@ -73,6 +84,7 @@ class Check {
         packs_.clear();
         marked_.clear();
         suspects_.clear();
+        bad_copies_.clear();
         damaged_.clear();
     }
 
@@ -268,6 +280,7 @@ class Check {
         result_.bytes_read += data.bytes_read;
         result_.blobs_checked += data.blobs_checked;
         suspects_ = std::move(data.suspects);
+        bad_copies_ = std::move(data.bad_copies);
         for (const PackId& id : data.unreadable) packs_[id].is_good = false;
         for (const PackId& id : chosen)
             if (!data.bad.contains(id)) read_well_.insert(id);
@@ -305,6 +318,7 @@ class Check {
     IndexedPacks packs_;
     std::unordered_set<PackId> marked_;
     BlobSet suspects_, damaged_;
+    std::vector<DamagedCopy> bad_copies_;
     std::vector<FileId> snapshot_names_, index_names_;  // in order, as this look began
     std::unordered_set<PackId> read_well_;              // by any look
     bool is_first_look_ = true;

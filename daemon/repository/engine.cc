@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "daemon/repository/session.h"
+#include "daemon/repository/stored_packs.h"
 #include "daemon/repository/unpacked.h"
 
 namespace backup {
@@ -36,8 +37,10 @@ Engine::Engine(Backend& backend, MasterKey key, const KeyId& key_id, RepositoryC
       key_id_(key_id),
       config_(std::move(config)),
       options_(options),
+      damage_(options_.damage_journal, config_.id),
+      index_(&damage_),
       loader_(backend_, key_, config_.version, index_, marked_, index_copy(config_, options_)),
-      reader_(backend_, key_, index_, marked_, [this] { return loader_.refresh({}); }) {
+      reader_(backend_, key_, index_, marked_, damage_, [this] { return loader_.refresh({}); }) {
     assert(options.clock);
 }
 
@@ -159,9 +162,36 @@ Result<std::unique_ptr<WriteSession>> Engine::start_write(const WriteOptions& op
     std::unique_ptr<RepositoryLock> lock = TRY(RepositoryLock::acquire(lock_place(), false, stop));
     // Under the lock: what the index names now stays.
     TRY(refresh_index(stop, nullptr));
+    strike_out_what_is_gone();
+    PackJournal* journal = options.owner.empty() ? nullptr : options_.pack_journal;
+    if (journal != nullptr) {
+        Result<TakenUp> taken =
+            take_up_packs({backend_, key_, config_.version, config_.id, index_, loader_, *journal},
+                          options.owner, *lock, stop);
+        if (!taken.ok() && taken.error().kind() == ErrorKind::cancelled)
+            return std::move(taken).error();
+        // Else it is stored once more.
+        if (!taken.ok())
+            log_warning("what an interrupted run has stored is not found again for now: " +
+                        taken.error().message());
+        else if (taken->packs != 0)
+            log_notice("found " + std::to_string(taken->packs) + " packs again, " +
+                       std::to_string(taken->bytes) + " bytes, that an interrupted run of '" +
+                       options.owner + "' has stored");
+    }
     return std::unique_ptr<WriteSession>(std::make_unique<Session>(
-        Session::Place{backend_, key_, config_.version, index_, loader_, *options_.clock},
+        Session::Place{backend_, key_, config_, index_, loader_, *options_.clock, journal},
         std::move(lock), options, std::move(stop)));
+}
+
+// Packs that no index names any more. Right after the index was loaded without an error.
+void Engine::strike_out_what_is_gone() {
+    if (!damage_.any()) return;
+    std::vector<PackId> gone = damage_.packs();
+    std::erase_if(gone, [this](const PackId& pack) {
+        return index_.pack_users(pack) != 0 || marked_.pack_users(pack) != 0;
+    });
+    damage_.forget(gone);
 }
 
 Result<std::unique_ptr<RepositoryLock>> Engine::lock(LockKind kind, std::stop_token stop) {

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "daemon/repository/blob_reader.h"
+#include "daemon/repository/damage_book.h"
 #include "daemon/repository/index.h"
 #include "daemon/repository/index_loader.h"
 #include "daemon/repository/lock.h"
@@ -30,6 +31,8 @@ class Engine final : public Repository {
     std::map<PackId, PackMark> marks() override { return loader_.marks(); }
     void avoid_packs(std::vector<PackId> packs) override { loader_.avoid(std::move(packs)); }
     BlobSource& blobs() override { return reader_; }
+    DamageBook& damage() override { return damage_; }
+    bool is_indexed(const PackId& pack) const override { return index_.pack_users(pack) != 0; }
     void each_indexed(
         const std::function<void(const BlobHandle&, const BlobLocation&)>& each) const override;
     Result<std::unique_ptr<WriteSession>> start_write(const WriteOptions& options,
@@ -48,6 +51,7 @@ class Engine final : public Repository {
     LockPlace lock_place() const;
 
   private:
+    void strike_out_what_is_gone();
     Result<> read_snapshots(const std::vector<RevisionId>& ids, std::vector<Error>* broken);
 
     Backend& backend_;
@@ -56,6 +60,7 @@ class Engine final : public Repository {
     const RepositoryConfig config_;
     const RepositoryOptions options_;
 
+    DamageBook damage_;
     BlobIndex index_;
     BlobIndex marked_;  // in packs that another tool has marked for deletion
     IndexLoader loader_;

@@ -14,7 +14,8 @@ constexpr std::size_t kMostSessions = 0xffff;
 
 }  // namespace
 
-BlobIndex::BlobIndex() : shards_(std::make_unique<Shard[]>(kShards)) {}
+BlobIndex::BlobIndex(const DamageBook* damage)
+    : damage_(damage), shards_(std::make_unique<Shard[]>(kShards)) {}
 BlobIndex::~BlobIndex() = default;
 
 BlobIndex::Shard& BlobIndex::shard_of(const BlobId& id) const {
@@ -74,9 +75,23 @@ bool BlobIndex::note_relied_on(Shard& shard, const BlobHandle& handle) {
 }
 
 bool BlobIndex::is_reliable(const Entry& entry) const {
+    if (is_damaged(entry)) return false;
     if (!any_marked_.load(std::memory_order_acquire)) return true;
     std::shared_lock lock(packs_mutex_);
     return !packs_[entry.number()].is_marked;
+}
+
+bool BlobIndex::is_damaged(const Entry& entry) const {
+    if (damage_ == nullptr || !damage_->any()) return false;
+    std::shared_lock lock(packs_mutex_);
+    return damage_->has(packs_[entry.number()].id, entry.handle());
+}
+
+bool BlobIndex::is_reliable(const BlobHandle& handle) const {
+    const Shard& shard = shard_of(handle.id);
+    std::lock_guard lock(shard.mutex);
+    auto accept = [this](const Entry& entry) { return !entry.is_claim() && is_reliable(entry); };
+    return shard.find(handle, accept) || shard.find_in_table(handle, accept) != Shard::kNone;
 }
 
 void BlobIndex::set_marked(const std::vector<PackId>& packs) {
@@ -169,10 +184,17 @@ bool BlobIndex::contains(const BlobHandle& handle) const {
 std::optional<BlobLocation> BlobIndex::find(const BlobHandle& handle) const {
     const Shard& shard = shard_of(handle.id);
     std::lock_guard lock(shard.mutex);
-    if (const Entry* entry = shard.find_copy(handle)) return location_of(*entry);
-    const std::uint32_t place = shard.find_in_table(handle);
-    if (place == Shard::kNone) return std::nullopt;
-    return location_of(shard.table->at(place));
+    auto first = [&](const auto& accept) -> std::optional<BlobLocation> {
+        auto is_copy = [&](const Entry& entry) { return !entry.is_claim() && accept(entry); };
+        if (const Entry* entry = shard.find(handle, is_copy)) return location_of(*entry);
+        const std::uint32_t place = shard.find_in_table(handle, accept);
+        if (place == Shard::kNone) return std::nullopt;
+        return location_of(shard.table->at(place));
+    };
+    if (damage_ != nullptr && damage_->any())
+        if (auto intact = first([this](const Entry& entry) { return !is_damaged(entry); }))
+            return intact;
+    return first([](const Entry&) { return true; });
 }
 
 std::vector<BlobLocation> BlobIndex::find_all(const BlobHandle& handle) const {
@@ -187,6 +209,9 @@ std::vector<BlobLocation> BlobIndex::find_all(const BlobHandle& handle) const {
         all.push_back(location_of(entry));
         return false;
     });
+    if (damage_ != nullptr && damage_->any())
+        std::ranges::stable_partition(
+            all, [&](const BlobLocation& place) { return !damage_->has(place.pack, handle); });
     return all;
 }
 

@@ -27,6 +27,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "daemon/repository/damage_book.h"
 #include "daemon/repository/index_entry.h"
 #include "daemon/repository/index_table.h"
 
@@ -36,7 +37,9 @@ struct IndexShard;
 
 class BlobIndex {
   public:
-    BlobIndex();
+    // Copies in the book are found, but nothing new may rely on them. It may be null; outlives the
+    // index.
+    explicit BlobIndex(const DamageBook* damage = nullptr);
     ~BlobIndex();
     BlobIndex(const BlobIndex&) = delete;
     BlobIndex& operator=(const BlobIndex&) = delete;
@@ -63,6 +66,9 @@ class BlobIndex {
     void keep_only(const std::map<PackNumber, std::unordered_set<BlobHandle>>& packs);
 
     bool contains(const BlobHandle& handle) const;
+    // The repository has a copy that something new may rely on.
+    bool is_reliable(const BlobHandle& handle) const;
+    // One that is not known to be damaged, if there is any; so is the first of find_all().
     std::optional<BlobLocation> find(const BlobHandle& handle) const;
     std::vector<BlobLocation> find_all(const BlobHandle& handle) const;
 
@@ -128,6 +134,9 @@ class BlobIndex {
     Shard& shard_of(const BlobId& id) const;
     BlobLocation location_of(const Entry& entry) const;
 
+    bool is_damaged(const Entry& entry) const;
+
+    const DamageBook* const damage_;
     std::unique_ptr<Shard[]> shards_;
 
     mutable std::shared_mutex packs_mutex_;  // guards the three below; taken inside a shard's mutex

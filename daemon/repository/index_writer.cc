@@ -1,5 +1,8 @@
 #include "daemon/repository/index_writer.h"
 
+#include <map>
+#include <optional>
+
 #include "daemon/repository/index_file.h"
 #include "daemon/repository/unpacked.h"
 
@@ -38,9 +41,16 @@ Result<> IndexWriter::flush() {
 
 Result<> IndexWriter::write(std::vector<StoredPack> packs) {
     const std::uint64_t generation = TRY(place_.secure());
+    std::optional<std::map<PackId, PackMark>> marks;
     for (const StoredPack& pack : packs) {
         if (pack.lock_generation == generation) continue;
-        // While the lock was away a prune may have taken it for garbage: no index names it yet.
+        // While the lock was away others may have taken it for garbage: no index names it yet. One
+        // that is marked may be on its way out.
+        if (!marks) marks = place_.loader.marks();
+        if (marks->contains(pack.id))
+            return Error(
+                ErrorKind::conflict, ErrorCode::conflict,
+                "pack " + pack.id.short_hex() + " was marked for removal while our lock was lost");
         Result<FileInfo> info =
             place_.backend.stat({FileType::pack, retag<struct FileTag>(pack.id)});
         if (info.ok()) continue;
@@ -69,6 +79,9 @@ Result<> IndexWriter::write(std::vector<StoredPack> packs) {
                                 blob.offset, blob.length, blob.uncompressed_length);
     }
     place_.loader.stored(id, notes);
+    std::vector<PackId> named;
+    for (const StoredPack& pack : packs) named.push_back(pack.id);
+    place_.on_named(named);
     place_.loader.spill(true);
     return {};
 }

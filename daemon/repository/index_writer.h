@@ -27,6 +27,8 @@ class IndexWriter {
         // Makes sure that our lock protects what is about to be written; gives its generation,
         // which changes when the lock was lost in between.
         std::function<Result<std::uint64_t>()> secure;
+        // Told which packs an index file names now.
+        std::function<void(const std::vector<PackId>&)> on_named;
     };
     explicit IndexWriter(Place place)
         : place_(std::move(place)), begun_(place_.clock.monotonic()) {}

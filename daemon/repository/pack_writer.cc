@@ -290,6 +290,7 @@ Result<> PackWriter::store(OpenPack& pack) {
     StoredPack stored{content_id<PackId>(content), std::move(pack.blobs), place_.lock_generation()};
     // Half of what must be free at the begin: a run that began with room ends in order, too.
     TRY(check_reserve(place_.backend, 2));
+    place_.on_storing(stored.id, content.size());
     TRY(place_.backend.put({FileType::pack, retag<struct FileTag>(stored.id)}, content));
     packs_stored_.fetch_add(1, std::memory_order_relaxed);
     bytes_stored_.fetch_add(tail.size(), std::memory_order_relaxed);

@@ -53,6 +53,8 @@ class PackWriter {
         BlobIndex& index;
         SessionNumber session;
         std::function<std::uint64_t()> lock_generation;
+        // Called by uploader threads before a pack is stored: its id and size.
+        std::function<void(const PackId&, std::uint64_t)> on_storing;
         // Called by uploader threads, several at once. An error is final for the session.
         std::function<Result<>(StoredPack)> on_stored;
     };

@@ -20,11 +20,13 @@
 #include "daemon/repository/blob_source.h"
 #include "daemon/repository/config_codec.h"
 #include "daemon/repository/crypto.h"
+#include "daemon/repository/damage_book.h"
 #include "daemon/repository/index_file.h"
 #include "daemon/repository/key_file.h"
 #include "daemon/repository/lock.h"
 #include "daemon/repository/snapshot.h"
 #include "daemon/runtime/precedence.h"
+#include "daemon/repository/stored_packs.h"
 
 namespace backup {
 
@@ -51,9 +53,12 @@ class LockJournal {
 };
 
 struct RepositoryOptions {
-    const Clock* clock = nullptr;         // required
-    LockJournal* lock_journal = nullptr;  // none: nothing is remembered (tests, read-only use)
-    std::optional<KeyId> key_hint;        // tried first: one scrypt instead of several
+    const Clock* clock = nullptr;  // required
+    // None: nothing is remembered (tests, read-only use).
+    LockJournal* lock_journal = nullptr;
+    PackJournal* pack_journal = nullptr;
+    DamageJournal* damage_journal = nullptr;
+    std::optional<KeyId> key_hint;  // tried first: one scrypt instead of several
     // Where a local copy of the index is kept, mapped instead of held in memory; a folder of ours
     // alone. Empty: none, all of it is in memory.
     std::string index_folder;
@@ -74,6 +79,9 @@ struct WriteOptions {
     // does.
     Precedence* gives_way_to = nullptr;
     bool verify_before_upload = true;  // decode what was encoded, before a pack is uploaded
+    // Whose run this is, if the next one of the same is to find what it stored, should it be killed
+    // (stored_packs.h). One session of an owner at a time. Empty: nobody's.
+    std::string owner;
 };
 
 // WriteSession holds a shared lock (refreshed every 5 minutes by a thread of its own), takes blobs,
@@ -143,6 +151,10 @@ class Repository {
     virtual void avoid_packs(std::vector<PackId> packs) = 0;
 
     virtual BlobSource& blobs() = 0;
+    // What is known to be damaged: for whoever finds damage, or decides what is kept.
+    virtual DamageBook& damage() = 0;
+    // Of the loaded index: whether it names the pack.
+    virtual bool is_indexed(const PackId& pack) const = 0;
     // Visits every blob the index knows, once per copy; holds no lock while `each` runs on a copy
     // of a shard.
     virtual void each_indexed(

@@ -21,11 +21,20 @@ Session::Session(const Place& place, std::unique_ptr<RepositoryLock> lock,
       number_(place.index.begin_session()),
       lock_(std::move(lock)) {
     indexes_ = std::make_unique<IndexWriter>(
-        IndexWriter::Place{place.backend, place.key, place.version, place.index, place.loader,
-                           number_, place.clock, [this] { return secure(); }});
+        IndexWriter::Place{place.backend, place.key, place.config.version, place.index,
+                           place.loader, number_, place.clock, [this] { return secure(); },
+                           [this](const std::vector<PackId>& packs) {
+                               if (place_.journal != nullptr)
+                                   place_.journal->forget(place_.config.id, packs);
+                           }});
     packs_ = std::make_unique<PackWriter>(
-        PackWriter::Place{place.backend, place.key, place.version, place.index, number_,
+        PackWriter::Place{place.backend, place.key, place.config.version, place.index, number_,
                           [this] { return generation_.load(); },
+                          [this, owner = options.owner](const PackId& pack, std::uint64_t size) {
+                              if (place_.journal != nullptr)
+                                  place_.journal->remember(place_.config.id, owner,
+                                                           {pack, size, place_.clock.now()});
+                          },
                           [this](StoredPack pack) { return indexes_->add(std::move(pack)); }},
         options, std::move(stop));
     keeper_ = std::jthread([this](std::stop_token own) { keep_lock(std::move(own)); });
@@ -75,7 +84,7 @@ Result<RevisionId> Session::commit(const Snapshot& snapshot) {
         return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                      "the root tree " + snapshot.tree.short_hex() + " was not saved");
     const std::string json = encode_snapshot(snapshot);
-    UnpackedFile file = TRY(make_unpacked(place_.key, place_.version, as_bytes(json)));
+    UnpackedFile file = TRY(make_unpacked(place_.key, place_.config.version, as_bytes(json)));
     TRY(secure());
     Result<> put = place_.backend.put({FileType::snapshot, file.id}, file.sealed);
     // What was lost on a bad line may be the answer alone: then the revision is there, and to call
@@ -83,8 +92,8 @@ Result<RevisionId> Session::commit(const Snapshot& snapshot) {
     if (!put.ok() && put.error().kind() != ErrorKind::transient)
         return std::move(put).error().during("store the snapshot");
     // "Complete" is said only of what was seen to be there.
-    Result<Bytes> stored =
-        read_unpacked(place_.backend, place_.key, place_.version, FileType::snapshot, file.id);
+    Result<Bytes> stored = read_unpacked(place_.backend, place_.key, place_.config.version,
+                                         FileType::snapshot, file.id);
     if (!stored.ok())
         return put.ok() ? std::move(stored).error().during("read the snapshot back")
                         : std::move(put).error().during("store the snapshot");

@@ -12,6 +12,7 @@
 #include "daemon/repository/lock.h"
 #include "daemon/repository/pack_writer.h"
 #include "daemon/repository/repository.h"
+#include "daemon/repository/stored_packs.h"
 
 namespace backup {
 
@@ -20,10 +21,11 @@ class Session final : public WriteSession {
     struct Place {
         Backend& backend;
         const MasterKey& key;
-        unsigned version;
+        const RepositoryConfig& config;
         BlobIndex& index;
         IndexLoader& loader;
         const Clock& clock;
+        PackJournal* journal;  // may be null
     };
     // The lock is held and the index was refreshed under it.
     Session(const Place& place, std::unique_ptr<RepositoryLock> lock, const WriteOptions& options,

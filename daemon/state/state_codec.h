@@ -11,6 +11,9 @@
 //     g <set>         GuardRecord
 //     c <set>         CheckpointRecord
 //     k <length of repository id, 1 byte> <repository id> <lock>   empty: a lock of ours
+//     p <length of repository id, 1 byte> <repository id> <pack, 32 bytes>   PackRecord
+//     d <length of repository id, 1 byte> <repository id> <pack, 32 bytes> [<blob, 33 bytes>]
+//                     empty: damaged, the copy of the blob in the pack or all of the pack
 //     q <length of set id, 1 byte> <set id> <key of the queue>     the queue's, see mark_codec.h
 //
 // A value is a sequence of fields: tag (1 byte), length (varint), bytes. Unknown tags are skipped,
@@ -39,6 +42,8 @@ inline constexpr char kRepositoryPrefix = 'r';
 inline constexpr char kGuardPrefix = 'g';
 inline constexpr char kCheckpointPrefix = 'c';
 inline constexpr char kLockPrefix = 'k';
+inline constexpr char kPackPrefix = 'p';
+inline constexpr char kDamagePrefix = 'd';
 inline constexpr char kQueuePrefix = 'q';
 
 std::string encode_number(std::uint64_t number);  // 8 bytes, big endian
@@ -56,6 +61,8 @@ std::string checkpoint_key(std::string_view set);
 // Repository ids of more than 255 bytes do not occur; they are cut.
 std::string lock_prefix(std::string_view repository_id);
 std::string lock_key(std::string_view repository_id, std::string_view lock_hex);
+std::string pack_prefix(std::string_view repository_id);
+std::string damage_prefix(std::string_view repository_id);
 // What all keys of a set's queue begin with. Ids of more than 255 bytes do not occur; they are cut.
 std::string queue_prefix(std::string_view set);
 // The number behind the one-letter prefix; nothing if the key has another shape.
@@ -67,6 +74,8 @@ std::string encode(const SetRecord& record);
 std::string encode(const RepositoryRecord& record);
 std::string encode(const GuardRecord& record);
 std::string encode(const CheckpointRecord& record);
+// Without the pack: it is the key.
+std::string encode(const PackRecord& record);
 // `corrupt` for what encode() cannot have made.
 Result<JobRecord> decode_job(std::string_view value);
 Result<JobLine> decode_line(std::string_view value);
@@ -74,5 +83,6 @@ Result<SetRecord> decode_set(std::string_view value);
 Result<RepositoryRecord> decode_repository(std::string_view value);
 Result<GuardRecord> decode_guard(std::string_view value);
 Result<CheckpointRecord> decode_checkpoint(std::string_view value);
+Result<PackRecord> decode_pack(std::string_view value);
 
 }  // namespace backup::state

@@ -26,6 +26,7 @@ namespace state {
 namespace {
 
 constexpr std::size_t kMostTrimmedPerBatch = 1000;  // keys
+constexpr std::size_t kIdBytes = 32;
 
 Result<UniqueFd> lock_directory(const std::string& directory) {
     if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
@@ -270,6 +271,81 @@ class LevelStateStore final : public StateStore {
                 return true;
             }));
         return locks;
+    }
+
+    Result<> put_pack(const std::string& repository_id, const PackRecord& record,
+                      bool sync) override {
+        std::lock_guard guard(mutex_);
+        leveldb::WriteBatch batch;
+        batch.Put(pack_prefix(repository_id) + record.pack, encode(record));
+        return level_.write("remember a pack", batch, sync);
+    }
+    Result<> drop_packs(const std::string& repository_id,
+                        const std::vector<std::string>& packs) override {
+        if (packs.empty()) return {};
+        leveldb::WriteBatch batch;
+        const std::string prefix = pack_prefix(repository_id);
+        for (const std::string& pack : packs) batch.Delete(prefix + pack);
+        std::lock_guard guard(mutex_);
+        return level_.write("forget packs", batch, false);
+    }
+    Result<std::vector<PackRecord>> packs(const std::string& repository_id) override {
+        std::lock_guard guard(mutex_);
+        std::vector<PackRecord> found;
+        const std::string prefix = pack_prefix(repository_id);
+        TRY(level_.scan(
+            prefix, prefix, [&] { found.clear(); },
+            [&](std::string_view key, std::string_view value) {
+                PackRecord record;
+                if (auto decoded = decode_pack(value); decoded.ok()) record = std::move(*decoded);
+                record.pack = key.substr(prefix.size());
+                found.push_back(std::move(record));
+                return true;
+            }));
+        return found;
+    }
+
+    Result<> put_damage(const std::string& repository_id,
+                        const std::vector<DamageRecord>& records) override {
+        if (records.empty()) return {};
+        leveldb::WriteBatch batch;
+        const std::string prefix = damage_prefix(repository_id);
+        for (const DamageRecord& record : records)
+            batch.Put(prefix + record.pack + record.blob, "");
+        std::lock_guard guard(mutex_);
+        return level_.write("remember damage", batch, true);
+    }
+    Result<> drop_damage(const std::string& repository_id,
+                         const std::vector<std::string>& packs) override {
+        std::lock_guard guard(mutex_);
+        leveldb::WriteBatch batch;
+        for (const std::string& pack : packs) {
+            const std::string prefix = damage_prefix(repository_id) + pack;
+            std::vector<std::string> keys;
+            TRY(level_.scan(
+                prefix, prefix, [&] { keys.clear(); },
+                [&](std::string_view key, std::string_view) {
+                    keys.emplace_back(key);
+                    return true;
+                }));
+            for (const std::string& key : keys) batch.Delete(key);
+        }
+        return level_.write("forget damage", batch, false);
+    }
+    Result<std::vector<DamageRecord>> damage(const std::string& repository_id) override {
+        std::lock_guard guard(mutex_);
+        std::vector<DamageRecord> found;
+        const std::string prefix = damage_prefix(repository_id);
+        TRY(level_.scan(
+            prefix, prefix, [&] { found.clear(); },
+            [&](std::string_view key, std::string_view) {
+                const std::string_view rest = key.substr(prefix.size());
+                if (rest.size() >= kIdBytes)
+                    found.push_back({std::string(rest.substr(0, kIdBytes)),
+                                     std::string(rest.substr(kIdBytes))});
+                return true;
+            }));
+        return found;
     }
 
     Result<> write_queue(const std::string& set, const std::vector<QueueRecord>& records) override {

@@ -123,6 +123,21 @@ struct CheckpointRecord {
     std::vector<HalfFileRecord> half;
 };
 
+// A pack that a backup stored, or was about to store, and that no index file names yet.
+struct PackRecord {
+    std::string pack;   // its id, 32 bytes
+    std::string owner;  // the set
+    std::uint64_t size = 0;
+    Timestamp since{};
+};
+
+// A copy of a blob that turned out to be damaged, or all of a pack.
+struct DamageRecord {
+    std::string pack;  // its id, 32 bytes
+    std::string blob;  // 'd' or 't' and its id, 33 bytes; empty: the whole pack
+    bool operator==(const DamageRecord&) const = default;
+};
+
 class StateStore {
   public:
     virtual ~StateStore() = default;
@@ -171,6 +186,22 @@ class StateStore {
                                    const std::string& lock_hex) = 0;
     virtual Result<> forget_lock(const std::string& repository_id, const std::string& lock_hex) = 0;
     virtual Result<std::vector<std::string>> remembered_locks(const std::string& repository_id) = 0;
+
+    // Packs of ours that no index file names yet, by repository id. Durable on return if `sync`;
+    // else they outlive the process, not a power cut.
+    virtual Result<> put_pack(const std::string& repository_id, const PackRecord& record,
+                              bool sync) = 0;
+    virtual Result<> drop_packs(const std::string& repository_id,
+                                const std::vector<std::string>& packs) = 0;
+    virtual Result<std::vector<PackRecord>> packs(const std::string& repository_id) = 0;
+
+    // What is known to be damaged, by repository id; durable on return.
+    virtual Result<> put_damage(const std::string& repository_id,
+                                const std::vector<DamageRecord>& records) = 0;
+    // All that is known of these packs.
+    virtual Result<> drop_damage(const std::string& repository_id,
+                                 const std::vector<std::string>& packs) = 0;
+    virtual Result<std::vector<DamageRecord>> damage(const std::string& repository_id) = 0;
 
     // What of a set is not yet protected, and what the tracker keeps with it: keys and values that
     // mean nothing here. One batch is written whole or not at all, in its order, and is durable on

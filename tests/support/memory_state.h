@@ -144,6 +144,43 @@ class MemoryState final : public StateStore {
         checkpoints_.erase(set);
         return {};
     }
+    Result<> put_pack(const std::string& repository, const PackRecord& record, bool) override {
+        std::lock_guard lock(mutex_);
+        packs_[repository][record.pack] = record;
+        return {};
+    }
+    Result<> drop_packs(const std::string& repository,
+                        const std::vector<std::string>& packs) override {
+        std::lock_guard lock(mutex_);
+        for (const std::string& pack : packs) packs_[repository].erase(pack);
+        return {};
+    }
+    Result<std::vector<PackRecord>> packs(const std::string& repository) override {
+        std::lock_guard lock(mutex_);
+        std::vector<PackRecord> list;
+        for (const auto& [pack, record] : packs_[repository]) list.push_back(record);
+        return list;
+    }
+    Result<> put_damage(const std::string& repository,
+                        const std::vector<DamageRecord>& records) override {
+        std::lock_guard lock(mutex_);
+        auto& kept = damage_[repository];
+        for (const DamageRecord& record : records)
+            if (std::ranges::find(kept, record) == kept.end()) kept.push_back(record);
+        return {};
+    }
+    Result<> drop_damage(const std::string& repository,
+                         const std::vector<std::string>& packs) override {
+        std::lock_guard lock(mutex_);
+        std::erase_if(damage_[repository], [&](const DamageRecord& record) {
+            return std::ranges::find(packs, record.pack) != packs.end();
+        });
+        return {};
+    }
+    Result<std::vector<DamageRecord>> damage(const std::string& repository) override {
+        std::lock_guard lock(mutex_);
+        return damage_[repository];
+    }
     Result<> remember_lock(const std::string& repository, const std::string& lock_hex) override {
         std::lock_guard lock(mutex_);
         locks_[repository].push_back(lock_hex);
@@ -189,6 +226,8 @@ class MemoryState final : public StateStore {
     std::map<std::string, GuardRecord> guards_;
     std::map<std::string, RepositoryRecord> repositories_;
     std::map<std::string, std::vector<std::string>> locks_;
+    std::map<std::string, std::map<std::string, PackRecord>> packs_;
+    std::map<std::string, std::vector<DamageRecord>> damage_;
     std::map<std::string, CheckpointRecord> checkpoints_;
     std::map<std::string, std::map<std::string, std::string>> queues_;
     std::vector<std::string> said_;

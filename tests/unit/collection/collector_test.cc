@@ -1,5 +1,7 @@
 #include "daemon/collection/collector.h"
 
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "daemon/collection/inventory.h"
@@ -414,7 +416,7 @@ TEST_F(CollectingKept, StaysAsLongAsItIsKept) {
         clock.advance(25h);
     }
     auto session = must(repository->start_write({}, {}));
-    EXPECT_TRUE(session->contains({BlobType::tree, kept.tree}));
+    EXPECT_TRUE(session->contains({BlobType::tree, *kept.tree}));
     for (const BlobId& id : content) EXPECT_TRUE(session->contains({BlobType::data, id}));
     EXPECT_TRUE(session->contains({BlobType::data, kept.data.front()}));
 }
@@ -428,7 +430,7 @@ TEST_F(CollectingKept, GoesInTwoPhasesOnceItIsNot) {
 }
 
 TEST_F(CollectingKept, WhatIsMissingOfItIsNoDamage) {
-    kept.tree.bytes[0] ^= 1;
+    kept.tree->bytes[0] ^= 1;
     kept.data.front().bytes[0] ^= 1;
     EXPECT_EQ(must(run(with_kept())).packs_marked, 2u);
 }
@@ -439,7 +441,109 @@ TEST_F(CollectingKept, WhatIsMarkedAlreadyIsTakenBack) {
     clock.advance(25h);
     EXPECT_EQ(must(run(with_kept())).packs_removed, 0u);
     auto session = must(repository->start_write({}, {}));
-    EXPECT_TRUE(session->contains({BlobType::tree, kept.tree}));
+    EXPECT_TRUE(session->contains({BlobType::tree, *kept.tree}));
+}
+
+TEST_F(CollectingKept, PacksThatNoIndexNamesYetAreNotGarbage) {
+    kept = {};
+    collected();
+    clock.advance(25h);
+    EXPECT_EQ(collected().packs_removed, 2u);
+    const auto before = backend.files();
+    {
+        auto session = must(repository->start_write({.pack_bytes = 4096}, {}));
+        must(session->save(BlobType::data, noise_blob(20, 5000)));
+        while (backend.files().size() < before.size() + 2) std::this_thread::yield();  // and a lock
+    }
+    for (const auto& [key, file] : backend.files())
+        if (key.first == FileType::pack && !before.contains(key))
+            kept.packs.push_back(id_cast<PackId>(key.second));
+    ASSERT_EQ(kept.packs.size(), 1u);
+    for (int i = 0; i < 3; ++i) {
+        const CollectResult result = must(run(with_kept()));
+        EXPECT_EQ(result.packs_marked + result.packs_removed, 0u);
+        EXPECT_EQ(result.before.orphan_bytes, 0u);
+        clock.advance(25h);
+    }
+    EXPECT_EQ(collected().packs_marked, 1u);
+    EXPECT_EQ(must(run(with_kept())).packs_recovered, 1u) << "marked by somebody who knew nothing";
+    EXPECT_EQ(collected().packs_marked, 1u) << "no more than an orphan";
+    clock.advance(25h);
+    EXPECT_EQ(collected().packs_removed, 1u);
+}
+
+// ---- what is known to be damaged
+
+class CollectingDamaged : public Collecting {
+  protected:
+    CollectingDamaged() {
+        std::vector<Bytes> blobs;
+        for (int i = 0; i < 10; ++i) blobs.push_back(noise_blob(30 + i, 50'000));
+        made = make(blobs);
+        bad = place_of(3).pack;
+    }
+    BlobHandle handle(std::size_t i) const { return {BlobType::data, made.content[i]}; }
+    BlobLocation place_of(std::size_t i) { return *repository->blobs().locate(handle(i)); }
+    bool is_there(const PackId& pack) {
+        return backend.files().contains({FileType::pack, id_cast<FileId>(pack)});
+    }
+    void damage(std::size_t i) {
+        const BlobLocation place = place_of(i);
+        Bytes content = *backend.files().at({FileType::pack, id_cast<FileId>(place.pack)});
+        content[place.offset + 40] ^= 1;
+        backend.overwrite({FileType::pack, id_cast<FileId>(place.pack)}, std::move(content));
+        EXPECT_FALSE(repository->blobs().check(handle(i)).ok());
+    }
+    void store_anew(std::size_t i) {
+        auto session = must(repository->start_write({}, {}));
+        EXPECT_TRUE(must(session->save(BlobType::data, noise_blob(30 + int(i), 50'000))).is_new);
+        must(session->checkpoint());
+    }
+    Made made;
+    PackId bad;
+};
+
+TEST_F(CollectingDamaged, TheIntactCopyIsKeptAndTheDamageGoes) {
+    damage(3);
+    store_anew(3);
+    // The one that was stored first has all the others: by that alone it would be preferred.
+    CollectResult first = collected();
+    EXPECT_EQ(first.packs_copied, 1u);
+    EXPECT_EQ(first.packs_marked, 1u);
+    clock.advance(25h);
+    EXPECT_EQ(collected().packs_removed, 1u);
+    EXPECT_FALSE(is_there(bad));
+    expect_whole();
+    must(repository->refresh_index({}));
+    must(repository->start_write({}, {})).reset();
+    EXPECT_FALSE(repository->damage().any());
+}
+
+TEST_F(CollectingDamaged, TheOnlyCopyStaysWhereItIs) {
+    damage(3);
+    for (int i = 0; i < 3; ++i) {
+        const CollectResult result = collected();
+        EXPECT_EQ(result.packs_marked + result.packs_copied + result.packs_removed, 0u);
+        clock.advance(25h);
+    }
+    EXPECT_TRUE(is_there(bad));
+    store_anew(3);
+    expect_whole();
+}
+
+TEST_F(CollectingDamaged, APackThatIsTooShortIsNotPreferred) {
+    Bytes content = *backend.files().at({FileType::pack, id_cast<FileId>(bad)});
+    content.resize(content.size() - 100);
+    backend.overwrite({FileType::pack, id_cast<FileId>(bad)}, std::move(content));
+    EXPECT_FALSE(run(request()).ok()) << "needed and of the wrong size";
+    repository->damage().add({{bad, std::nullopt}});
+    for (std::size_t i = 0; i < 10; ++i) store_anew(i);
+    CollectResult result = collected();
+    EXPECT_GE(result.packs_marked, 1u);
+    clock.advance(25h);
+    collected();
+    EXPECT_FALSE(is_there(bad));
+    expect_whole();
 }
 
 }  // namespace

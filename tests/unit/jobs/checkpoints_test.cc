@@ -73,7 +73,25 @@ TEST_F(CheckpointRecords, Expire) {
     clock.advance(2s);
     EXPECT_FALSE(find_checkpoint(state, "home", "repo", clock.now()));
     EXPECT_TRUE(kept_by_checkpoints(state, "repo", clock.now())->empty());
+    EXPECT_TRUE(state.checkpoint("home").value()) << "looking changes nothing";
+    ASSERT_TRUE(drop_expired_checkpoints(state, "repo", clock.now()).ok());
     EXPECT_FALSE(state.checkpoint("home").value()) << "and the record is gone";
+}
+
+TEST_F(CheckpointRecords, TakePacksWithThemThatNoIndexNames) {
+    ASSERT_TRUE(state.put_pack("repo", {std::string(32, 'p'), "home", 5, clock.now()}, true).ok());
+    ASSERT_TRUE(
+        state.put_pack("another", {std::string(32, 'q'), "home", 5, clock.now()}, true).ok());
+    auto kept = kept_by_checkpoints(state, "repo", clock.now());
+    ASSERT_EQ(kept->size(), 1u);
+    EXPECT_FALSE(kept->front().tree);
+    ASSERT_EQ(kept->front().packs.size(), 1u);
+    EXPECT_EQ(kept->front().packs[0].bytes[0], 'p');
+    clock.advance(kCheckpointLasts + 1s);
+    EXPECT_TRUE(kept_by_checkpoints(state, "repo", clock.now())->empty());
+    EXPECT_EQ(state.packs("repo")->size(), 1u) << "looking changes nothing";
+    ASSERT_TRUE(drop_expired_checkpoints(state, "repo", clock.now()).ok());
+    EXPECT_TRUE(state.packs("repo")->empty());
 }
 
 TEST_F(CheckpointRecords, DoNotExpireBecauseTheClockWasSetBack) {

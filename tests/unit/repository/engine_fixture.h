@@ -2,8 +2,10 @@
 // from fixtures, blobs.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -45,6 +47,50 @@ class MemoryLockJournal final : public LockJournal {
         return {locks.begin(), locks.end()};
     }
     std::set<LockId> locks;
+};
+
+class MemoryPackJournal final : public PackJournal {
+  public:
+    void remember(const std::string&, const std::string& owner,
+                  const JournalledPack& pack) override {
+        std::lock_guard lock(mutex_);
+        packs_[pack.id] = {owner, pack};
+    }
+    void forget(const std::string&, const std::vector<PackId>& packs) override {
+        std::lock_guard lock(mutex_);
+        for (const PackId& pack : packs) packs_.erase(pack);
+    }
+    std::vector<JournalledPack> remembered(const std::string&, const std::string& owner) override {
+        std::lock_guard lock(mutex_);
+        std::vector<JournalledPack> list;
+        for (const auto& [id, entry] : packs_)
+            if (entry.first == owner) list.push_back(entry.second);
+        return list;
+    }
+    std::size_t size() const {
+        std::lock_guard lock(mutex_);
+        return packs_.size();
+    }
+
+  private:
+    mutable std::mutex mutex_;  // guards packs_
+    std::map<PackId, std::pair<std::string, JournalledPack>> packs_;
+};
+
+class MemoryDamageJournal final : public DamageJournal {
+  public:
+    void remember(const std::string&, const std::vector<DamagedCopy>& copies) override {
+        copies_.insert(copies_.end(), copies.begin(), copies.end());
+    }
+    void forget(const std::string&, const std::vector<PackId>& packs) override {
+        std::erase_if(copies_, [&](const DamagedCopy& copy) {
+            return std::ranges::find(packs, copy.pack) != packs.end();
+        });
+    }
+    std::vector<DamagedCopy> remembered(const std::string&) override { return copies_; }
+
+  private:
+    std::vector<DamagedCopy> copies_;
 };
 
 constexpr KeyCost kQuickKey{1024, 8, 1};
