@@ -17,6 +17,7 @@ struct PastVersion {
     Record record;
     bool deleted = false;
     std::uint64_t revisions = 0, time = 0;
+    std::string asked;  // the set; what it has adopted was made under another name
 
     std::string set() const { return record.text("set"); }
 };
@@ -43,6 +44,10 @@ bool is_same(const PastVersion& a, const PastVersion& b) {
            a.record.number("mode") == b.record.number("mode");
 }
 
+bool is_same_line(const PastVersion& a, const PastVersion& b) {
+    return a.set() == b.set() && a.record.bytes("host") == b.record.bytes("host");
+}
+
 Result<> read_set(Client& client, const SetRef& set, const Dict& options, PathHistory& history) {
     auto opened = client.list_versions(set.object, history.path, options);
     if (!opened.ok()) return std::move(opened).error();
@@ -58,13 +63,14 @@ Result<> read_set(Client& client, const SetRef& set, const Dict& options, PathHi
         version.deleted = version.record.flag("deleted");
         version.revisions = version.record.number("revisions");
         version.time = version.record.number("time");
+        version.asked = set.id;
         history.versions.push_back(std::move(version));
     }
     return {};
 }
 
 // Several sets of one repository tell of the same snapshots of other programs; and what such a
-// program saved last is what the set saved first.
+// program, or a set under its former name, saved last is what the set saved first.
 void tidy(std::vector<PastVersion>& versions) {
     std::stable_sort(versions.begin(), versions.end(), [](const auto& a, const auto& b) {
         return a.record.number("last_time") > b.record.number("last_time");
@@ -76,8 +82,9 @@ void tidy(std::vector<PastVersion>& versions) {
                    other.record.text("last_revision") == version.record.text("last_revision");
         });
         if (known) continue;
-        const bool goes_on = !kept.empty() && kept.back().set() != version.set() &&
-                             version.set().empty() && is_same(kept.back(), version);
+        const bool goes_on = !kept.empty() && !is_same_line(kept.back(), version) &&
+                             (version.set().empty() || version.record.flag("adopted")) &&
+                             is_same(kept.back(), version);
         if (goes_on)
             kept.back().revisions += version.revisions;
         else
@@ -203,7 +210,7 @@ void print_hint(Context& context, const PathHistory& history, bool several_sets)
     if (host)
         command += " --host " + shell_word(*host) + " --to .";
     else if (several_sets)
-        command += " --set " + shell_word(version->set());
+        command += " --set " + shell_word(version->asked);
     command += " --at \"" + time_text(version->record.number("last_time"), local) + "\"";
     context.line(to_do + command + conflict);
 }
@@ -221,8 +228,8 @@ void print_text(Context& context, const PathHistory& history, bool several_sets)
     for (const PastVersion& version : history.versions) {
         const Record& record = version.record;
         const std::string kind = kind_of_letter(record.text("type"));
-        std::string name =
-            revision_name(record.text("set"), record.number("number"), record.text("revision"));
+        std::string name = revision_name(version.set().empty() ? std::string() : version.asked,
+                                         record.number("number"), record.text("revision"));
         const std::string in = count_text(version.revisions, "revision", "revisions");
         if (version.deleted)
             table.add({time_text(version.time, looks), name, "deleted", "-", "-", in}, Tone::dim);

@@ -54,8 +54,12 @@ JsonObject job_object(const Context& context, const Record& job) {
     nullable("outcome");
     context.add_time(object, "begin", usec_of(job.text("begin")));
     context.add_time(object, "end", usec_of(job.text("end")));
-    object.add("trigger", job.text("trigger")).add("exceptions", job.number("exceptions"));
+    object.add("seconds", seconds_of(context, job))
+        .add("trigger", job.text("trigger"))
+        .add("mode", job.text("mode"))
+        .add("exceptions", job.number("exceptions"));
     nullable("revision");
+    nullable("parent");
     if (!job.text("error").empty()) object.add("error", job.text("error"));
     if (!job.text("message").empty()) object.add("message", job.text("message"));
     JsonObject counts;
@@ -116,10 +120,12 @@ void print_one(Context& context, Client& client, const Record& job) {
         row("outcome", paint(outcome_text(job.text("outcome"), looks),
                              outcome_tone(job.text("outcome")), looks));
     row("trigger", job.text("trigger"));
+    row("mode", job.text("mode"));
     row("begin", time_text(usec_of(job.text("begin")), looks));
     if (!job.text("end").empty()) row("end", time_text(usec_of(job.text("end")), looks));
     row("took", duration_text(seconds_of(context, job)));
     row("revision", job.text("revision"));
+    row("parent", job.text("parent"));
     row("error", job.text("error"));
     row("message", printable(job.text("message")));
     for (const auto& [key, count] : job.numbers("counts")) {

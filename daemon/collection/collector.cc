@@ -16,6 +16,9 @@ namespace {
 
 // Clocks of hosts differ: a session counts as begun before a mark up to this long after it.
 constexpr Duration kClocksDiffer = std::chrono::hours(1);
+// A lock is written anew every five minutes: one from further ahead is of a clock that differs by
+// more than can be put up with.
+constexpr Duration kTooFarAhead = std::chrono::minutes(30);
 // Between two looks at the stop request and the lock.
 constexpr std::size_t kSweepBatch = 64;
 
@@ -67,8 +70,14 @@ class Collection {
     Result<CollectResult> run() {
         progress_.phase = Phase::locking;
         if (!request_.dry_run) lock_ = TRY(repository_.lock(LockKind::collect, stop_));
+        TRY(compare_clocks());
         progress_.phase = Phase::loading;
         TRY(empty_trash());
+        result_.revisions_left = revisions_.size();
+        if (revisions_.empty() && result_.revisions_removed == 0 && request_.expects_revisions)
+            return Error(ErrorKind::conflict, ErrorCode::repository_unavailable,
+                         "the storage lists no revision at all, and some were made: nothing is "
+                         "marked or removed (is all of it mounted?)");
         TRY(look());
         result_.before = audit_storage(inventory_);
         plan_ = TRY(plan_collection(inventory_, request_.limits, now_));
@@ -85,6 +94,17 @@ class Collection {
     }
 
   private:
+    // Which session began before a mark can be told only by clocks that agree.
+    Result<> compare_clocks() {
+        for (const FoundLock& lock : TRY(repository_.locks()))
+            if (lock.file && lock.file->time > now_ + kTooFarAhead)
+                return Error(ErrorKind::conflict, ErrorCode::conflict,
+                             "a lock is from the future, so the clocks differ: nothing is marked "
+                             "or removed while it is there: " +
+                                 describe(*lock.file));
+        return {};
+    }
+
     // ---- snapshots
 
     bool is_due(const RevisionEntry& entry) const {
@@ -107,6 +127,8 @@ class Collection {
             revisions_ = std::move(all);
             return {};
         }
+        if (!doomed.empty() && doomed.size() == all.size() && request_.emptying)
+            TRY(request_.emptying());
         if (!doomed.empty()) TRY(remove_snapshots(doomed));
         // As they are now, not as they should be.
         revisions_ = TRY(readable_revisions(repository_));

@@ -39,6 +39,10 @@ struct CollectRequest {
     std::set<std::pair<std::string, std::string>> own_sets;
     std::uint64_t bytes_per_second = 0;  // copied; 0: no limit
     bool dry_run = false;
+    // That no revision is listed cannot be true: then nothing is marked or removed.
+    bool expects_revisions = false;
+    // Told before the last revision of the repository is removed.
+    std::function<Result<>()> emptying;
     // What interrupted backups of this machine left; asked for before anything is looked at.
     std::function<Result<std::vector<KeptData>>()> kept;
     WriteOptions write;
@@ -47,6 +51,7 @@ struct CollectRequest {
 struct CollectResult {
     StorageAudit before;
     std::uint64_t revisions_removed = 0;  // from the trash, and leftovers of changed tags
+    std::uint64_t revisions_left = 0;
     std::uint64_t packs_marked = 0, bytes_marked = 0;
     std::uint64_t packs_recovered = 0;  // marked, and needed after all
     std::uint64_t packs_copied = 0, bytes_copied = 0;
@@ -56,7 +61,8 @@ struct CollectResult {
     std::string waits_for;            // "user@host (process 12), shared, since ..."
 };
 
-// `conflict`/repository_locked while another collector works. `message` tells people what goes on.
+// `conflict`/repository_locked while another collector works; `conflict` when the clock of somebody
+// who holds a lock is far ahead of ours. `message` tells people what goes on.
 Result<CollectResult> collect(Repository& repository, DeletingBackend& deleting,
                               const CollectRequest& request, Progress& progress,
                               const std::function<void(const std::string&)>& message,

@@ -177,7 +177,7 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
         RestoreTask& task = shared->task;
         task.place.repository = found.repository;
         task.revision = found.revision.id();
-        task.name = name_of(found.revision);
+        task.name = name_of(found.revision, found.asked);
         JobRequest request = restore_request(task.place, call->uid());
         request.revision = found.revision.id().hex();
         if (task.dry_run) request.mode = "dry-run";

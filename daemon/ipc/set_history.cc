@@ -116,8 +116,21 @@ struct VersionList {
 
     struct Found {
         LineName line;
-        std::vector<PathVersion> versions;
+        std::vector<PathVersion> versions;  // empty: the line never had the path
+        std::uint64_t last_number = 0;      // of the line
     };
+
+    bool is_own(const LineName& line) const {
+        return (line.set == set.id && line.host == host_of(set)) || is_adopted(line, set);
+    }
+    // As the newest revision of the set knows it; nothing: it does not.
+    const PathVersion* newest_of(const std::vector<Found>& all) const {
+        const Found* last = nullptr;
+        for (const Found& one : all)
+            if (is_own(one.line) && (last == nullptr || one.last_number > last->last_number))
+                last = &one;
+        return last == nullptr || last->versions.empty() ? nullptr : &last->versions.front();
+    }
 
     Result<> operator()(LineWriter& lines) const {
         std::string behind;
@@ -128,21 +141,24 @@ struct VersionList {
                 std::vector<Found> all;
                 for (const LineName& name : asked.lines) {
                     auto versions = history.index().versions(name, path);
-                    if (versions.ok())
-                        all.push_back({name, std::move(*versions)});
-                    else if (versions.error().code() != ErrorCode::no_such_path)
+                    if (!versions.ok() && versions.error().code() != ErrorCode::no_such_path)
                         return std::move(versions).error();
+                    Found one{name, {}};
+                    if (versions.ok()) one.versions = std::move(*versions);
+                    if (auto status = TRY(history.index().status(name)))
+                        one.last_number = status->last_number;
+                    all.push_back(std::move(one));
                 }
                 return all;
             });
         if (!found.ok()) return std::move(found).error();
-        const PathVersion* newest = nullptr;
-        for (const Found& one : *found)
-            if (one.line.set == set.id) newest = &one.versions.front();
+        const PathVersion* newest = newest_of(*found);
+        const bool is_known =
+            std::ranges::any_of(*found, [](const Found& one) { return !one.versions.empty(); });
         JsonLine line;
         if (!wish.host || *wish.host == host_of(set)) {
             const OnDisk disk = look_at_disk(set, own, path, newest);
-            if (found->empty() && !disk.live)
+            if (!is_known && !disk.live)
                 return Error(ErrorKind::not_found, ErrorCode::no_such_path,
                              "no revision of set '" + set.id + "' has " + printable(path.text()));
             line.text("disk", disk.state);
@@ -150,7 +166,7 @@ struct VersionList {
             if (!disk.problem.empty()) line.text("problem", printable(disk.problem));
             if (disk.live) put_version(line, *disk.live);
         } else {
-            if (found->empty())
+            if (!is_known)
                 return Error(ErrorKind::not_found, ErrorCode::no_such_path,
                              "no revision of host " + printable(*wish.host) + " has " +
                                  printable(path.text()));
@@ -171,6 +187,7 @@ struct VersionList {
                     .number("last_time", to_usec(version.last.time))
                     .number("revisions", version.revisions);
                 put_line_name(line, one.line);
+                if (is_adopted(one.line, set)) line.boolean("adopted", true);
                 TRY(lines.write(line));
             }
         return {};

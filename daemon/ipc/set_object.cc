@@ -35,15 +35,16 @@ Error explain_no_path(Error error, const FoundRevision& found, const std::string
     if (error.code() != ErrorCode::no_such_path) return error;
     const auto known = found.repository->repository->list_revisions();
     if (!known.ok()) return error;
-    auto good =
-        last_good(*found.repository->repository, all_revisions(*known), found.revision, path);
+    auto good = last_good(*found.repository->repository, all_revisions(*known), found.asked,
+                          found.revision, path);
     if (!good.ok()) return error;
-    const std::string where = name_of(found.revision);
-    if (*good)
+    const std::string where = name_of(found.revision, found.asked);
+    if (*good) {
+        const std::string name = name_of(**good, found.asked);
         return Error(ErrorKind::not_found, ErrorCode::no_such_path,
-                     printable(path) + " could not be read when " + where + " was made; " +
-                         name_of(**good) + " is the last revision that has it: --revision " +
-                         name_of(**good));
+                     printable(path) + " could not be read when " + where + " was made; " + name +
+                         " is the last revision that has it: --revision " + name);
+    }
     if (!is_missing(found.revision, path)) return error;
     return Error(ErrorKind::not_found, ErrorCode::no_such_path,
                  printable(path) + " could not be read when " + where +
@@ -55,7 +56,7 @@ Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
     RepositoryHandle opened = TRY(pool.open(set.repository));
     std::vector<Revision> revisions = all_revisions(TRY(opened->repository->list_revisions()));
     Revision found = TRY(resolve_revision(revisions, line_of(set), text));
-    return FoundRevision{std::move(opened), std::move(found)};
+    return FoundRevision{std::move(opened), std::move(found), line_of(set)};
 }
 
 namespace {
@@ -70,9 +71,9 @@ void add_missing(wire::Dict& details, const FoundRevision& found) {
         if (auto known = repository.list_revisions(); known.ok())
             revisions = all_revisions(std::move(*known));
     for (const std::string& path : found.revision.tags.missing) {
-        auto version = last_good(repository, revisions, found.revision, path);
+        auto version = last_good(repository, revisions, found.asked, found.revision, path);
         paths.push_back({path});
-        good.push_back(version.ok() && *version ? name_of(**version) : "");
+        good.push_back(version.ok() && *version ? name_of(**version, found.asked) : "");
     }
     details.push_back({"missing", std::move(paths)});
     details.push_back({"last-good", std::move(good)});

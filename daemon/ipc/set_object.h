@@ -53,6 +53,7 @@ std::string_view type_letter(NodeType type);
 struct FoundRevision {
     RepositoryHandle repository;
     Revision revision;
+    SetOnHost asked;  // the set it was looked for in
 };
 // What to say when the revision does not have the path: where it was read last, if it could not be
 // read for this one. Blocks.

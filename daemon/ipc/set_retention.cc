@@ -96,6 +96,7 @@ Result<> SetObject::delete_revisions(std::shared_ptr<Call> call) {
                     .by_policy = false,
                     .revisions = std::move(revisions),
                     .frozen = {},
+                    .guards = nullptr,
                     .tracker = served_.tracker()};
     start_forgetting(served_, std::move(task), call);
     return {};
@@ -109,6 +110,7 @@ Result<> SetObject::apply_retention(std::shared_ptr<Call> call) {
                     .by_policy = true,
                     .revisions = {},
                     .frozen = served_.service.frozen(set),
+                    .guards = &served_.service.guards(),
                     .tracker = served_.tracker()};
     start_forgetting(served_, std::move(task), call);
     return {};

@@ -75,8 +75,16 @@ std::optional<LineName> line_of(const Revision& revision, const std::string& rep
     return name;
 }
 
+bool is_adopted(const LineName& line, const BackupSet& set) {
+    const SetOnHost own = line_of(set);
+    return !line.set.empty() &&
+           std::ranges::find(own.adopted, std::pair(line.host, line.set)) != own.adopted.end();
+}
+
 // Snapshots of other programs are older than the set of a repository that was adopted.
 bool is_wished(const LineName& line, const BackupSet& set, const LineWish& wish) {
+    if ((!wish.host || *wish.host == "*" || *wish.host == line.host) && is_adopted(line, set))
+        return true;
     const std::string host = wish.host.value_or(host_of(set));
     if (host != "*" && line.host != host) return false;
     return wish.any_set || line.set.empty() || line.set == set.id;

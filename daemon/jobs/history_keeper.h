@@ -24,8 +24,9 @@ namespace backup {
 
 // Which lines of a set's repository are asked about.
 struct LineWish {
-    std::optional<std::string> host;  // nothing: this machine; "*": any
-    bool any_set = false;             // also those of other sets
+    // Nothing: this machine, and what the set has adopted; "*": any.
+    std::optional<std::string> host;
+    bool any_set = false;  // also those of other sets
 };
 
 struct AskedLines {
@@ -37,6 +38,8 @@ struct AskedLines {
 // restore, to take it back). Pure.
 std::optional<LineName> line_of(const Revision& revision, const std::string& repository_id);
 bool is_wished(const LineName& line, const BackupSet& set, const LineWish& wish);
+// One that the set goes on with under another name.
+bool is_adopted(const LineName& line, const BackupSet& set);
 
 class HistoryKeeper {
   public:

@@ -20,6 +20,11 @@ std::string name_of(const Revision& revision) {
     return revision.tags.set + "/" + std::to_string(revision.tags.number);
 }
 
+std::string name_of(const Revision& revision, const SetOnHost& asked) {
+    if (revision.tags.number == 0 || !belongs_to(revision, asked)) return name_of(revision);
+    return asked.set + "/" + std::to_string(revision.tags.number);
+}
+
 bool is_missing(const Revision& revision, const std::string& path) {
     return std::ranges::any_of(revision.tags.missing, [&](const std::string& missing) {
         return is_at_or_below(path, missing);
@@ -34,9 +39,11 @@ std::size_t missing_below(const Revision& revision, const std::string& path) {
 
 Result<std::optional<Revision>> last_good(Repository& repository,
                                           const std::vector<Revision>& newest_first,
-                                          const Revision& from, const std::string& path) {
+                                          const SetOnHost& asked, const Revision& from,
+                                          const std::string& path) {
     if (!is_missing(from, path)) return std::optional<Revision>();
-    const SetOnHost line{from.tags.set, from.snapshot().hostname};
+    const SetOnHost line =
+        belongs_to(from, asked) ? asked : SetOnHost{from.tags.set, from.snapshot().hostname};
     TRY(repository.refresh_index({}));
     for (const Revision& revision : newest_first) {
         if (!belongs_to(revision, line) || revision.is_trashed() ||

@@ -14,6 +14,8 @@ namespace backup {
 
 // "home/7", or eight digits of the id where there is no number.
 std::string name_of(const Revision& revision);
+// As people who ask about this set may call it: one that the set adopted has its name.
+std::string name_of(const Revision& revision, const SetOnHost& asked);
 
 // Whether the revision says that it could not be read, it or a directory above it.
 bool is_missing(const Revision& revision, const std::string& path);
@@ -21,9 +23,11 @@ bool is_missing(const Revision& revision, const std::string& path);
 std::size_t missing_below(const Revision& revision, const std::string& path);
 
 // The newest earlier revision of the same line that has the path; nothing: `from` does not say that
-// it could not be read, or none has it.
+// it could not be read, or none has it. `asked`: the set that somebody asks about, for what it has
+// adopted is its own.
 Result<std::optional<Revision>> last_good(Repository& repository,
                                           const std::vector<Revision>& newest_first,
-                                          const Revision& from, const std::string& path);
+                                          const SetOnHost& asked, const Revision& from,
+                                          const std::string& path);
 
 }  // namespace backup

@@ -89,6 +89,32 @@ Result<> expire_pre_restore(OpenRepository& opened, const CollectTask& task,
     return {};
 }
 
+// A run that was under way when a job was asked for may have found something to ask about since.
+std::string frozen_now(std::string frozen, const GuardBook* guards, const std::string& set) {
+    if (!frozen.empty() || guards == nullptr) return frozen;
+    const GuardRecord record = guards->of(set);
+    for (const GuardQuestion* question : record.questions())
+        if (question->is_open()) return question->message;
+    return frozen;
+}
+
+// Sets of this machine have made revisions there, and no collection of ours has removed the last
+// one: that none is listed would be a lie, or a folder that is not mounted.
+Result<bool> expects_revisions(StateStore& store, const Policy& policy,
+                               const std::string& repository) {
+    if (TRY(store.repository_record(repository)).emptied) return false;
+    for (const auto& [id, set] : policy.sets)
+        if (set.repository == repository && TRY(store.set_record(id)).last_number != 0) return true;
+    return false;
+}
+
+Result<> note_emptied(StateStore& store, const std::string& repository, bool emptied) {
+    RepositoryRecord record = TRY(store.repository_record(repository));
+    if (record.emptied == emptied) return {};
+    record.emptied = emptied;
+    return store.put_repository_record(repository, record);
+}
+
 std::string in_bytes(std::uint64_t bytes) {
     return std::to_string(bytes) + (bytes == 1 ? " byte" : " bytes");
 }
@@ -141,16 +167,15 @@ Result<JobOutcome> run_collect(RepositoryPool& pool, const Clock& clock, const C
     std::uint64_t forgotten = 0, kept = 0;
     for (const auto& [id, set] : task.policy->sets) {
         if (set.repository != task.repository) continue;
-        if (task.apply_rules && set.keep.any()) {
-            auto frozen = task.frozen.find(id);
-            forgotten +=
-                TRY_DURING(apply_rules(*opened, policy, set,
-                                       frozen == task.frozen.end() ? std::string() : frozen->second,
-                                       task.tracker, clock.now(), job, outcome, kept),
-                           "rules of set '" + id + "'");
-        }
+        auto found = task.frozen.find(id);
+        const std::string frozen =
+            frozen_now(found == task.frozen.end() ? std::string() : found->second, task.guards, id);
+        if (task.apply_rules && set.keep.any())
+            forgotten += TRY_DURING(apply_rules(*opened, policy, set, frozen, task.tracker,
+                                                clock.now(), job, outcome, kept),
+                                    "rules of set '" + id + "'");
         // What a guard moved to the trash, or may have to take back, stays there meanwhile.
-        if (task.frozen.contains(id) && !task.empty_trash) continue;
+        if (!frozen.empty() && !task.empty_trash) continue;
         if (task.sets.empty() || std::ranges::find(task.sets, id) != task.sets.end()) {
             request.own_sets.insert({id, host_of(set)});
             for (const auto& [host, name] : line_of(set).adopted)
@@ -168,12 +193,16 @@ Result<JobOutcome> run_collect(RepositoryPool& pool, const Clock& clock, const C
     request.trash = seconds(task.empty_trash ? 0 : policy.trash_seconds);
     request.bytes_per_second = policy.collect_rate;
     request.dry_run = task.dry_run;
-    if (task.store != nullptr)
+    if (task.store != nullptr) {
+        request.expects_revisions =
+            TRY(expects_revisions(*task.store, *task.policy, task.repository));
+        request.emptying = [&] { return note_emptied(*task.store, task.repository, true); };
         request.kept = [&,
                         id = opened->repository->config().id]() -> Result<std::vector<KeptData>> {
             if (!task.dry_run) TRY(drop_expired_checkpoints(*task.store, id, clock.now()));
             return kept_by_checkpoints(*task.store, id, clock.now());
         };
+    }
     request.write.pack_bytes = task.policy->pack_bytes;
     request.write.compression_level = task.policy->compression_level;
     Result<CollectResult> collected = collect(
@@ -186,6 +215,8 @@ Result<JobOutcome> run_collect(RepositoryPool& pool, const Clock& clock, const C
                 policy.name, "lets nothing be removed (" + collected.error().message() + ")");
         return std::move(collected).error();
     }
+    if (task.store != nullptr && !task.dry_run && collected->revisions_left != 0)
+        TRY(note_emptied(*task.store, task.repository, false));
     put_counts(*collected, outcome);
     if (task.apply_rules) outcome.counts.emplace_back("forgotten", forgotten);
     if (!task.dry_run) {
@@ -208,7 +239,8 @@ Result<JobOutcome> forget(RepositoryPool& pool, const Clock& clock, const Forget
     JobOutcome outcome;
     std::uint64_t forgotten = 0, kept = 0;
     if (task.by_policy) {
-        forgotten = TRY(apply_rules(*opened, task.repository, task.set, task.frozen, task.tracker,
+        forgotten = TRY(apply_rules(*opened, task.repository, task.set,
+                                    frozen_now(task.frozen, task.guards, task.set.id), task.tracker,
                                     clock.now(), job, outcome, kept));
     } else {
         // On its own: a return from within a list of initialisers leaks what was made before it.

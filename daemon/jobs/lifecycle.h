@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/jobs/catalog.h"
+#include "daemon/jobs/guard_book.h"
 #include "daemon/jobs/job.h"
 #include "daemon/jobs/repository_pool.h"
 #include "daemon/policy/policy.h"
@@ -44,7 +45,8 @@ struct ForgetTask {
     // takes them.
     bool by_policy = false;
     std::vector<std::string> revisions;
-    std::string frozen;
+    std::string frozen;                 // why no rule may forget, as it was when this was asked for
+    const GuardBook* guards = nullptr;  // and what is asked by the time that it runs
     Tracker* tracker = nullptr;
 };
 // Moves to the trash. Pinned revisions among those named: `conflict`, nothing is forgotten. The
@@ -59,6 +61,7 @@ struct CollectTask {
     bool empty_trash = false;  // whatever its age; of these sets, or of all
     std::vector<std::string> sets;
     std::map<std::string, std::string> frozen;  // by set: why no rule may forget now
+    const GuardBook* guards = nullptr;          // what is asked by the time that it runs
     Tracker* tracker = nullptr;
     StateStore* store = nullptr;  // of checkpoints, which are left alone
 };

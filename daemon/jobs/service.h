@@ -75,6 +75,7 @@ class Service final : private JobListener {
     // What is asked about the set, and the answer to it: approve, or reject. An approved source is
     // backed up at once: then `done` is given the job, else nullptr.
     GuardRecord guard(const std::string& id) const { return guards_.of(id); }
+    const GuardBook& guards() const { return guards_; }
     void answer_guard(const std::string& id, bool approve, std::uint32_t uid,
                       std::function<void(Result<const Job*>)> done);
     // Why no rule may forget a revision of the set now: a source is missing, or something is asked

@@ -153,6 +153,7 @@ void Service::start_collection(const std::string& name, const CollectOptions& op
                      .empty_trash = options.empty_trash,
                      .sets = options.sets,
                      .frozen = {},
+                     .guards = &guards_,
                      .tracker = tracker_.get(),
                      .store = &store_};
     for (const auto& [id, set] : policy_->sets)

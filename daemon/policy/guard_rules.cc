@@ -1,8 +1,7 @@
 #include "daemon/policy/guard_rules.h"
 
-#include <charconv>
-
 #include "common/path.h"
+#include "daemon/policy/units.h"
 
 namespace backup {
 
@@ -15,23 +14,16 @@ Error bad_word(std::string_view word) {
                      "opaque=PERCENT (0 to 100, or off) and least=FILES");
 }
 
-Result<> read_word(std::string_view word, GuardRules& rules) {
-    const std::size_t equals = word.find('=');
-    if (equals == std::string_view::npos) return bad_word(word);
-    const std::string_view name = word.substr(0, equals), value = word.substr(equals + 1);
+Result<> read_word(const RuleWord& word, GuardRules& rules) {
     for (const GuardRuleName& rule : kGuardRules) {
-        if (rule.name != name) continue;
-        std::uint32_t number = 0;
-        if (value != "off" || name == "least") {
-            auto [end, problem] =
-                std::from_chars(value.data(), value.data() + value.size(), number);
-            if (problem != std::errc{} || end != value.data() + value.size() || number > rule.most)
-                return bad_word(word);
-        }
-        rules.*rule.member = number;
+        if (rule.name != word.name) continue;
+        const bool is_off = word.value == "off" && word.name != "least";
+        auto number = is_off ? 0 : parse_count(word.value, rule.most);
+        if (!number) return bad_word(word.text);
+        rules.*rule.member = *number;
         return {};
     }
-    return bad_word(word);
+    return bad_word(word.text);
 }
 
 }  // namespace
@@ -43,12 +35,8 @@ Result<GuardRules> parse_guard_rules(std::string_view text) {
         rules.gone = rules.removed = rules.changed = rules.opaque = 0;
         return rules;
     }
-    while (!text.empty()) {
-        const std::size_t end = text.find_first_of(" ,");
-        const std::string_view word = text.substr(0, end);
-        text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
-        if (!word.empty()) TRY(read_word(word, rules));
-    }
+    TRY(each_rule_word(
+        text, [&](const RuleWord& word) { return read_word(word, rules); }, bad_word));
     return rules;
 }
 

@@ -1,7 +1,5 @@
 #include "daemon/policy/keep_rules.h"
 
-#include <charconv>
-
 #include "common/path.h"
 #include "daemon/policy/units.h"
 
@@ -16,31 +14,26 @@ Error bad_word(std::string_view word) {
                      "within=TIME tag=TAG minimum=N");
 }
 
-Result<> read_word(std::string_view word, KeepRules& rules) {
-    const std::size_t equals = word.find('=');
-    if (equals == std::string_view::npos) return bad_word(word);
-    const std::string_view name = word.substr(0, equals), value = word.substr(equals + 1);
-    if (name == "within") {
-        auto span = parse_interval(value);
-        if (!span.ok()) return bad_word(word);
+Result<> read_word(const RuleWord& word, KeepRules& rules) {
+    if (word.name == "within") {
+        auto span = parse_interval(word.value);
+        if (!span.ok()) return bad_word(word.text);
         rules.within_seconds = *span;
         return {};
     }
-    if (name == "tag") {
-        if (value.empty()) return bad_word(word);
-        rules.tags.emplace_back(value);
+    if (word.name == "tag") {
+        if (word.value.empty()) return bad_word(word.text);
+        rules.tags.emplace_back(word.value);
         return {};
     }
     for (const KeepCount& count : kKeepCounts) {
-        if (count.name != name) continue;
-        std::uint32_t number = 0;
-        auto [end, problem] = std::from_chars(value.data(), value.data() + value.size(), number);
-        if (problem != std::errc{} || end != value.data() + value.size() || number > kMostKept)
-            return bad_word(word);
-        rules.*count.member = number;
+        if (count.name != word.name) continue;
+        auto number = parse_count(word.value, kMostKept);
+        if (!number) return bad_word(word.text);
+        rules.*count.member = *number;
         return {};
     }
-    return bad_word(word);
+    return bad_word(word.text);
 }
 
 }  // namespace
@@ -48,12 +41,8 @@ Result<> read_word(std::string_view word, KeepRules& rules) {
 Result<KeepRules> parse_keep_rules(std::string_view text) {
     KeepRules rules;
     if (text == "none") return rules;
-    while (!text.empty()) {
-        const std::size_t end = text.find_first_of(" ,");
-        const std::string_view word = text.substr(0, end);
-        text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
-        if (!word.empty()) TRY(read_word(word, rules));
-    }
+    TRY(each_rule_word(
+        text, [&](const RuleWord& word) { return read_word(word, rules); }, bad_word));
     return rules;
 }
 

@@ -165,6 +165,28 @@ std::string format_interval(std::uint64_t seconds) {
     return in_parts(seconds, {{"w", 604800}, {"d", 86400}, {"h", 3600}, {"min", 60}, {"s", 1}});
 }
 
+Result<> each_rule_word(std::string_view line, const std::function<Result<>(const RuleWord&)>& each,
+                        const std::function<Error(std::string_view)>& bad_word) {
+    while (!line.empty()) {
+        const std::size_t end = line.find_first_of(" ,");
+        const std::string_view word = line.substr(0, end);
+        line = end == std::string_view::npos ? std::string_view() : line.substr(end + 1);
+        if (word.empty()) continue;
+        const std::size_t equals = word.find('=');
+        if (equals == std::string_view::npos) return bad_word(word);
+        TRY(each({word, word.substr(0, equals), word.substr(equals + 1)}));
+    }
+    return {};
+}
+
+std::optional<std::uint32_t> parse_count(std::string_view text, std::uint32_t most) {
+    std::uint32_t number = 0;
+    auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (problem != std::errc{} || end != text.data() + text.size() || number > most)
+        return std::nullopt;
+    return number;
+}
+
 Result<std::uint64_t> parse_short_interval(std::string_view text) {
     const auto milliseconds = take_all(
         text, kShortTimes, std::uint64_t{1000} * std::numeric_limits<std::uint32_t>::max());

@@ -191,7 +191,8 @@ std::vector<RetentionDecision> decide_retention(std::vector<RetentionItem> items
     decider.tags(rules.tags);
     decider.last_good();
     decider.last_whole();
-    decider.minimum(rules.minimum);
+    // The newest one stays, whatever anybody wrote.
+    decider.minimum(std::max<std::uint32_t>(rules.minimum, 1));
     return decisions;
 }
 

@@ -75,7 +75,14 @@ Result<std::vector<RevisedRevision>> revise(Repository& repository, DeletingBack
         if (found == entries.end())
             return Error(ErrorKind::not_found, ErrorCode::no_such_revision,
                          "revision " + id.short_hex() + " is gone");
-        if (TRY(lock->verify(stop)) == RepositoryLock::State::lost) TRY(lock->renew(stop));
+        if (TRY(lock->verify(stop)) == RepositoryLock::State::lost) {
+            // It may have been removed meanwhile, and what it needs: written anew it would be a
+            // revision without its data. If it is there now it stays, for our lock is.
+            TRY(lock->renew(stop));
+            Result<FileInfo> still =
+                repository.backend().stat({FileType::snapshot, id_cast<FileId>(found->id)});
+            if (!still.ok()) return std::move(still).error().during("revision " + id.short_hex());
+        }
         revised.push_back(TRY(revise_one(repository, deleting, *found, change)));
     }
     return revised;

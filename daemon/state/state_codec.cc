@@ -261,6 +261,7 @@ std::string encode(const RepositoryRecord& record) {
     writer.time(7, record.last_collect);
     writer.time(8, record.last_collect_attempt);
     writer.text(9, record.last_collect_result);
+    writer.number(10, record.emptied ? 1 : 0);
     return writer.take();
 }
 
@@ -295,6 +296,9 @@ Result<RepositoryRecord> decode_repository(std::string_view value) {
                 break;
             case 9:
                 reader.text(record.last_collect_result);
+                break;
+            case 10:
+                record.emptied = reader.number() != 0;
                 break;
         }
     }

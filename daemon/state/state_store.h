@@ -36,6 +36,8 @@ struct JobRecord {
     std::string revision;
     std::uint64_t exceptions = 0;
     std::vector<std::pair<std::string, std::uint64_t>> counts;
+
+    bool operator==(const JobRecord&) const = default;
 };
 
 // One line of a job's log or report.
@@ -46,6 +48,8 @@ struct JobLine {
     std::string object;  // path of an exception (bytes), object of a finding
     std::string kind;    // ErrorKind text of an exception
     std::string message;
+
+    bool operator==(const JobLine&) const = default;
 };
 
 struct SetRecord {
@@ -55,6 +59,8 @@ struct SetRecord {
     // When everything was read last, and what then differed without a change that explains it.
     Timestamp last_full{};
     std::uint64_t unexplained = 0;
+
+    bool operator==(const SetRecord&) const = default;
 };
 
 struct RepositoryRecord {
@@ -66,6 +72,9 @@ struct RepositoryRecord {
     // last that was begun, and the outcome of that one ("" before the first).
     Timestamp last_collect{}, last_collect_attempt{};
     std::string last_collect_result;
+    bool emptied = false;  // a collection of ours removed the last revision that there was
+
+    bool operator==(const RepositoryRecord&) const = default;
 };
 
 // Something that a person must answer before a set goes on as usual; see daemon/guard/guard.h.
@@ -110,6 +119,8 @@ struct HalfFileRecord {
     std::uint32_t mtime_nanoseconds = 0, ctime_nanoseconds = 0;
     std::uint64_t bytes = 0;
     std::string chunks;  // their ids, 32 bytes each
+
+    bool operator==(const HalfFileRecord&) const = default;
 };
 
 // What an interrupted backup of a set has left. See daemon/archive/checkpoint.h.
@@ -121,6 +132,8 @@ struct CheckpointRecord {
     std::uint64_t files = 0, bytes = 0;
     std::vector<std::string> unsettled;  // paths
     std::vector<HalfFileRecord> half;
+
+    bool operator==(const CheckpointRecord&) const = default;
 };
 
 // A pack that a backup stored, or was about to store, and that no index file names yet.
@@ -129,6 +142,8 @@ struct PackRecord {
     std::string owner;  // the set
     std::uint64_t size = 0;
     Timestamp since{};
+
+    bool operator==(const PackRecord&) const = default;
 };
 
 // A copy of a blob that turned out to be damaged, or all of a pack.

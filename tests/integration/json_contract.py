@@ -70,8 +70,12 @@ JOB = dict(
     outcome=OUTCOME,
     begin=time,
     end=time,
+    seconds=seconds,
     trigger=TRIGGER,
+    mode=one_of("incremental", "full"),
     exceptions=count,
+    parent=or_none(hexid),
+    counts=lambda v: isinstance(v, dict) and all(count(n) for n in v.values()),
 )
 SET = dict(
     id=text,
@@ -144,6 +148,12 @@ def _(m):
     for j in answer["jobs"]:
         matches("job", j, JOB)
     check([j["id"] for j in answer["jobs"]] == sorted((j["id"] for j in answer["jobs"]), reverse=True))
+    equal([j["mode"] for j in answer["jobs"]], ["full", "incremental"])
+    equal(answer["jobs"][0]["parent"], answer["jobs"][1]["revision"])
+    one = m.json("jobs", str(answer["jobs"][0]["id"]))["jobs"]
+    equal(one, answer["jobs"][:1], "one job is told in the same words")
+    for name in COUNTS:
+        check(count(one[0]["counts"].get(name)), f"counts.{name} in {one[0]['counts']}")
 
 
 @promise("status lists every field of each set")

@@ -1,10 +1,13 @@
 #include "daemon/collection/collector.h"
 
+#include <functional>
 #include <thread>
+#include <utility>
 
 #include <gtest/gtest.h>
 
 #include "daemon/collection/inventory.h"
+#include "daemon/repository/pack.h"
 #include "daemon/repository/tree.h"
 #include "daemon/revisions/revise.h"
 #include "tests/unit/repository/engine_fixture.h"
@@ -543,6 +546,116 @@ TEST_F(CollectingDamaged, APackThatIsTooShortIsNotPreferred) {
     clock.advance(25h);
     collected();
     EXPECT_FALSE(is_there(bad));
+    expect_whole();
+}
+
+// ---- what must not be believed
+
+TEST_F(Collecting, NothingIsTouchedWhileClocksDisagree) {
+    const Made old = make({noise_blob(1, 5000)});
+    forget(old.id);
+    StillClock ahead;
+    ahead.advance(2h);
+    auto other = open_repository(backend, ahead);
+    auto session = must(other->start_write({}, {}));
+    const std::size_t snapshots = count(backend, FileType::snapshot);
+    Result<CollectResult> result = run(request());
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().kind(), ErrorKind::conflict);
+    EXPECT_EQ(count(backend, FileType::snapshot), snapshots);
+    session.reset();
+    EXPECT_EQ(collected().revisions_removed, 1u);
+}
+
+TEST_F(Collecting, AListingWithoutAnyRevisionIsNotBelieved) {
+    const Made made = make({noise_blob(1, 5000)});
+    must(backend.remove({FileType::snapshot, id_cast<FileId>(made.id)}));
+    repository = open_repository(backend, clock);
+    CollectRequest wanted = request();
+    wanted.expects_revisions = true;
+    ASSERT_FALSE(run(wanted).ok());
+    EXPECT_TRUE(repository->marks().empty());
+    wanted.expects_revisions = false;  // nobody made any, or they were removed by us
+    EXPECT_EQ(must(run(wanted)).packs_marked, 2u);
+}
+
+TEST_F(Collecting, ThatTheLastRevisionGoesIsToldBefore) {
+    const Made first = make({noise_blob(1, 5000)});
+    const Made last = make({noise_blob(2, 5000)});
+    CollectRequest wanted = request();
+    wanted.expects_revisions = true;
+    std::size_t told = 0, there = 0;
+    wanted.emptying = [&]() -> Result<> {
+        ++told;
+        there = count(backend, FileType::snapshot);
+        return {};
+    };
+    forget(first.id);
+    EXPECT_EQ(must(run(wanted)).revisions_left, 1u);
+    EXPECT_EQ(told, 0u);
+    forget(last.id);
+    EXPECT_EQ(must(run(wanted)).revisions_left, 0u);
+    EXPECT_EQ(told, 1u);
+    EXPECT_EQ(there, 1u) << "before it was removed";
+}
+
+// Something happens right before the first index file is stored.
+class HookedBackend final : public Backend {
+  public:
+    explicit HookedBackend(Backend& behind) : behind_(behind) {}
+    std::function<void()> before_index;
+
+    BackendProperties properties() const override { return behind_.properties(); }
+    Result<> put(const Handle& handle, ByteView content) override {
+        if (handle.type == FileType::index && before_index) std::exchange(before_index, nullptr)();
+        return behind_.put(handle, content);
+    }
+    Result<Bytes> get(const Handle& handle, ByteRange range) override {
+        return behind_.get(handle, range);
+    }
+    Result<FileInfo> stat(const Handle& handle) override { return behind_.stat(handle); }
+    Result<> list(FileType type, const std::function<void(const FileInfo&)>& each) override {
+        return behind_.list(type, each);
+    }
+    Result<> remove_lock(const LockId& id) override { return behind_.remove_lock(id); }
+    Result<> create() override { return behind_.create(); }
+
+  private:
+    Backend& behind_;
+};
+
+TEST_F(Collecting, APackThatAnIndexNamesMeanwhileStays) {
+    make({text_blob(1)});
+    const Bytes lost = noise_blob(20, 5000);
+    PackId pack;
+    {
+        // A pack that no index names.
+        const auto before = backend.files();
+        auto session = must(repository->start_write({.pack_bytes = 4096}, {}));
+        must(session->save(BlobType::data, lost));
+        while (backend.files().size() < before.size() + 2) std::this_thread::yield();
+        for (const auto& [key, file] : backend.files())
+            if (key.first == FileType::pack && !before.contains(key))
+                pack = id_cast<PackId>(key.second);
+    }
+    EXPECT_EQ(collected().packs_marked, 1u);
+    clock.advance(25h);
+
+    HookedBackend hooked(backend);
+    auto collecting = open_repository(hooked, clock);
+    hooked.before_index = [&] {
+        // Another program, a repair for one, names it, and a revision relies on it.
+        auto other = open_repository(backend, clock);
+        const Bytes content = *backend.files().at({FileType::pack, id_cast<FileId>(pack)});
+        const auto blobs = must(decode_pack_tail(content, content.size(), 2, other->master_key()));
+        IndexEncoder encoder;
+        encoder.add_pack(pack, blobs);
+        must(other->store_unpacked(FileType::index, encoder.finish()));
+        make({lost}, other.get());
+    };
+    const CollectResult result = must(run(request(), collecting.get()));
+    EXPECT_FALSE(hooked.before_index) << "it happened";
+    EXPECT_EQ(result.packs_removed, 0u);
     expect_whole();
 }
 

@@ -18,9 +18,10 @@ class Ear final : public JobListener {
   public:
     Told told;
     std::function<void(const Job&)> on_finished = [](const Job&) {};
+    std::function<void(const Job&)> on_changed = [](const Job&) {};
 
     void job_added(const Job& job) override { tell("added", job); }
-    void job_changed(const Job&) override {}
+    void job_changed(const Job& job) override { on_changed(job); }
     void job_finished(const Job& job) override {
         tell("finished", job);
         on_finished(job);
@@ -76,6 +77,7 @@ class JobRunnerTest : public ::testing::Test {
             return outcome;
         };
     }
+    void must_cancel(std::uint64_t id) { EXPECT_TRUE(runner.cancel(id).ok()); }
     void ignore(Result<const Job*> job) { EXPECT_TRUE(job.ok()); }
 
     Loop loop;
@@ -316,6 +318,68 @@ TEST_F(ShortMemory, OnlyTheLatestEndedJobsStayEachRemovedOnce) {
     EXPECT_EQ(std::ranges::count(ear.told, "removed 1"), 1);
     EXPECT_EQ(std::ranges::count(ear.told, "removed 2"), 1);
     EXPECT_EQ(std::ranges::count(ear.told, "removed 3"), 0);
+}
+
+class Stalling : public JobRunnerTest {
+  protected:
+    Stalling() : JobRunnerTest({.sample_period = 1ms}) {}
+    std::size_t warnings(std::uint64_t job) {
+        std::size_t count = 0;
+        EXPECT_TRUE(state
+                        .each_line(job,
+                                   [&](const JobLine& line) {
+                                       count +=
+                                           line.message.find("no progress") != std::string::npos;
+                                       return true;
+                                   })
+                        .ok());
+        return count;
+    }
+};
+
+TEST_F(Stalling, AJobThatStandsStillForTenMinutesIsToldOnceUntilItMoves) {
+    runner.start(request("home", until_stopped()), [](Result<const Job*>) {});
+    // Waits for its turn: that is no standing still.
+    runner.start(request("other", until_stopped()), [](Result<const Job*>) {});
+    Timestamp stood{};
+    int step = 0;
+    ear.on_changed = [&](const Job& job) {
+        if (job.id() == 2) {
+            EXPECT_FALSE(job.stalled_since());
+            return;
+        }
+        switch (step++) {
+            case 0:
+                stood = clock.now();
+                clock.advance(10min - 1s);
+                break;
+            case 1:
+                EXPECT_FALSE(job.stalled_since());
+                clock.advance(1s);
+                break;
+            case 2:
+                ASSERT_TRUE(job.stalled_since());
+                EXPECT_EQ(*job.stalled_since(), stood);
+                clock.advance(10min);
+                break;
+            case 3:
+                EXPECT_TRUE(job.stalled_since()) << "still";
+                const_cast<Progress&>(job.progress()).items_done += 1;
+                break;
+            case 4:
+                EXPECT_FALSE(job.stalled_since());
+                ear.on_changed = [](const Job&) {};
+                must_cancel(2);
+                must_cancel(1);
+                break;
+            default:
+                break;
+        }
+    };
+    run_until_finished(2);
+    EXPECT_GE(step, 5);
+    EXPECT_EQ(warnings(1), 1u);
+    EXPECT_EQ(warnings(2), 0u);
 }
 
 TEST(JobTest, GuessesItsEndFromTheRate) {

@@ -71,5 +71,30 @@ TEST(Units, FormattedValuesComeBack) {
     }
 }
 
+TEST(RuleWords, AreDividedBySpacesAndCommas) {
+    std::string seen;
+    auto note = [&](const RuleWord& word) -> Result<> {
+        seen += std::string(word.name) + "|" + std::string(word.value) + ";";
+        return {};
+    };
+    auto bad = [](std::string_view word) {
+        return Error(ErrorKind::invalid, "bad: " + std::string(word));
+    };
+    EXPECT_TRUE(each_rule_word(" a=1, b==2,,c= ", note, bad).ok());
+    EXPECT_EQ(seen, "a|1;b|=2;c|;");
+    auto done = each_rule_word("a=1 b c=3", note, bad);
+    ASSERT_FALSE(done.ok());
+    EXPECT_EQ(done.error().message(), "bad: b");
+    EXPECT_EQ(seen, "a|1;b|=2;c|;a|1;");
+    EXPECT_TRUE(each_rule_word("", note, bad).ok());
+}
+
+TEST(Counts, AreNumbersAndNothingElse) {
+    EXPECT_EQ(parse_count("0", 9), 0u);
+    EXPECT_EQ(parse_count("9", 9), 9u);
+    for (const char* text : {"", "10", "-1", "1x", " 1", "1.5", "99999999999"})
+        EXPECT_FALSE(parse_count(text, 9)) << text;
+}
+
 }  // namespace
 }  // namespace backup

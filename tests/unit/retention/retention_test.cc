@@ -150,6 +150,11 @@ TEST(Retention, AFloodOfRevisionsDoesNotPushOutThePast) {
     EXPECT_EQ(left.size(), 3u) << "one of each day";
 }
 
+TEST(Retention, TheNewestStaysWhateverTheRulesSay) {
+    const auto left = kept(kHours, "tag=nobody-has-it minimum=0");
+    EXPECT_EQ(left, (Kept{{6, "minimum"}}));
+}
+
 TEST(KeepRules, TextComesBackAsTheSameRules) {
     for (const char* text :
          {"none", "last=3", "hourly=24 daily=7 weekly=4 monthly=12 yearly=10 minimum=1",
