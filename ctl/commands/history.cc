@@ -17,8 +17,10 @@ struct PastVersion {
     Record record;
     bool deleted = false;
     std::uint64_t revisions = 0, time = 0;
-    std::string asked;  // the set; what it has adopted was made under another name
+    std::string asked;             // the set; what it has adopted was made under another name
+    std::optional<Record> before;  // the same version, as a former name of the set had it first
 
+    const Record& first() const { return before ? *before : record; }
     std::string set() const { return record.text("set"); }
 };
 
@@ -83,12 +85,17 @@ void tidy(std::vector<PastVersion>& versions) {
         });
         if (known) continue;
         const bool goes_on = !kept.empty() && !is_same_line(kept.back(), version) &&
-                             (version.set().empty() || version.record.flag("adopted")) &&
+                             (version.set().empty() || (version.record.flag("adopted") &&
+                                                        version.asked == kept.back().asked)) &&
                              is_same(kept.back(), version);
-        if (goes_on)
-            kept.back().revisions += version.revisions;
-        else
+        if (!goes_on) {
             kept.push_back(std::move(version));
+            continue;
+        }
+        kept.back().revisions += version.revisions;
+        if (version.set().empty()) continue;
+        kept.back().time = version.time;
+        kept.back().before = std::move(version.record);
     }
     versions = std::move(kept);
 }
@@ -98,7 +105,8 @@ void tidy(std::vector<PastVersion>& versions) {
 JsonObject version_object(const Context& context, const PastVersion& version) {
     const Record& record = version.record;
     JsonObject object;
-    object.add("revision", record.text("revision")).add("number", record.number("number"));
+    const Record& first = version.first();
+    object.add("revision", first.text("revision")).add("number", first.number("number"));
     context.add_time(object, "time", version.time);
     const std::string kind = kind_of_letter(record.text("type"));
     object.add("kind", version.deleted ? std::string("deleted") : kind);
@@ -112,7 +120,7 @@ JsonObject version_object(const Context& context, const PastVersion& version) {
             .add("gid", record.number("gid"));
     }
     object.add("revisions", version.revisions)
-        .add("change", record.text("change"))
+        .add("change", first.text("change"))
         .add("last_revision", record.text("last_revision"))
         .add("last_number", record.number("last_number"));
     context.add_time(object, "last_time", record.number("last_time"));
@@ -226,16 +234,16 @@ void print_text(Context& context, const PathHistory& history, bool several_sets)
                  {"IN", Align::right, Column::Fit::drop}});
     if (history.disk) add_disk_row(table, *history.disk, looks);
     for (const PastVersion& version : history.versions) {
-        const Record& record = version.record;
+        const Record &record = version.record, &first = version.first();
         const std::string kind = kind_of_letter(record.text("type"));
         std::string name = revision_name(version.set().empty() ? std::string() : version.asked,
-                                         record.number("number"), record.text("revision"));
+                                         first.number("number"), first.text("revision"));
         const std::string in = count_text(version.revisions, "revision", "revisions");
         if (version.deleted)
             table.add({time_text(version.time, looks), name, "deleted", "-", "-", in}, Tone::dim);
         else
             table.add({time_text(version.time, looks), name,
-                       change_text(record.text("change"), kind), size_cell(record, looks),
+                       change_text(first.text("change"), kind), size_cell(record, looks),
                        time_text(mtime_usec(record), looks), in});
     }
     context.table(table);

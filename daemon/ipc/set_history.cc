@@ -299,6 +299,8 @@ Result<> SetObject::find(std::shared_ptr<Call> call) {
     std::string pattern = TRY(call->file_name());
     wire::DictReader options(TRY(call->dict()));
     Finding finding{served_.service.history(), {}, {}, read_wish(options), 0};
+    // A path would be told once for each line; `host` asks for another.
+    finding.wish.adopted = false;
     if (auto at = options.number("at")) finding.query.at = from_usec(*at + 1) - Duration(1);
     if (auto since = options.number("since")) finding.query.since = from_usec(*since);
     if (auto below = options.file_name("below")) finding.query.below = TRY(Path::parse(*below));

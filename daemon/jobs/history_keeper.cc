@@ -83,7 +83,8 @@ bool is_adopted(const LineName& line, const BackupSet& set) {
 
 // Snapshots of other programs are older than the set of a repository that was adopted.
 bool is_wished(const LineName& line, const BackupSet& set, const LineWish& wish) {
-    if ((!wish.host || *wish.host == "*" || *wish.host == line.host) && is_adopted(line, set))
+    if (wish.adopted && (!wish.host || *wish.host == "*" || *wish.host == line.host) &&
+        is_adopted(line, set))
         return true;
     const std::string host = wish.host.value_or(host_of(set));
     if (host != "*" && line.host != host) return false;

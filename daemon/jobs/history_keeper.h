@@ -27,6 +27,7 @@ struct LineWish {
     // Nothing: this machine, and what the set has adopted; "*": any.
     std::optional<std::string> host;
     bool any_set = false;  // also those of other sets
+    bool adopted = true;   // also those that the set goes on with under another name
 };
 
 struct AskedLines {

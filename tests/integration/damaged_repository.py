@@ -159,6 +159,29 @@ def _(m):
     check(reply.code in (0, 3), reply)
 
 
+@promise("what a verify found is stored anew by the next run, and the damage goes with the next collections")
+def _(m):
+    damaged(m, "data/*/*", flip(0.5))
+    m.ctl("verify", "--data", "all").expect(14)
+    result = m.backup()
+    check(1 <= result["counts"]["blobs_new"] <= 3, result)
+    equal(restore_is_honest(m)[0].code, 0)
+    m.ctl("verify", "--data", "all").expect(14)  # it is still there, and hits nobody
+    m.stop()
+    m.env["BACKUPD_FAILPOINTS"] = "collection.no-grace=fail@1+"
+    m.start()
+    counts = m.ctl("--json", "gc").expect(0).result["counts"]
+    check(counts["packs_copied"] >= 1 and counts["packs_marked"] >= 1, counts)
+    check(m.ctl("--json", "gc").expect(0).result["counts"]["packs_removed"] >= 1)
+    m.stop()
+    del m.env["BACKUPD_FAILPOINTS"]
+    m.start()
+    m.ctl("verify", "--data", "all").expect(0)
+    check("is damaged" not in m.ctl("status").out)
+    m.restic("check", "--read-data").expect(0, "no errors were found")
+    equal(restore_is_honest(m)[0].code, 0)
+
+
 @promise("undamaged again, everything is fine: the daemon took no harm")
 def _(m):
     undamaged(m)

@@ -9,6 +9,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from machine import Machine  # noqa: E402
 from promises import check, contains, equal, main, promise, wait_for  # noqa: E402
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scenarios"))
+from volumes import Volume  # noqa: E402
+
 
 def text(i):
     return f"file {i}: " + "the quick brown fox jumps over the lazy dog. " * 40
@@ -217,6 +220,52 @@ def _(m):
     m.ctl("set", "create", "two", "--repo", "main", m.path("src"), "--no-automatic").expect(0)
     m.ctl("run", "two", "--wait").expect(0)
     equal([s["guard"] for s in m.json("status")["sets"]], ["", ""])
+
+
+@promise("one of two file systems is away: what was on it stays in new revisions, and no rule forgets any")
+def _(m):
+    volume = Volume("ext4")
+    try:
+        with open(os.path.join(volume.place, "on the disk"), "w") as f:
+            f.write("kept\n")
+        extra = ["--no-automatic", "--keep", "last=1 minimum=1"]
+        m.set("pair", m.path("src"), volume.place, extra=extra)
+        m.backup("pair")
+
+        def pair():
+            return next(s for s in m.json("status")["sets"] if s["id"] == "pair")
+
+        def plan():
+            return {r["number"]: r["rules"] for r in m.json("forget", "--policy", "pair", "-n")["sets"][0]["revisions"]}
+
+        wait_for("it to be watched", lambda: pair()["tracking"] == "live")
+        volume.unmount()
+        wait_for("it to be away", lambda: "away" in str(m.json("status")))
+        m.write("src/made meanwhile", "new\n")
+        result = m.ctl("--json", "run", "pair", "--wait").result
+        check(result["outcome"] in ("complete", "exceptions"), result)
+        equal(result["counts"]["files_removed"], 0)
+        equal([q["kind"] for q in pair()["questions"]], ["vanished"])
+        equal(pair()["questions"][0]["holds"], False)
+        for path, content in ((os.path.join(volume.place, "on the disk"), b"kept\n"), (m.path("src/made meanwhile"), b"new\n")):
+            equal(m.ctl("cat", path, "--set", "pair").expect(0).raw, content)
+        equal(plan(), {2: ["frozen"], 1: ["frozen"]})
+        forgotten = m.ctl("--json", "forget", "--policy", "pair", "--yes").expect(0).result
+        equal((forgotten["counts"]["forgotten"], forgotten["counts"]["kept"]), (0, 2))
+        m.ctl("gc").expect(0)
+        m.stop()
+        m.start()
+        equal(plan(), {2: ["frozen"], 1: ["frozen"]}, "after a restart as well")
+        volume.mount()
+        wait_for("it to be back", lambda: pair()["tracking"] == "live" and "away" not in str(m.json("status")))
+        m.backup("pair")
+        equal(pair()["questions"], [])
+        equal(plan(), {3: ["last"], 2: [], 1: []})
+    finally:
+        m.ctl("set", "remove", "pair", "--yes")
+        m.stop()
+        volume.close()
+        m.start()
 
 
 @promise("the question is told on the bus, once for the event")

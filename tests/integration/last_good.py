@@ -21,12 +21,12 @@ def fixture():
     return m
 
 
-def unreadable_run(m, code=3):
+def unreadable_run(m, code=3, name="home"):
     """A run during which every file that is opened for its content fails."""
     m.stop()
     m.env["BACKUPD_FAILPOINTS"] = "read.begin=fail@1+"
     m.start()
-    result = m.backup("home", "--full", code=code)
+    result = m.backup(name, "--full", code=code)
     m.stop()
     del m.env["BACKUPD_FAILPOINTS"]
     m.start()
@@ -75,6 +75,23 @@ def _(m):
     plan = {r["number"]: r["rules"] for r in m.json("forget", "--policy", "home", "-n")["sets"][0]["revisions"]}
     check("last-good" not in plan[1], plan)
     m.restic("check", "--read-data").expect(0, "no errors were found")
+
+
+@promise("a set with another name goes on with the last good versions of what it adopted")
+def _(m):
+    last = m.json("show", "latest")
+    m.ctl("set", "remove", "home", "--yes").expect(0)
+    m.set("docs", m.path("src"), extra=["--no-automatic", "--keep", "last=1 minimum=1"])
+    m.ctl("set", "adopt", "docs", last["host"] + "/home").expect(0)
+    unreadable_run(m, name="docs")
+    shown = m.json("show", "docs/latest")
+    good = f"docs/{last['number']}"
+    equal({x["last_good"] for x in shown["missing"]}, {good})
+    path = m.path("src", BAD)
+    m.ctl("cat", path).expect(5, "could not be read", good)
+    m.ctl("restore", path, "--revision", good, "--to", m.path("out3"), "--wait").expect(0)
+    plan = {r["number"]: r["rules"] for r in m.json("forget", "--policy", "docs", "-n")["sets"][0]["revisions"]}
+    check("last-good" in plan[last["number"]], plan)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,18 @@ def _(m):
     m.ctl("unpin", "docs/1").expect(0)
 
 
+@promise("what it adopted is in its history: one version of what did not change, whatever the names were")
+def _(m):
+    edited = m.json("history", m.path("src/f1"))
+    equal([(v["number"], v["last_number"], v["revisions"]) for v in edited["versions"]], [(2, 4, 3), (1, 1, 1)])
+    equal(edited["on_disk"]["state"], "protected")
+    never = m.json("history", m.path("src/f2"))
+    equal([(v["number"], v["last_number"], v["revisions"], v["change"]) for v in never["versions"]], [(1, 4, 4, "created")])
+    contains(m.ctl("history", m.path("src/f1")).expect(0).out, "docs/2", "docs/1")
+    m.ctl("restore", m.path("src/f1"), "--revision", "docs/1", "--to", m.path("out")).expect(0)
+    equal(m.read("out/f1"), b"file 1\n")
+
+
 @promise("a machine that was cloned is noticed by both, once, and approved when one has another name")
 def _(m):
     clone = Machine("clone")

@@ -72,6 +72,15 @@ def at_four_fifths(m):
     return client
 
 
+def interrupted(m):
+    """A first run that was killed at four fifths."""
+    begin(m)
+    client = at_four_fifths(m)
+    m.kill()
+    client.communicate(timeout=30)
+    open_gate(m)
+
+
 def stored(m):
     return sum(os.path.getsize(os.path.join(top, n)) for top, _, names in os.walk(m.path("repo/data")) for n in names)
 
@@ -148,11 +157,7 @@ def _(m):
 
 @promise("what changed after it was read is read again")
 def _(m):
-    begin(m)
-    client = at_four_fifths(m)
-    m.kill()
-    client.communicate(timeout=30)
-    open_gate(m)
+    interrupted(m)
     changed = [f"src/{i % 7}/{i:05}" for i in range(0, m.count, 16)]
     for name in changed:
         at = m.path(name)
@@ -167,11 +172,7 @@ def _(m):
 
 @promise("collections leave it alone, and an audit counts it as needed")
 def _(m):
-    begin(m)
-    client = at_four_fifths(m)
-    m.kill()
-    client.communicate(timeout=30)
-    open_gate(m)
+    interrupted(m)
     m.start()
     for _ in range(3):
         m.ctl("gc").expect(0)
@@ -183,11 +184,7 @@ def _(m):
 
 @promise("one that has expired is garbage: marked, swept after the grace, and never believed")
 def _(m):
-    begin(m)
-    client = at_four_fifths(m)
-    m.kill()
-    client.communicate(timeout=30)
-    open_gate(m)
+    interrupted(m)
     m.start()
     later(m, 15 * DAY)
     equal(left(m), None)
@@ -196,6 +193,69 @@ def _(m):
     m.ctl("gc").expect(0)
     equal(stored(m), 0)
     finish(m, 101, 102)
+
+
+def no_checkpoints(m):
+    """The daemon is killed when no index file names anything yet."""
+    m.write("config/backupd.toml", '[engine]\npack-size = "4MiB"\ncheckpoint = "1TiB"\n')
+    begin(m)
+    client = m.ctl_spawn("--json", "run", "home", "--wait")
+    nearly = (m.held_at - 20) * MIB  # two packs of data are open, and some on their way
+    wait_for("what was read to be stored", lambda: stored(m) >= nearly or client.poll() is not None, seconds=600)
+    check(client.poll() is None, "the run has ended")
+    m.kill()
+    client.communicate(timeout=30)
+    open_gate(m)
+    equal(os.listdir(m.path("repo/index")), [])
+
+
+@promise("without any checkpoint what was stored is found again: no more than the packs under way is sent twice")
+def _(m):
+    if options.as_it_comes:
+        return
+    no_checkpoints(m)
+    there = stored(m)
+    m.start()
+    for _ in range(3):
+        m.ctl("gc").expect(0)
+        later(m, DAY + 3600)
+    a = m.json("audit")
+    equal((stored(m), a["live_bytes"], a["orphan_bytes"], a["grace_bytes"]), (there, there, 0, 0))
+    rest = 100 * (m.count * MIB - there) // (m.count * MIB)
+    finish(m, 101, rest + 2)
+    equal(m.json("audit")["orphan_bytes"], 0)
+
+
+@promise("packs of theirs that are gone or cut short are not trusted")
+def _(m):
+    if options.as_it_comes:
+        return
+    no_checkpoints(m)
+    packs = sorted(os.path.join(top, n) for top, _, names in os.walk(m.path("repo/data")) for n in names)
+    os.unlink(packs[0])
+    for pack, keep in ((packs[1], 1 << 20), (packs[2], 0)):
+        os.chmod(pack, 0o600)
+        os.truncate(pack, keep)
+    m.start()
+    finish(m, 101, 40)
+
+
+@promise("after two weeks nobody asks for them any more: they go like all garbage")
+def _(m):
+    if options.as_it_comes:
+        return
+    no_checkpoints(m)
+    m.start()
+    before = m.json("audit")["live_bytes"]
+    later(m, 15 * DAY)
+    equal((m.json("audit")["orphan_bytes"], m.json("audit")["live_bytes"]), (before, 0))
+    m.ctl("gc", "--dry-run").expect(0)
+    equal(m.json("audit")["orphan_bytes"], before, "looking changes nothing")
+    m.ctl("gc").expect(0)
+    later(m, DAY + 3600)
+    m.ctl("gc").expect(0)
+    equal(stored(m), 0)
+    m.write("config/backupd.toml", '[engine]\npack-size = "4MiB"\ncheckpoint = "1MiB"\n')
 
 
 @promise("a run that is cancelled leaves all that it had read")

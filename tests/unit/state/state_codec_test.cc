@@ -32,13 +32,12 @@ JobRecord full_job() {
 // name it in the list of its test, or that does not compile.
 template <typename... Fields>
 void expect_none_is_default(const std::tuple<Fields...>& fields) {
-    std::apply(
-        [](const auto&... field) {
-            int number = 0;
-            ((EXPECT_NE(field, std::remove_cvref_t<decltype(field)>{}) << "field " << number++),
-             ...);
-        },
-        fields);
+    int number = 0;
+    const auto check = [&number](const auto& field) {
+        EXPECT_FALSE(field == std::remove_cvref_t<decltype(field)>{}) << "field " << number;
+        ++number;
+    };
+    std::apply([&](const auto&... field) { (check(field), ...); }, fields);
 }
 
 TEST(StateCodec, AJobComesBackWithEveryField) {
