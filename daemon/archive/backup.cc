@@ -195,7 +195,9 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
     GoRules rules = chosen_rules(request);
 
     progress.phase = Phase::locking;
-    std::unique_ptr<WriteSession> session = TRY(repository.start_write(request.write, stop));
+    WriteOptions write = request.write;
+    if (request.parent) write.continues = request.parent->id;
+    std::unique_ptr<WriteSession> session = TRY(repository.start_write(write, stop));
 
     progress.phase = Phase::reading;
     expect(progress, request);

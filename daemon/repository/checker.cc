@@ -263,17 +263,21 @@ class Check {
     }
 
     Result<> check_data() {
-        if (!(request_.data_percent > 0)) return {};
-        std::vector<PackId> chosen;
-        for (const auto& [id, pack] : packs_)
-            if (pack.is_good && !marked_.contains(id) && !read_well_.contains(id))
-                chosen.push_back(id);
+        // What is known to be damaged is read whatever was asked for: else a look at the structure
+        // would find everything in order.
+        std::vector<PackId> chosen, known;
+        for (const auto& [id, pack] : packs_) {
+            if (!pack.is_good || marked_.contains(id) || read_well_.contains(id)) continue;
+            (repository_.damage().has_any_of(id) ? known : chosen).push_back(id);
+        }
         if (request_.data_percent < 100) {
             std::mt19937_64 random(std::random_device{}());
             std::ranges::shuffle(chosen, random);
             const double share = static_cast<double>(chosen.size()) * request_.data_percent / 100;
             chosen.resize(std::min(chosen.size(), static_cast<std::size_t>(std::ceil(share))));
         }
+        chosen.insert(chosen.end(), known.begin(), known.end());
+        if (chosen.empty()) return {};
         PackCheck data(repository_, packs_, report_, progress_, stop_);
         data.run(chosen, threads());
         result_.packs_read += data.packs_read;

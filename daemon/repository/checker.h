@@ -18,7 +18,7 @@ struct CheckRequest {
     // Revisions whose trees are walked; empty: all of them.
     std::vector<RevisionId> revisions;
     // Share of the packs whose bytes are read and verified, 0 (structure only) to 100. A sample is
-    // drawn at random.
+    // drawn at random; packs with known damage are always read.
     double data_percent = 0;
     unsigned threads = 0;  // 0: one per core
 };

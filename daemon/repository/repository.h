@@ -79,6 +79,9 @@ struct WriteOptions {
     // does.
     Precedence* gives_way_to = nullptr;
     bool verify_before_upload = true;  // decode what was encoded, before a pack is uploaded
+    // The revision whose trees this run takes over without looking at all that is below them: if our
+    // lock was lost it must still be there.
+    std::optional<RevisionId> continues;
     // Whose run this is, if the next one of the same is to find what it stored, should it be killed
     // (stored_packs.h). One session of an owner at a time. Empty: nobody's.
     std::string owner;

@@ -17,6 +17,7 @@ constexpr auto kLookEvery = std::chrono::seconds(10);
 Session::Session(const Place& place, std::unique_ptr<RepositoryLock> lock,
                  const WriteOptions& options, std::stop_token stop)
     : place_(place),
+      continues_(options.continues),
       lost_before_(place.index.lost_count()),
       number_(place.index.begin_session()),
       lock_(std::move(lock)) {
@@ -122,12 +123,26 @@ Result<std::uint64_t> Session::secure() {
     }
     if (must_look_) {
         TRY_DURING(place_.loader.refresh({}), "look at the index again");
+        TRY(look_at_parent());
         must_look_ = false;
     }
     if (place_.index.lost_count() != lost_before_)
         return Error(ErrorKind::conflict, ErrorCode::conflict,
                      "data that this run relies on was removed by another program");
     return generation_.load();
+}
+
+// As long as its snapshot is there everybody knows that all of its trees are needed.
+Result<> Session::look_at_parent() {
+    if (!continues_) return {};
+    Result<FileInfo> there =
+        place_.backend.stat({FileType::snapshot, id_cast<FileId>(*continues_)});
+    if (there.ok()) return {};
+    if (there.error().kind() != ErrorKind::not_found)
+        return std::move(there).error().during("look at the revision that is continued");
+    return Error(ErrorKind::conflict, ErrorCode::conflict,
+                 "the revision that this run continues was removed by another program while our "
+                 "lock was lost");
 }
 
 void Session::keep_lock(std::stop_token stop) {

@@ -43,9 +43,11 @@ class Session final : public WriteSession {
   private:
     Result<> write_index();
     Result<std::uint64_t> secure();
+    Result<> look_at_parent();
     void keep_lock(std::stop_token stop);
 
     const Place place_;
+    const std::optional<RevisionId> continues_;
     const std::uint64_t lost_before_;
     const SessionNumber number_;
 

@@ -13,8 +13,9 @@ bool apply(const RevisionChange& change, RevisionTags& tags) {
     const bool was_pinned = tags.is_pinned;
     const auto was_trashed = tags.trashed;
     if (change.pin) tags.is_pinned = *change.pin;
-    // What was forgotten already stays forgotten since then.
-    if (change.trash && change.trash->has_value() != tags.trashed.has_value())
+    // What was forgotten already stays forgotten since then; what was pinned meanwhile, stays.
+    const bool may_move = !change.trash || !change.trash->has_value() || !tags.is_pinned;
+    if (may_move && change.trash && change.trash->has_value() != tags.trashed.has_value())
         tags.trashed = *change.trash;
     return tags.is_pinned != was_pinned || tags.trashed != was_trashed;
 }

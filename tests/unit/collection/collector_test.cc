@@ -549,6 +549,17 @@ TEST_F(CollectingDamaged, APackThatIsTooShortIsNotPreferred) {
     expect_whole();
 }
 
+TEST_F(Collecting, WhatWasPinnedMeanwhileIsNotForgotten) {
+    const Made made = make({noise_blob(1, 5000)});
+    RevisionChange pin;
+    pin.pin = true;
+    const RevisionId pinned = must(revise(*repository, &backend, {made.id}, pin, {}))[0].after.id;
+    forget(pinned);  // by a rule that was asked before the pin
+    const Snapshot snapshot = must(repository->load_revision(pinned));
+    EXPECT_FALSE(parse_revision_tags(snapshot.tags).trashed);
+    EXPECT_EQ(count(backend, FileType::snapshot), 1u);
+}
+
 // ---- what must not be believed
 
 TEST_F(Collecting, NothingIsTouchedWhileClocksDisagree) {

@@ -122,6 +122,15 @@ TEST_F(KnownDamage, IsStruckOutWhenThePackIsReadAndGood) {
     EXPECT_EQ(make(), std::vector<bool>(10));
 }
 
+TEST_F(KnownDamage, IsLookedAtByEveryVerify) {
+    damage(handle(3));
+    EXPECT_NE(verify().errors, 0u);
+    Progress progress;
+    auto look = [&] { return must(check_repository(*repository, {}, progress, {})); };
+    EXPECT_NE(look().errors, 0u) << "though only the structure was asked for";
+    EXPECT_EQ(look().packs_read, 1u);
+}
+
 TEST_F(KnownDamage, IsStruckOutWhenNoIndexNamesThePack) {
     const PackId pack = pack_of(handle(3));
     repository->damage().add({{pack, handle(3)}});

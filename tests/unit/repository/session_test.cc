@@ -560,5 +560,24 @@ TEST_F(Sessions, MemoryFaultsAreFoundBeforeTheUpload) {
     EXPECT_TRUE(list(FileType::pack).empty());
 }
 
+TEST_F(Sessions, WhenTheLockWasLostTheRevisionThatIsContinuedMustStillBeThere) {
+    const RevisionId parent = must(write_revision(*repository, 10));
+    WriteOptions options = kSmallPacks;
+    options.continues = parent;
+    {
+        auto session = must(repository->start_write(options, {}));
+        must(session->save(BlobType::data, text_blob(100)));
+        remove_locks();
+        EXPECT_TRUE(session->checkpoint().ok()) << "it is there, and so is all that it needs";
+    }
+    auto session = must(repository->start_write(options, {}));
+    must(session->save(BlobType::data, text_blob(101)));
+    remove_locks();
+    must(backend.remove({FileType::snapshot, id_cast<FileId>(parent)}));
+    auto kept = session->checkpoint();
+    ASSERT_FALSE(kept.ok());
+    EXPECT_EQ(kept.error().kind(), ErrorKind::conflict);
+}
+
 }  // namespace
 }  // namespace backup
