@@ -28,7 +28,7 @@ def fixture():
     m.every = 128  # MiB between checkpoints, as it comes
     if not options.as_it_comes:
         m.every = 1
-        m.write("config/backupd.toml", '[engine]\npack-size = "4MiB"\ncheckpoint = "1MiB"\n')
+        often(m)
     with open("/dev/urandom", "rb") as noise:
         for i in range(m.count):
             m.write(f"src/{i % 7}/{i:05}", noise.read(MIB))
@@ -81,8 +81,18 @@ def interrupted(m):
     open_gate(m)
 
 
+def packs(m):
+    """Whole ones: what a kill cut short has another name, and goes a day later."""
+    return sorted(os.path.join(top, n) for top, _, names in os.walk(m.path("repo/data")) for n in names if len(n) == 64)
+
+
 def stored(m):
-    return sum(os.path.getsize(os.path.join(top, n)) for top, _, names in os.walk(m.path("repo/data")) for n in names)
+    return sum(os.path.getsize(pack) for pack in packs(m))
+
+
+def rest(m):
+    """What is not stored yet, in percent."""
+    return 100 - 100 * stored(m) // (m.count * MIB)
 
 
 def open_gate(m):
@@ -207,6 +217,11 @@ def no_checkpoints(m):
     client.communicate(timeout=30)
     open_gate(m)
     equal(os.listdir(m.path("repo/index")), [])
+    often(m)
+
+
+def often(m):
+    m.write("config/backupd.toml", '[engine]\npack-size = "4MiB"\ncheckpoint = "1MiB"\n')
 
 
 @promise("without any checkpoint what was stored is found again: no more than the packs under way is sent twice")
@@ -221,8 +236,7 @@ def _(m):
         later(m, DAY + 3600)
     a = m.json("audit")
     equal((stored(m), a["live_bytes"], a["orphan_bytes"], a["grace_bytes"]), (there, there, 0, 0))
-    rest = 100 * (m.count * MIB - there) // (m.count * MIB)
-    finish(m, 101, rest + 2)
+    finish(m, 101, rest(m) + 2)
     equal(m.json("audit")["orphan_bytes"], 0)
 
 
@@ -231,13 +245,13 @@ def _(m):
     if options.as_it_comes:
         return
     no_checkpoints(m)
-    packs = sorted(os.path.join(top, n) for top, _, names in os.walk(m.path("repo/data")) for n in names)
-    os.unlink(packs[0])
-    for pack, keep in ((packs[1], 1 << 20), (packs[2], 0)):
+    gone, short, empty = packs(m)[:3]
+    os.unlink(gone)
+    for pack, keep in ((short, 1 << 20), (empty, 0)):
         os.chmod(pack, 0o600)
         os.truncate(pack, keep)
     m.start()
-    finish(m, 101, 40)
+    finish(m, 101, rest(m) + 2)
 
 
 @promise("after two weeks nobody asks for them any more: they go like all garbage")
@@ -248,14 +262,12 @@ def _(m):
     m.start()
     before = m.json("audit")["live_bytes"]
     later(m, 15 * DAY)
-    equal((m.json("audit")["orphan_bytes"], m.json("audit")["live_bytes"]), (before, 0))
-    m.ctl("gc", "--dry-run").expect(0)
-    equal(m.json("audit")["orphan_bytes"], before, "looking changes nothing")
+    a = m.json("audit")  # a collection may be due, and have marked them
+    equal((a["live_bytes"], a["orphan_bytes"] + a["grace_bytes"]), (0, before))
     m.ctl("gc").expect(0)
     later(m, DAY + 3600)
     m.ctl("gc").expect(0)
     equal(stored(m), 0)
-    m.write("config/backupd.toml", '[engine]\npack-size = "4MiB"\ncheckpoint = "1MiB"\n')
 
 
 @promise("a run that is cancelled leaves all that it had read")
