@@ -81,6 +81,10 @@ std::size_t end_of_string(std::string_view text, std::size_t at) {
     return at;
 }
 
+bool is_ascii(std::string_view text) {
+    return std::ranges::none_of(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
+}
+
 // What toml++ must not be given: keys with so many parts that their tables overflow the stack;
 // characters beyond ASCII outside of strings and comments, whose class it decides by undefined
 // behaviour; a "[" that nothing follows.
@@ -89,16 +93,25 @@ std::optional<TomlProblem> refuse(std::string_view text) {
     unsigned line = 1;
     int dots = 0;
     bool line_begins = true;
+    char before = '\n';  // the last that is not blank
     for (std::size_t at = 0; at < text.size();) {
         const char c = text[at];
         if (c == '"' || c == '\'') {
+            // Elsewhere it is part of a broken value to toml++, and no string begins.
+            if (std::string_view("\n=,[{.").find(before) == std::string_view::npos)
+                return TomlProblem{line, "a quote in the middle of a value"};
+            const bool is_part = before == '.';  // of a key, or of a broken number
             line_begins = false;
+            before = c;
             // Long strings only where a value may stand, two strings elsewhere: not worth telling
             // apart.
             if (text.substr(at).starts_with(std::string(3, c))) {
                 return TomlProblem{line, "texts of several lines are not used here"};
             }
-            at = end_of_string(text, at);
+            const std::size_t end = end_of_string(text, at);
+            if (is_part && !is_ascii(text.substr(at, end - at)))
+                return TomlProblem{line, "a part of a key that is not ASCII"};
+            at = end;
             continue;
         }
         if (c == '#') {
@@ -121,6 +134,7 @@ std::optional<TomlProblem> refuse(std::string_view text) {
                             (c >= 'A' && c <= 'Z');
         if (!in_key) dots = 0;
         if (!is_blank) line_begins = c == '\n';
+        if (!is_blank && c != '\r') before = c;
         if (c == '\n') ++line;
         ++at;
     }

@@ -355,6 +355,9 @@ TEST(Config, BrokenTomlIsAProblemWithItsLine) {
         set_of(kSet + "exclude = [\"\xc3\xa4 # [x]\", '[a]b', \"\\\\[\"]\ntitle = '\xc3\xa4\\'\n");
     EXPECT_EQ(problems(quoted), "");
     expect_problem(set_of(kSet + "title = \"\"\"a\nb\"\"\"\n"), 3, {"several lines"});
+    expect_problem(set_of(kSet + "title = 1'\xef\xbb\xbb'\n"), 3, {"quote"});
+    expect_problem(set_of(kSet + "title = 1.'\xef\xbb\xbb'\n"), 3, {"not ASCII"});
+    expect_problem(set_of(kSet + "title = \xef\xbb\xbb\n"), 3, {"outside of quotes"});
     EXPECT_EQ(main_of(std::string("\xff\xfe\0binary", 9)).problems.size(), 1u);
     EXPECT_EQ(main_of(std::string(2 << 20, '#')).problems.size(), 1u);
 }
