@@ -129,6 +129,8 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
         ParentCounts::Sum sum = before.sum(input.source, input.look_at == nullptr, stop);
         outcome.files_before = sum.files;
         outcome.bytes_before = sum.bytes;
+        outcome.directories_before =
+            sum.directories_gone + outcome.counts.dirs_changed + outcome.counts.dirs_unmodified;
         outcome.counts.files_removed = sum.files_removed;
         outcome.signs = witness.signs();
         const MatchedMarks matched = match_marks(std::move(sum.removed_marks), witness.take_came());

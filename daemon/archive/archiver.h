@@ -66,8 +66,9 @@ struct ArchiveOutcome {
     // Files of the parent revision that the walk accounted for: with a LookAt, all others are in
     // the tree as they were.
     std::uint64_t files_before = 0, bytes_before = 0;
-    std::uint64_t compared = 0;         // objects, by a survey
-    std::vector<BlobHandle> read_back;  // of the new blobs, those to be read back
+    std::uint64_t directories_before = 0;  // likewise
+    std::uint64_t compared = 0;            // objects, by a survey
+    std::vector<BlobHandle> read_back;     // of the new blobs, those to be read back
     ChangeSigns signs;  // of a backup with a parent revision; files_before is not set
 };
 

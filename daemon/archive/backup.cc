@@ -92,6 +92,9 @@ void add_untouched(BackupCounts& counts, const BackupRequest& request,
     counts.files_unmodified += untouched;
     counts.total_files += untouched;
     counts.total_bytes += before.total_bytes_processed - walked.bytes_before;
+    const std::uint64_t directories =
+        before.dirs_new + before.dirs_changed + before.dirs_unmodified;
+    counts.dirs_unmodified += directories - std::min(directories, walked.directories_before);
 }
 
 ChangeSigns signs_of(const BackupRequest& request, const ArchiveOutcome& walked,

@@ -17,8 +17,9 @@ void ParentCounts::note_gone(const RawNode& node, bool removed) {
     }
 }
 
-void ParentCounts::note_gone_tree(std::uint64_t inode, const BlobId& tree, bool removed) {
-    gone_.push_back({{inode, tree}, removed});
+void ParentCounts::note_gone_tree(std::uint64_t inode, const BlobId& tree, bool removed,
+                                  bool is_emptied) {
+    gone_.push_back({{inode, tree}, removed, is_emptied});
 }
 
 void ParentCounts::note_moved(std::uint64_t inode, const BlobId& tree) {
@@ -37,7 +38,7 @@ void ParentCounts::merge(const ParentCounts& other) {
 
 ParentCounts::Sum ParentCounts::sum(BlobSource& source, bool only_removed,
                                     const std::stop_token& stop) const {
-    Sum sum{files_, bytes_, removed_, removed_marks_};
+    Sum sum{files_, bytes_, removed_, 0, removed_marks_};
     std::vector<Tree> moved = moved_;
     std::sort(moved.begin(), moved.end());
     // The trees may be many and deep, so no recursion.
@@ -47,6 +48,7 @@ ParentCounts::Sum ParentCounts::sum(BlobSource& source, bool only_removed,
         left.pop_back();
         if (only_removed && !gone.removed) continue;
         if (std::binary_search(moved.begin(), moved.end(), gone.tree)) continue;
+        if (!gone.is_emptied) ++sum.directories_gone;
         auto json = source.load({BlobType::tree, gone.tree.id});
         if (!json.ok()) continue;
         TreeScanner scanner(*json);

@@ -26,7 +26,9 @@ class ParentCounts {
     // Whatever the node is: it is not in the new revision. `removed`: because it is not in the
     // source any more.
     void note_gone(const RawNode& node, bool removed);
-    void note_gone_tree(std::uint64_t inode, const BlobId& tree, bool removed);
+    // `is_emptied`: only its entries are gone.
+    void note_gone_tree(std::uint64_t inode, const BlobId& tree, bool removed,
+                        bool is_emptied = false);
     // The tree of the parent is in another place of the new revision.
     void note_moved(std::uint64_t inode, const BlobId& tree);
 
@@ -35,6 +37,7 @@ class ParentCounts {
     struct Sum {
         std::uint64_t files = 0, bytes = 0;  // of the parent, accounted for
         std::uint64_t files_removed = 0;
+        std::uint64_t directories_gone = 0;
         std::vector<FileMark> removed_marks;  // of them, kMostFileMarks at most
     };
     // Reads the trees that are gone. What cannot be read is not counted, which harms nothing but
@@ -53,6 +56,7 @@ class ParentCounts {
     struct Gone {
         Tree tree;
         bool removed;
+        bool is_emptied = false;
     };
     std::uint64_t files_ = 0, bytes_ = 0, removed_ = 0;
     std::vector<FileMark> removed_marks_;

@@ -79,7 +79,7 @@ void WalkWorker::save_directory(Entry& entry, const struct statx& status) {
         static constexpr std::string_view kEmpty = "{\"nodes\":[]}\n";
         if (!save_blob(BlobType::tree, as_bytes(kEmpty), tree)) return;
         if (origin.tree && *origin.tree != tree)
-            parent_.note_gone_tree(before->inode, *origin.tree, false);
+            parent_.note_gone_tree(before->inode, *origin.tree, false, true);
     }
 
     NodeFields node = fields(entry.name, status);

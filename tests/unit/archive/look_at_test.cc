@@ -84,6 +84,9 @@ class LookAtTest : public ArchiveTest {
         EXPECT_EQ(
             result.counts.files_new + result.counts.files_changed + result.counts.files_unmodified,
             all.counts.total_files);
+        EXPECT_EQ(
+            result.counts.dirs_new + result.counts.dirs_changed + result.counts.dirs_unmodified,
+            all.counts.dirs_new + all.counts.dirs_changed + all.counts.dirs_unmodified);
     }
     void make_sample() {
         put("a/one", "1");
