@@ -86,7 +86,7 @@ void name_older(Repository& repository, const RevisionId& id, JobContext& job, J
     const std::vector<Revision> revisions = all_revisions(std::move(*entries));
     const auto from =
         std::ranges::find_if(revisions, [&](const Revision& one) { return one.id() == id; });
-    if (from == revisions.end() || from->tags.set.empty()) return;
+    if (from == revisions.end() || from->tags.set.empty() || is_pre_restore(*from)) return;
     std::size_t looked = 0;
     for (const Exception& one : list) {
         if (one.error.kind() != ErrorKind::corrupt) continue;

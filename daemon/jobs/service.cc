@@ -121,6 +121,8 @@ void Service::load() {
         if (auto left = store_.checkpoint(record.set);
             record.kind == "backup" && left.ok() && *left && (*left)->job == record.id)
             kept = kept_text(**left);
+        if (record.kind == "restore" && record.mode.empty())
+            kept = "`backupctl resume " + std::to_string(record.id) + "` goes on with it";
         runner_.adopt_interrupted(std::move(record), kept);
     }
     expire_undo(undo_folder(), clock_.now());

@@ -45,6 +45,12 @@ bool is_of_type(const struct stat& status, NodeType type) {
     return false;
 }
 
+// By the id that it had when it was written down: a pin gives a revision another one.
+Result<Revision> find_by_id(Repository& repository, const std::string& id) {
+    const auto all = all_revisions(TRY(repository.list_revisions()));
+    return resolve_revision(all, SetOnHost{}, id);
+}
+
 // What a restore created and nobody has changed since.
 class CreatedObjects {
   public:
@@ -57,11 +63,17 @@ class CreatedObjects {
             for (const UndoRecord::Created& one : record.created) add_named(one.path);
             return {};
         }
-        const auto id = RevisionId::from_hex(record.revision);
-        if (!id) return Error(ErrorKind::corrupt, "the record of the restore names no revision");
+        const auto revision = find_by_id(repository_, record.revision);
+        if (!revision.ok() && revision.error().code() == ErrorCode::no_such_revision) {
+            job_.message(LogLevel::warning,
+                         "the revision that was restored is not there any more: what the restore "
+                         "created is known by its names and times alone");
+            for (const UndoRecord::Created& one : record.created) add_named(one.path);
+            return {};
+        }
+        if (!revision.ok()) return Error(revision.error());
         TRY(repository_.refresh_index(job_.stop));
-        const Snapshot snapshot =
-            TRY_DURING(repository_.load_revision(*id), "load the revision that was restored");
+        const Snapshot& snapshot = revision->snapshot();
         for (const UndoRecord::Created& one : record.created) {
             if (job_.stop.stop_requested())
                 return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
@@ -255,9 +267,9 @@ Result<JobOutcome> take_back(const UndoTask& task, const Clock& clock, JobContex
         if (kept.empty()) {
             request.only_remove = true;
         } else {
-            const auto id = RevisionId::from_hex(kept[pass]);
-            if (!id) return Error(ErrorKind::corrupt, "the record of the restore is damaged");
-            request.revision = *id;
+            const Revision revision =
+                TRY_DURING(find_by_id(repository, kept[pass]), "what the restore replaced is gone");
+            request.revision = revision.id();
         }
         if (pass + 1 == passes) request.mtimes = times;
         RestoreResult one =

@@ -246,6 +246,7 @@ Result<> BatchWriter::act_on(BatchInFlight& batch, std::uint32_t index, Action a
             return {};
     }
     state.is_done = true;
+    note_unfetched(batch.plan->objects[index]);
     progress_.items_done.fetch_add(1, std::memory_order_relaxed);
     return {};
 }

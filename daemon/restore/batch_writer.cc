@@ -131,6 +131,7 @@ void BatchWriter::set_aside(BatchInFlight& batch, std::uint32_t index, const cha
     if (state.has_failed.exchange(true)) return;
     state.is_done = true;
     counts_.set_aside.fetch_add(1, std::memory_order_relaxed);
+    if (!state.is_made) note_unfetched(batch.plan->objects[index]);
     progress_.items_done.fetch_add(1, std::memory_order_relaxed);
     exceptions_.add(path_of(*batch.plan, batch.plan->objects[index]),
                     Error(ErrorKind::conflict, ErrorCode::conflict, why));
@@ -176,6 +177,11 @@ void BatchWriter::abandon(BatchInFlight& batch) {
     batch.hidden.clear();
 }
 
+void BatchWriter::note_unfetched(const PlanObject& object) {
+    if (object.type == NodeType::file)
+        progress_.bytes_done.fetch_add(object.size, std::memory_order_relaxed);
+}
+
 void BatchWriter::count_done(BatchInFlight& batch, std::uint32_t index) {
     const PlanObject& object = batch.plan->objects[index];
     ObjectState& state = batch.states[index];
@@ -200,6 +206,8 @@ void BatchWriter::count_done(BatchInFlight& batch, std::uint32_t index) {
     ++(object.type == NodeType::file ? counts_.files : counts_.others);
     if (object.type == NodeType::file && is_made(state.action) && !state.is_link)
         counts_.bytes += object.size;
+    else
+        note_unfetched(object);
     state.is_done = true;
     progress_.items_done.fetch_add(1, std::memory_order_relaxed);
 }

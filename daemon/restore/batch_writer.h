@@ -215,6 +215,8 @@ class BatchWriter {
     void discard_temp(BatchInFlight& batch, std::uint32_t index);
     void set_aside(BatchInFlight& batch, std::uint32_t index, const char* why);
     void count_done(BatchInFlight& batch, std::uint32_t index);
+    // Content that is not fetched counts as done, too.
+    void note_unfetched(const PlanObject& object);
     std::string path_of(const RestoreBatch& batch, const PlanObject& object) const;
     std::string landing_name(const BatchInFlight& batch, std::uint32_t index) const;
     // Under which name it is made.

@@ -191,5 +191,32 @@ def _(m):
     m.backup()
 
 
+@promise("of a file whose data is damaged an older version that is intact is named, and can be restored")
+def _(m):
+    undamaged(m)
+    content = os.urandom(300_000)
+    shutil.copytree(m.path("src"), m.path("versions"))
+    m.set("versions", m.path("versions"), extra=["--no-automatic"])
+    m.backup("versions")
+    before = set(glob.glob(m.path("repo/data/*/*")))
+    m.write("versions/f03", content)
+    m.backup("versions")
+    packs = sorted(set(glob.glob(m.path("repo/data/*/*"))) - before, key=os.path.getsize)
+    m.stop()
+    os.chmod(packs[-1], 0o600)
+    with open(packs[-1], "r+b") as f:
+        f.seek(1000)
+        f.write(b"damage")
+    m.start()
+    reply = m.ctl("restore", m.path("versions"), "--to", m.path("newest")).expect(3, "f03", "an older version is intact", "versions/1")
+    equal(sorted(os.listdir(m.path("newest/versions"))), sorted(set(FILES) - {"f03"} | {"d"}), reply)
+    m.ctl("restore", m.path("versions/f03"), "--revision", "versions/1", "--to", m.path("older")).expect(0)
+    equal(m.read("older/f03"), FILES["f03"])
+    # In the place of the file the old one stays.
+    m.write("versions/f03", "what is there\n")
+    m.ctl("restore", m.path("versions"), "--on-conflict", "replace", "--yes").expect(3, "f03")
+    equal(m.read("versions/f03"), b"what is there\n")
+
+
 if __name__ == "__main__":
     main(fixture)

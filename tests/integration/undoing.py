@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """What a restore replaces or removes is kept first, and `undo` gives it back; what is in use or changed is left alone."""
+import contextlib
 import os
+import pty
 import shutil
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from machine import ready  # noqa: E402
-from promises import check, contains, equal, main, promise, wait_for  # noqa: E402
+from promises import check, contains, equal, main, promise, skip, wait_for  # noqa: E402
 
 THEN = 1_600_000_000_000_000_001
 
@@ -144,6 +146,111 @@ def _(m):
     plan = m.json("forget", "--policy", "--dry-run")["sets"][0]["revisions"]
     check(all(r["id"] != kept["id"] for r in plan), plan)
     m.ctl("forget", made["revision"], "--yes").expect(0)
+
+
+@promise("a revision that was pinned since is found by undo all the same")
+def _(m):
+    before = arrange(m)
+    known = {r["id"] for r in pre_restore(m)}
+    job = restore(m, "--on-conflict", "replace", code=3)["job"]
+    kept = next(r for r in pre_restore(m) if r["id"] not in known)
+    m.ctl("pin", kept["id"]).expect(0)
+    m.ctl("pin", "home/1").expect(0)
+    check(all(r["id"] != kept["id"] for r in pre_restore(m)), "the pin did not give it another id: the test proves nothing")
+    m.ctl("undo", str(job), "--yes").expect(0)
+    compare(picture(m.path("src")), before)
+    for r in m.json("revisions", "home", "--all")["revisions"]:
+        if r["pinned"]:
+            m.ctl("unpin", r["id"]).expect(0)
+
+
+@promise("above the paths of a set nothing is removed, for the revision never had it")
+def _(m):
+    arrange(m)
+    m.write("beside/file", "not in any set\n")
+    names = sorted(os.listdir(m.top))
+    m.ctl("restore", m.top, "--on-conflict", "replace", "--delete", "--yes").expect(0)
+    equal(sorted(os.listdir(m.top)), names)
+    equal(m.read("beside/file"), b"not in any set\n")
+    check(not os.path.exists(m.path("src/new")))
+
+
+@promise("what could not be read when the revision was made is not removed")
+def _(m):
+    if os.geteuid() == 0:
+        skip("root reads everything")
+    m.write("part/secret", "unreadable\n", mode=0)
+    m.write("part/open", "open\n")
+    m.set("part", m.path("part"), extra=["--no-automatic"])
+    m.backup("part", code=3)
+    m.write("part/extra", "extra\n")
+    m.ctl("restore", m.path("part"), "--on-conflict", "skip", "--delete", "--yes").expect(0)
+    equal(sorted(os.listdir(m.path("part"))), ["open", "secret"])
+
+
+def on_terminal(m, answer, *args):
+    """backupctl on a terminal of its own; what it said, and its exit code."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.clear()
+        os.environ.update(m.env, TERM="dumb")
+        os.execv(m.backupctl, [m.backupctl, "--user", *args])
+    said = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while True:
+            piece = os.read(terminal, 4096)
+            if not piece:
+                break
+            said += piece
+            if said.rstrip().endswith((b"[y/N]", b"?")) and answer:
+                os.write(terminal, answer + b"\n")
+                answer = b""
+    os.close(terminal)
+    return said.decode("utf-8", "replace"), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@promise("on a terminal the plan is shown, then asked about: no changes nothing, yes does it")
+def _(m):
+    before = arrange(m)
+    said, code = on_terminal(m, b"n", "restore", m.path("src"), "--on-conflict", "replace", "--delete")
+    equal(code, 7, said)
+    contains(said, "Would do")
+    contains(said, "removed")
+    compare(picture(m.path("src")), before)
+    said, code = on_terminal(m, b"y", "restore", m.path("src"), "--on-conflict", "replace", "--delete")
+    equal(code, 0, said)
+    equal(m.read("src/differs"), b"from the backup\n")
+    job = next(j for j in m.json("jobs")["jobs"] if j["kind"] == "restore")["id"]
+    said, code = on_terminal(m, b"n", "undo", str(job))
+    equal(code, 7, said)
+    said, code = on_terminal(m, b"y", "undo", str(job))
+    equal(code, 0, said)
+    compare(picture(m.path("src")), before)
+
+
+@promise("a backup gives way to a restore and goes on after it")
+def _(m):
+    arrange(m)
+    m.stop()
+    m.start(env={"BACKUPD_FAILPOINTS": "restore.planned=gate:" + m.path("hold")})
+    try:
+        m.write("hold", "")
+        restoring = m.ctl_spawn("restore", m.path("src/differs"), "--on-conflict", "replace", "--yes")
+        wait_for("the restore", lambda: os.path.exists(m.path("hold.reached")))
+        m.write("src/fresh", os.urandom(300_000))
+        running = m.ctl_spawn("run", "home", "--wait")
+        wait_for("the backup", lambda: any(j["kind"] == "backup" and j["state"] == "running" for j in m.json("jobs")["jobs"]))
+        count = len(m.revisions())
+        time.sleep(0.5)
+        equal(len(m.revisions()), count, "a revision was made while a restore ran")
+        check(running.poll() is None, "the backup did not give way")
+        os.unlink(m.path("hold"))
+        restoring.communicate()
+        running.communicate()
+        equal((restoring.returncode, running.returncode), (0, 0))
+        m.ctl("forget", m.revisions()[0]["id"], "--yes").expect(0)
+    finally:
+        m.restart()
 
 
 @promise("if the present state cannot be kept, nothing is changed: exit code 7")
