@@ -110,7 +110,7 @@ TEST(CommandLine, MissingAndSurplusArgumentsAreNamed) {
 }
 
 TEST(CommandLine, VerbsThatDoNotExistYetAreUnknown) {
-    for (const char* verb : {"mount", "health", "metrics", "undo"})
+    for (const char* verb : {"mount", "health", "metrics", "drill"})
         EXPECT_TRUE(contains(problem_of({verb}), "unknown verb")) << verb;
     for (const char* verb : {"mount", "metrics"})
         EXPECT_FALSE(contains(overview_text(), verb)) << verb;
