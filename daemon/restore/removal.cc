@@ -178,6 +178,11 @@ Result<> Removal::carry_out(bool first, const Run& run, Outcome& outcome) {
     TRY(tell(first, run));
     std::string open_path;
     UniqueFd parent;
+    struct timespec times[2] = {{0, UTIME_OMIT}, {0, UTIME_OMIT}};
+    const auto give_times_back = [&] {
+        if (parent && run.keeps_times)
+            (void)::utimensat(parent.get(), ".", times, AT_SYMLINK_NOFOLLOW);
+    };
     for (const Doomed& one : doomed_) {
         if (one.is_first != first || one.is_cancelled) continue;
         if (run.stop.stop_requested())
@@ -192,8 +197,11 @@ Result<> Removal::carry_out(bool first, const Run& run, Outcome& outcome) {
                     set_aside(one, "its directory was replaced since: it stays", run, outcome);
                 continue;
             }
+            give_times_back();
             parent = std::move(*opened);
             open_path = directory;
+            struct stat above {};
+            if (::fstat(parent.get(), &above) == 0) times[1] = above.st_mtim;
         }
         struct stat status {};
         if (::fstatat(parent.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
@@ -216,6 +224,7 @@ Result<> Removal::carry_out(bool first, const Run& run, Outcome& outcome) {
         else if (error_number != ENOENT)
             run.exceptions.add(one.path, Error::from_errno(error_number, "remove"));
     }
+    give_times_back();
     return {};
 }
 

@@ -53,6 +53,8 @@ class Removal {
         ChangeLog* change_log;
         ExceptionLog& exceptions;
         std::stop_token stop;
+        // Directories in which something goes have the times that they shall have.
+        bool keeps_times = false;
     };
     // `first`: what stands in the way of something; else the rest.
     Result<> carry_out(bool first, const Run& run, Outcome& outcome);

@@ -325,9 +325,15 @@ Result<> Restore::take_away(bool first, RestoreCounts& counts) {
     if (removal.count() == 0) return {};
     progress.phase = Phase::removing;
     Removal::Outcome outcome;
-    const Result<> done = removal.carry_out(
-        first, {record.stamps(), unsettled, teller ? &*teller : nullptr, exceptions, stop},
-        outcome);
+    const Result<> done =
+        removal.carry_out(first,
+                          {.stamps = record.stamps(),
+                           .unsettled = unsettled,
+                           .change_log = teller ? &*teller : nullptr,
+                           .exceptions = exceptions,
+                           .stop = stop,
+                           .keeps_times = request.on_conflict == ConflictMode::replace},
+                          outcome);
     counts.deleted += outcome.removed;
     counts.set_aside += outcome.set_aside;
     return done;

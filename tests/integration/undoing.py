@@ -93,6 +93,8 @@ def _(m):
     equal(sorted(os.listdir(m.path("src"))), ["a.cache", "differs", "link", "more", "same", "sub", "type"])
     equal(os.listdir(m.path("src/more")), ["b.cache"])
     equal(m.read("src/type"), b"a file\n")
+    for name in ("", "sub"):
+        equal((name, os.stat(m.path("src", name)).st_mtime_ns), (name, os.stat(m.path("reference", name)).st_mtime_ns))
     steps = {(s["action"], os.path.relpath(s["path"], m.path("src"))) for s in plan.lines if s["type"] == "plan"}
     check({("replace", "differs"), ("create", "sub/missing"), ("delete", "new"), ("delete", "more/deep/er")} <= steps, steps)
     check(not any(path.endswith(".cache") for _, path in steps), steps)
