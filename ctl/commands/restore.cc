@@ -212,6 +212,17 @@ Result<bool> preview(Context& context, Client& client, const std::vector<std::st
     return touches;
 }
 
+// What existed is not what it was: how to have it back.
+void tell_undo(Context& context, const Client& client, const std::vector<std::string>& jobs) {
+    for (const std::string& job : jobs) {
+        const JobView& view = client.view(job);
+        const bool has_touched =
+            view.details.number("replaced") > 0 || view.details.number("deleted") > 0;
+        if (view.finished && has_touched && !context.json())
+            context.note("take it back: backupctl undo " + std::to_string(view.id));
+    }
+}
+
 char ask_conflict() {
     return ask_letter(
         "Now [k]eep both, [s]kip these, replace [o]lder ones, [r]eplace all, or [a]bort?", "aksor");
@@ -252,6 +263,7 @@ Result<ExitCode> run(Context& context) {
         if (batches.size() > 1) target.keep();  // one may run when another cannot begin
         auto jobs = TRY(start(context, *client, batches, target, mode, context.dry_run()));
         auto ended = follow_jobs(context, jobs, follow);
+        if (ended.ok() && !context.dry_run()) tell_undo(context, *client, jobs);
         if (!follow.wait || !ended.ok() || may_have_written(*ended)) target.keep();
         return ended;
     };

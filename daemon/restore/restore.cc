@@ -307,7 +307,15 @@ Result<> Restore::protect() {
     if (!record.touches_anything() || !request.protect) return {};
     progress.phase = Phase::protecting;
     const std::vector<TouchedObject> touched = record.take_touched();
+    // Progress is that of the keeping, meanwhile.
+    const std::uint64_t bytes = progress.bytes_total, items = progress.items_total;
+    progress.bytes_total = record.bytes_replaced() + record.bytes_deleted();
+    progress.items_total = touched.size();
     auto kept = request.protect(touched);
+    progress.bytes_total = bytes;
+    progress.items_total = items;
+    progress.bytes_done = 0;
+    progress.items_done = 0;
     if (kept.ok()) {
         unsettled = std::move(*kept);
         return {};

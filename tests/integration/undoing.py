@@ -221,6 +221,7 @@ def _(m):
     compare(picture(m.path("src")), before)
     said, code = on_terminal(m, b"y", "restore", m.path("src"), "--on-conflict", "replace", "--delete")
     equal(code, 0, said)
+    contains(said, "backupctl undo")
     equal(m.read("src/differs"), b"from the backup\n")
     job = next(j for j in m.json("jobs")["jobs"] if j["kind"] == "restore")["id"]
     said, code = on_terminal(m, b"n", "undo", str(job))
