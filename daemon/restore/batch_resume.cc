@@ -98,8 +98,9 @@ Result<> BatchWriter::clear_adopted(BatchInFlight& batch) {
         if (directories_.is_adopted(one.parent))
             expected[one.parent].emplace(batch.plan->text(one.name));
     }
+    // Only content is gone on with: everything else is made anew, and must find its name free.
     for (const PlanObject& object : batch.plan->objects)
-        if (directories_.is_adopted(object.parent))
+        if (object.blob_count != 0 && directories_.is_adopted(object.parent))
             expected[object.parent].emplace(batch.plan->text(object.name));
     for (const auto& [directory, names] : expected) {
         if (!directories_.is_hidden(directory, batch.number)) continue;

@@ -90,7 +90,8 @@ TEST_F(ResumeTest, WhatSomebodyElseCanReachIsNotTakenUp) {
 
 TEST_F(ResumeTest, ADirectoryThatWasBegunIsGoneOnWith) {
     Node directory = maker_.dir("d", {maker_.dir("inner", {maker_.file("deep", "deep")}), large_,
-                                      maker_.symlink("link", "large"), maker_.file("small", "s")});
+                                      maker_.symlink("link", "large"), maker_.file("nothing", ""),
+                                      maker_.symlink("same", "large"), maker_.file("small", "s")});
     const std::string name = left_over(content_mark("d", *directory.subtree));
     fs::create_directory(target_ / name);
     fs::permissions(target_ / name, fs::perms::owner_all);
@@ -99,6 +100,8 @@ TEST_F(ResumeTest, ADirectoryThatWasBegunIsGoneOnWith) {
     write_file(target_ / name / "inner/deep", "de");
     write_file(target_ / name / "large", partial({0}));
     fs::create_symlink("elsewhere", target_ / name / "link");
+    fs::create_symlink("large", target_ / name / "same");
+    write_file(target_ / name / "nothing", "");
     write_file(target_ / name / "stranger", "not in the revision");
     const RestoreCounts counts = restore({directory});
     EXPECT_EQ(counts.bytes_resumed, (kBlobs - 1) * kBlob);
@@ -106,6 +109,8 @@ TEST_F(ResumeTest, ADirectoryThatWasBegunIsGoneOnWith) {
     EXPECT_EQ(read_file(target_ / "d/inner/deep"), "deep");
     EXPECT_EQ(read_file(target_ / "d/small"), "s");
     EXPECT_EQ(fs::read_symlink(target_ / "d/link"), "large");
+    EXPECT_EQ(fs::read_symlink(target_ / "d/same"), "large");
+    EXPECT_EQ(read_file(target_ / "d/nothing"), "");
     EXPECT_FALSE(fs::exists(target_ / "d/stranger"));
 }
 
