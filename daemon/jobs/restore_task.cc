@@ -45,9 +45,9 @@ std::vector<std::string> places_of(const std::vector<ObjectToKeep>& objects) {
     return {places.begin(), places.end()};
 }
 
-// Whether all content of a file can be had, as far as that can be told without fetching it all
-// twice: the index knows every blob, and each can be read.
+// Whether all content of a file can be had, or the list of a directory.
 bool is_intact(Repository& repository, const Node& node) {
+    if (node.subtree) return repository.blobs().check({BlobType::tree, *node.subtree}).ok();
     return std::ranges::all_of(node.content, [&](const BlobId& id) {
         const BlobHandle handle{BlobType::data, id};
         return repository.blobs().contains(handle) && repository.blobs().check(handle).ok();
@@ -61,20 +61,24 @@ std::optional<Revision> older_intact(Repository& repository,
     const SetOnHost line{from.tags.set, from.snapshot().hostname};
     auto damaged = find_node(repository, from.snapshot().tree, path);
     std::set<std::vector<BlobId>> seen;
-    if (damaged.ok()) seen.insert(damaged->node.content);
+    const auto parts_of = [](const Node& node) {
+        return node.subtree ? std::vector<BlobId>{*node.subtree} : node.content;
+    };
+    if (damaged.ok()) seen.insert(parts_of(damaged->node));
     for (const Revision& revision : newest_first) {
         if (!belongs_to(revision, line) || revision.is_trashed() ||
             revision.tags.number >= from.tags.number)
             continue;
         auto node = find_node(repository, revision.snapshot().tree, path);
-        if (!node.ok() || node->node.type != NodeType::file) continue;
-        if (!seen.insert(node->node.content).second) continue;
+        if (!node.ok()) continue;
+        if (node->node.type != NodeType::file && node->node.type != NodeType::dir) continue;
+        if (!seen.insert(parts_of(node->node)).second) continue;
         if (is_intact(repository, node->node)) return revision;
     }
     return std::nullopt;
 }
 
-// For files that could not be had because of damage: where an older version of each is whole.
+// For what could not be had because of damage: where an older version of each is whole.
 void name_older(Repository& repository, const RevisionId& id, JobContext& job, JobOutcome& outcome,
                 Timestamp now) {
     const std::vector<Exception> list = job.exceptions.list();

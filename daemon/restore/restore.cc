@@ -118,6 +118,8 @@ Result<> Restore::check_target() {
 // written?
 Result<> Restore::check_writable() const {
     for (const Selected& one : selected) {
+        // With full paths nothing of the root itself lands in the target.
+        if (request.full_paths && one.node.name.empty()) continue;
         DirectoryTable directories(request.target_fd);
         DirectoryIndex at = directories.add_target("/");
         SharedFd fd = TRY(directories.open(at));
