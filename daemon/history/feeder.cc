@@ -49,9 +49,13 @@ Result<> Feeder::run(const BlobId& tree) {
     while (!stack_.empty()) {
         Frame& top = stack_.back();
         if (top.children.empty()) {
-            top.record.tree = top.tree;
-            batch_.put(number_key('d', line_.id, top.id), encode(top.record));
+            const bool is_whole = top.is_whole;
+            if (is_whole) {
+                top.record.tree = top.tree;
+                batch_.put(number_key('d', line_.id, top.id), encode(top.record));
+            }
             stack_.pop_back();
+            if (!is_whole && !stack_.empty()) stack_.back().is_whole = false;
             TRY(flush_if_full());
             continue;
         }
@@ -68,13 +72,14 @@ Result<> Feeder::enter(DirectoryId id, bool is_new, DirectoryRecord record, cons
         return Error(ErrorKind::cancelled, ErrorCode::cancelled, "feeding was stopped");
     record.tree.reset();
     batch_.put(number_key('d', line_.id, id), encode(record));
-    stack_.push_back({id, std::move(record), tree, {}});
+    stack_.push_back({id, std::move(record), tree, {}, true});
     Result<Bytes> json = blobs_.load({BlobType::tree, tree});
     if (!json.ok() && json.error().kind() != ErrorKind::corrupt &&
         json.error().kind() != ErrorKind::not_found)
         return std::move(json).error();
     if (!json.ok()) {
         ++damaged_directories_;
+        stack_.back().is_whole = false;
         return {};
     }
     return read_entries(stack_.back(), is_new, *json);
@@ -84,6 +89,7 @@ Result<> Feeder::read_entries(Frame& frame, bool is_new, ByteView json) {
     const Order order = order_of(json);
     if (order == Order::damaged) {
         ++damaged_directories_;
+        frame.is_whole = false;
         return {};
     }
     HistoryStore::View view(store_);

@@ -35,8 +35,9 @@ class Feeder {
            BlobSource& blobs, HistoryStore::Batch& batch, const Options& options,
            std::stop_token stop);
 
-    // Directories whose trees are damaged or missing keep what they had. `cancelled`: what was
-    // written stays, out of sight.
+    // Directories whose trees are damaged or missing keep what they had, and are looked at again
+    // with the next revision: it may be that they were repaired. `cancelled`: what was written
+    // stays, out of sight.
     Result<> run(const BlobId& tree);
 
     std::uint64_t damaged_directories() const { return damaged_directories_; }
@@ -53,6 +54,7 @@ class Feeder {
         DirectoryRecord record;
         BlobId tree;
         std::deque<Child> children;
+        bool is_whole = true;  // all of it could be read so far
     };
     struct Entry {
         std::string_view name;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <set>
 #include <tuple>
 #include <unordered_map>
 
@@ -48,8 +49,9 @@ Result<LineRecord> begin_line(HistoryStore& store, const LineName& name,
     return line;
 }
 
-bool comes_after(const LineRevision& revision, const LineRecord& line) {
-    return std::tie(revision.number, revision.time) > std::tie(line.last_number, line.last_time);
+// Two that are sorted alike stand in the order in which they were fed.
+bool comes_too_late(const LineRevision& revision, const LineRecord& line) {
+    return std::tie(revision.number, revision.time) < std::tie(line.last_number, line.last_time);
 }
 
 // From numbers of directories to what is known of them.
@@ -351,7 +353,7 @@ Result<HistoryIndex::Update> HistoryIndex::feed(HistoryStore& store, const LineN
     }
     const bool in_between =
         known_line && std::ranges::any_of(revisions, [&](const auto& one) {
-            return !known.contains(one.identity) && !comes_after(one, *known_line);
+            return !known.contains(one.identity) && comes_too_late(one, *known_line);
         });
     if (in_between) {
         known.clear();
@@ -363,6 +365,8 @@ Result<HistoryIndex::Update> HistoryIndex::feed(HistoryStore& store, const LineN
     // What is said of revisions that are in the index already.
     HistoryStore::Batch batch;
     bool differs = false;
+    std::set<RevisionId> fed;  // one identity, one revision
+    for (const auto& [identity, one] : known) fed.insert(identity);
     for (const LineRevision& one : revisions) {
         auto found = known.find(one.identity);
         if (found == known.end()) continue;
@@ -385,7 +389,7 @@ Result<HistoryIndex::Update> HistoryIndex::feed(HistoryStore& store, const LineN
 
     const Feeder::Options feeding{options_.batch_bytes, options_.after_batch};
     for (const LineRevision& one : revisions) {
-        if (!comes_after(one, line)) continue;
+        if (!fed.insert(one.identity).second) continue;
         const Ordinal ordinal = line.next++;
         if (ordinal == std::numeric_limits<Ordinal>::max()) return damaged();
         Feeder feeder(store, line_key, line, ordinal, blobs, batch, feeding, stop);

@@ -89,6 +89,27 @@ Result<std::vector<Version>> versions_of(HistoryStore::Cursor& older, DirectoryI
     return versions;
 }
 
+namespace {
+
+// Of directories that no revision has any more: their names and numbers, the deepest first. What is
+// below them went before, for it was there no longer than they were.
+Result<> clear_directories(HistoryStore& store, const HistoryStore::View& view, LineId line,
+                           const std::vector<DirectoryId>& gone) {
+    HistoryStore::Batch batch;
+    std::string value;
+    for (auto at = gone.rbegin(); at != gone.rend(); ++at) {
+        DirectoryRecord record;
+        const std::string key = number_key('d', line, *at);
+        if (!TRY(view.get(key, value)) || !decode(value, record)) return damaged();
+        batch.remove(name_key(line, record.parent, record.name));
+        batch.remove(key);
+        if (batch.bytes() > kMostBatchBytes) TRY(store.write(batch));
+    }
+    return store.write(batch);
+}
+
+}  // namespace
+
 Result<> sweep(HistoryStore& store, const LineRecord& line, const std::stop_token& stop) {
     HistoryStore::View view(store);
     std::vector<Ordinal> there;
@@ -99,6 +120,7 @@ Result<> sweep(HistoryStore& store, const LineRecord& line, const std::stop_toke
         return at != there.end() && *at <= version.last;
     };
     HistoryStore::Batch batch;
+    std::vector<DirectoryId> gone;
     auto names = view.cursor(number_key('n', line.id));
     auto older = view.cursor(number_key('v', line.id));
     std::string value;
@@ -119,8 +141,10 @@ Result<> sweep(HistoryStore& store, const LineRecord& line, const std::stop_toke
                     batch.remove(older_key(line.id, directory, name, version.first));
             }
         }
-        // A directory's number stays with its name: what is below may be needed.
-        if (left == 0 && record.directory == 0 && !is_needed(record.version)) {
+        const bool is_gone = left == 0 && !is_needed(record.version);
+        // A directory's name stays until what is below it is gone.
+        if (is_gone && record.directory != 0) gone.push_back(record.directory);
+        if (is_gone && record.directory == 0) {
             batch.remove(name_key(line.id, directory, name));
         } else if (left != record.older) {
             record.older = left;
@@ -130,7 +154,8 @@ Result<> sweep(HistoryStore& store, const LineRecord& line, const std::stop_toke
         if (batch.bytes() > kMostBatchBytes) TRY(store.write(batch));
     }
     TRY(names.status());
-    return store.write(batch);
+    TRY(store.write(batch));
+    return clear_directories(store, view, line.id, gone);
 }
 
 Result<> clear_given_up(HistoryStore& store, const std::stop_token& stop) {

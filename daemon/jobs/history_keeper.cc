@@ -224,6 +224,7 @@ Result<AskedLines> HistoryKeeper::bring_up(const BackupSet& set, const LineWish&
                                            std::stop_token stop) {
     AskedLines asked;
     std::string id;
+    std::set<std::string> there;
     const auto read = [&]() -> Result<> {
         RepositoryHandle opened = TRY(pool_.open(set.repository));
         Repository& repository = *opened->repository;
@@ -234,6 +235,7 @@ Result<AskedLines> HistoryKeeper::bring_up(const BackupSet& set, const LineWish&
             const LineName line = *LineName::parse(key);
             if (is_wished(line, set, wish))
                 TRY(index_.update(line, std::move(revisions), trees, stop));
+            there.insert(key);
         }
         return {};
     };
@@ -245,8 +247,11 @@ Result<AskedLines> HistoryKeeper::bring_up(const BackupSet& set, const LineWish&
             if (auto record = store_.repository_record(set.repository); record.ok())
                 id = record->repository_id;
     }
+    // A line of which the repository has nothing any more is told of only when it cannot be asked.
     for (const LineName& line : index_.lines())
-        if (line.repository == id && is_wished(line, set, wish)) asked.lines.push_back(line);
+        if (line.repository == id && is_wished(line, set, wish) &&
+            (!fresh.ok() || there.contains(line.key())))
+            asked.lines.push_back(line);
     if (asked.lines.empty() && !fresh.ok()) return std::move(fresh).error();
     return asked;
 }

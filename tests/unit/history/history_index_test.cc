@@ -412,6 +412,57 @@ TEST(HistoryIndex, ARevisionThatComesInBetweenBeginsTheLineAnew) {
     expect_all(index, two.revisions, two.paths);
 }
 
+TEST(HistoryIndex, RevisionsOfOneTimeAreFedOnceEach) {
+    TempDirectory folder;
+    HistoryIndex index(folder.path() + "/history");
+    TwoRevisions two;
+    auto line = line_of(two.revisions, two.trees);
+    ASSERT_EQ(line.size(), 2u);
+    line[1].number = line[0].number;
+    line[1].time = line[0].time;
+    line.push_back(line[1]);  // another edition, by another program
+    ASSERT_TRUE(index.update(kLine, line, two.trees, {}).ok());
+    EXPECT_EQ(index.status(kLine).value()->revisions, 2u);
+    auto again = index.update(kLine, line, two.trees, {});
+    ASSERT_TRUE(again.ok());
+    EXPECT_FALSE(again->rebuilt);
+    EXPECT_EQ(again->revisions_fed, 0u);
+    line.resize(1);
+    ASSERT_TRUE(index.update(kLine, line, two.trees, {}).ok());
+    EXPECT_EQ(index.status(kLine).value()->revisions, 1u);
+}
+
+TEST(HistoryIndex, ADirectoryThatWasRepairedIsReadWithTheNextRevision) {
+    TempDirectory folder;
+    HistoryIndex index(folder.path() + "/history");
+    Trees trees;
+    auto deep = std::make_shared<Object>();
+    deep->type = NodeType::dir;
+    deep->entries["file"] = std::make_shared<Object>();
+    auto directory = std::make_shared<Object>();
+    directory->type = NodeType::dir;
+    directory->entries["deep"] = deep;
+    auto root = std::make_shared<Object>();
+    root->entries["d"] = directory;
+    std::vector<Known> revisions = {{1, root}, {2, root}, {3, root}};
+    auto line = line_of(revisions, trees);
+    trees.forget(trees.add(*deep));
+    auto first = line;
+    first.resize(1);
+    EXPECT_EQ(index.update(kLine, first, trees, {})->damaged_directories, 1u);
+    EXPECT_FALSE(index.versions(kLine, Path::parse("/d/deep/file").value()).ok());
+    trees.add(*deep);
+    first = line;
+    first.resize(2);
+    EXPECT_EQ(index.update(kLine, first, trees, {})->damaged_directories, 0u);
+    auto file = index.versions(kLine, Path::parse("/d/deep/file").value());
+    ASSERT_TRUE(file.ok());
+    EXPECT_FALSE(file->front().deleted);
+    trees.loads = 0;
+    ASSERT_TRUE(index.update(kLine, line, trees, {}).ok());
+    EXPECT_EQ(trees.loads, 0u);
+}
+
 TEST(HistoryIndex, ADamagedDirectoryKeepsWhatItHadAndCostsNoOther) {
     TempDirectory folder;
     HistoryIndex index(folder.path() + "/history");
@@ -462,6 +513,69 @@ TEST(HistoryIndex, SweepsWhatNoRevisionHasAnyMore) {
     query.wants = [&](std::string_view, bool, const auto&) { return ++names, false; };
     ASSERT_TRUE(index.find(kLine, query, [](const FoundPath&) -> Result<> { return {}; }, {}).ok());
     EXPECT_EQ(names, 13u);
+}
+
+TEST(HistoryIndex, DirectoriesThatNoRevisionHasAreSweptWithAllBelow) {
+    TempDirectory folder;
+    const std::string place = folder.path() + "/history";
+    Trees trees;
+    std::vector<Known> revisions;
+    std::set<std::string> paths;
+    {
+        HistoryIndex index(place);
+        for (std::uint64_t number = 1; number <= 100; ++number) {
+            auto deep = std::make_shared<Object>();
+            deep->type = NodeType::dir;
+            deep->entries["file"] = std::make_shared<Object>();
+            auto build = std::make_shared<Object>();
+            build->type = NodeType::dir;
+            build->entries["deep"] = deep;
+            auto root = std::make_shared<Object>();
+            root->entries["build-" + std::to_string(number)] = build;
+            list(root, "", paths);
+            revisions.push_back({number, root});
+        }
+        ASSERT_TRUE(index.update(kLine, line_of(revisions, trees), trees, {}).ok());
+        revisions.erase(revisions.begin(), revisions.begin() + 90);
+        ASSERT_TRUE(index.update(kLine, line_of(revisions, trees), trees, {}).ok());
+        expect_all(index, revisions, paths);
+    }
+    auto store = HistoryStore::open(place);
+    ASSERT_TRUE(store.ok());
+    HistoryStore::View view(**store);
+    for (auto [kind, most] : {std::pair{'d', 21u}, std::pair{'n', 30u}}) {
+        std::size_t count = 0;
+        for (auto cursor = view.cursor(std::string(1, kind)); cursor.valid(); cursor.next())
+            ++count;
+        EXPECT_EQ(count, most) << kind;
+    }
+}
+
+TEST(HistoryIndex, AgreesWithComparingByHandAfterSweeping) {
+    for (unsigned seed = 1; seed <= 8; ++seed) {
+        TempDirectory folder;
+        HistoryIndex index(folder.path() + "/history");
+        Trees trees;
+        Gardener gardener(seed);
+        std::vector<Known> revisions;
+        std::set<std::string> paths;
+        ObjectPointer root = std::make_shared<Object>();
+        std::uint64_t number = 0;
+        for (int round = 0; round < 3; ++round) {
+            for (int i = 0; i < 100; ++i) {
+                root = gardener.grow(root);
+                list(root, "", paths);
+                revisions.push_back({++number, root});
+            }
+            ASSERT_TRUE(index.update(kLine, line_of(revisions, trees), trees, {}).ok());
+            std::erase_if(revisions, [&](const Known&) { return gardener.dice(10) != 0; });
+            auto swept = index.update(kLine, line_of(revisions, trees), trees, {});
+            ASSERT_TRUE(swept.ok()) << swept.error().message();
+            EXPECT_FALSE(swept->rebuilt);
+            expect_all(index, revisions, paths);
+            if (HasFatalFailure()) FAIL() << "seed " << seed;
+        }
+    }
 }
 
 TEST(HistoryIndex, FindsByTimeByPlaceAndWhatWasDeleted) {
