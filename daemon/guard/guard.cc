@@ -43,6 +43,12 @@ void close_window(GuardRecord& record) {
     record.window_number = 0;
 }
 
+// Whether so many files may be gone by what was approved.
+bool covers(const GuardQuestion& approved, const GuardRules& rules, std::uint64_t lost) {
+    return approved.kind == kGuardVanished ||
+           lost <= approved.lost + std::max<std::uint64_t>(approved.lost / 10, least_gone(rules));
+}
+
 GuardQuestion question(const char* kind, const std::string& message, const GuardedRunFacts& run) {
     GuardQuestion asked;
     asked.kind = kind;
@@ -100,6 +106,11 @@ GuardStep review(const GuardRecord& record, const ChangeSigns& signs, const Guar
                  const GuardedRunFacts& run) {
     GuardStep step;
     step.after = record;
+    // Answered while this run was under way: its revision would be the newest again.
+    if (step.message = why_held(record); !step.message.empty()) {
+        step.is_held = true;
+        return step;
+    }
     GuardRecord& after = step.after;
     if (!is_window_open(record, run.now)) {
         close_window(after);
@@ -110,7 +121,13 @@ GuardStep review(const GuardRecord& record, const ChangeSigns& signs, const Guar
     const bool is_approved = record.source.answer == "approved";
     GuardRules asked_for = rules;
     if (is_approved) asked_for.removed = 0;  // that is what was approved
-    const GuardVerdict verdict = judge(signs, asked_for, after.window_opaque, after.window_could);
+    GuardVerdict verdict = judge(signs, asked_for, after.window_opaque, after.window_could);
+    if (verdict.kind == GuardVerdict::Kind::emptied && is_approved &&
+        covers(record.source, rules, signs.files_before - signs.files_now)) {
+        // What is left may have been encrypted all the same.
+        asked_for.gone = 0;
+        verdict = judge(signs, asked_for, after.window_opaque, after.window_could);
+    }
     const Opaque opaque = opaque_of(signs);
     after.window_opaque += opaque.opaque;
     after.window_could += opaque.could;
@@ -120,10 +137,6 @@ GuardStep review(const GuardRecord& record, const ChangeSigns& signs, const Guar
             return step;
         case GuardVerdict::Kind::emptied: {
             const std::uint64_t lost = signs.files_before - signs.files_now;
-            const GuardQuestion& asked = record.source;
-            const std::uint64_t covered =
-                asked.lost + std::max<std::uint64_t>(asked.lost / 10, least_gone(rules));
-            if (is_approved && (asked.kind == kGuardVanished || lost <= covered)) return step;
             // Nothing is made of this run: the next one counts again.
             after = record;
             step.is_held = true;
@@ -144,13 +157,16 @@ GuardStep review(const GuardRecord& record, const ChangeSigns& signs, const Guar
     return step;
 }
 
-GuardStep miss(const GuardRecord& record, const std::string& sentence, bool holds,
-               const GuardedRunFacts& run) {
+GuardStep miss(const GuardRecord& record, const MissingPart& part, const GuardedRunFacts& run) {
     GuardStep step;
     step.after = record;
-    if (record.source.kind == kGuardVanished && record.source.answer == "approved") return step;
-    step.is_held = holds;
-    ask_of_source(step, kGuardVanished, sentence, 0, run);
+    const GuardQuestion& asked = record.source;
+    if (asked.kind == kGuardVanished && asked.answer == "approved" &&
+        part.places <= std::max<std::uint64_t>(asked.lost, 1))
+        return step;
+    step.is_held = part.holds;
+    ask_of_source(step, kGuardVanished, part.sentence, 0, run);
+    step.after.source.lost = part.places;
     return step;
 }
 
@@ -167,9 +183,12 @@ GuardStep meet(const GuardRecord& record, const std::string& sentence, std::uint
     return step;
 }
 
-GuardRecord committed(const GuardRecord& record, bool is_missing) {
+GuardRecord committed(const GuardRecord& record, bool is_missing, Timestamp begun) {
     GuardRecord after = record;
-    if (!is_missing || record.source.kind != kGuardVanished) after.source = {};
+    const GuardQuestion& source = record.source;
+    // What was approved while the run was under way is for the next one.
+    const bool is_open = source.is_open() || source.answered > begun;
+    if (!is_missing || source.kind != kGuardVanished || !is_open) after.source = {};
     if (record.change.answer == "approved") {
         after.change = {};
         close_window(after);

@@ -45,7 +45,8 @@ GuardVerdict judge(const ChangeSigns& signs, const GuardRules& rules, std::uint6
 struct GuardedRunFacts {
     std::uint64_t job = 0;
     Timestamp now{};
-    std::string parent;  // the first id of the revision that is continued
+    // The first id of the newest revision that counts: none in the trash is ever clean.
+    std::string parent;
     std::uint64_t parent_number = 0;
 };
 
@@ -57,16 +58,21 @@ struct GuardStep {
 };
 GuardStep review(const GuardRecord& record, const ChangeSigns& signs, const GuardRules& rules,
                  const GuardedRunFacts& run);
-// Part of the source is not there. `holds`: the run is to be held; else what is missing is kept as
-// the last revision has it.
-GuardStep miss(const GuardRecord& record, const std::string& sentence, bool holds,
-               const GuardedRunFacts& run);
+// Part of the source is not there.
+struct MissingPart {
+    std::string sentence;      // empty: all is there
+    std::uint64_t places = 0;  // how many are missing; more than were approved are asked about anew
+    bool holds = false;        // the run is to be held; else what is missing is kept as the last
+                               // revision has it
+};
+GuardStep miss(const GuardRecord& record, const MissingPart& part, const GuardedRunFacts& run);
 // Somebody else makes revisions under this set's and this machine's name, up to `number`: a machine
 // that was cloned, or a state that was brought back. Holds nothing.
 GuardStep meet(const GuardRecord& record, const std::string& sentence, std::uint64_t number,
                const GuardedRunFacts& run);
-// The run made its revision. `is_missing`: part of the source is not there, still.
-GuardRecord committed(const GuardRecord& record, bool is_missing);
+// The run that began at that time made its revision. `is_missing`: part of the source is not there,
+// still.
+GuardRecord committed(const GuardRecord& record, bool is_missing, Timestamp begun);
 
 GuardRecord approve(const GuardRecord& record, Timestamp now);
 GuardRecord reject(const GuardRecord& record, Timestamp now);

@@ -26,18 +26,17 @@ bool is_empty_directory(Fs& fs, const Path& path) {
     UniqueFd fd(std::max(
         -1, fs.open(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK)));
     if (!fd) return false;
-    // "." and ".." take 24 bytes each; one entry more with a name is more than 48.
+    // By name: some file systems list neither "." nor "..".
     std::array<std::uint8_t, 4096> records;
-    std::size_t entries = 0;
     for (;;) {
         const ssize_t got = fs.list(fd.get(), records);
         if (got < 0) return false;
-        if (got == 0) return entries <= 2;
+        if (got == 0) return true;
         for (std::size_t at = 0; at + 19 < static_cast<std::size_t>(got);) {
-            ++entries;
+            const std::string_view name(reinterpret_cast<const char*>(&records[at + 19]));
+            if (name != "." && name != "..") return false;
             at += static_cast<std::size_t>(records[at + 16]) | records[at + 17] << 8;
         }
-        if (entries > 2) return false;
     }
 }
 
@@ -49,7 +48,7 @@ Error enough() {
 
 GuardedRun::GuardedRun(GuardBook& book, const Policy& policy, const BackupSet& set,
                        const OpenRepository& opened, Tracker* tracker, const Revision& parent,
-                       JobContext& job, Timestamp now)
+                       const std::optional<Revision>& clean, JobContext& job, Timestamp now)
     : book_(book),
       policy_(policy),
       set_(set),
@@ -57,7 +56,8 @@ GuardedRun::GuardedRun(GuardBook& book, const Policy& policy, const BackupSet& s
       tracker_(tracker),
       parent_(parent),
       job_(job),
-      facts_{job.id, now, parent.identity().hex(), parent.tags.number} {}
+      facts_{job.id, now, clean ? clean->identity().hex() : std::string(),
+             clean ? clean->tags.number : 0} {}
 
 Error GuardedRun::held(const std::string& why) const {
     return Error(ErrorKind::conflict, ErrorCode::conflict,
@@ -68,13 +68,13 @@ Error GuardedRun::held(const std::string& why) const {
 }
 
 Result<> GuardedRun::look(const std::vector<Path>& absent) {
-    bool holds = false;
-    const std::string part = TRY(missing_part(absent, holds));
-    if (part.empty()) return {};
+    absent_ = absent;
+    const MissingPart part = TRY(missing_part());
+    if (part.sentence.empty()) return {};
     is_missing_ = true;
     GuardStep step;
     TRY(book_.change(set_.id, [&](GuardRecord& record) {
-        step = miss(record, part, holds, facts_);
+        step = miss(record, part, facts_);
         record = step.after;
     }));
     if (step.is_held) return held(step.message);
@@ -82,31 +82,35 @@ Result<> GuardedRun::look(const std::vector<Path>& absent) {
     return {};
 }
 
-// What of the source is not there, in a sentence; empty: all is. `holds`: it is not known to be a
-// file system that is away, or nothing else is left.
-Result<std::string> GuardedRun::missing_part(const std::vector<Path>& absent, bool& holds) {
+// What of the source is not there. Holds: it is not known to be a file system that is away, or
+// nothing else is left.
+Result<MissingPart> GuardedRun::missing_part() {
+    constexpr std::uint64_t kMostNamed = 3;
     Fs& fs = RealFs::instance();
-    const bool all_away =
-        std::ranges::all_of(set_.paths, [&](const Path& path) { return is_among(path, absent); });
-    if (!absent.empty()) {
-        holds = all_away;
-        return "the file system at " + printable(absent.front().text()) + " is missing";
-    }
-    // Not in the revision before it: nothing was lost.
+    MissingPart part;
+    const auto add = [&](const std::string& words) {
+        if (part.places++ < kMostNamed) part.sentence += (part.places > 1 ? ", " : "") + words;
+    };
+    for (const Path& path : absent_)
+        add("the file system at " + printable(path.text()) + " is missing");
+    part.holds = !absent_.empty() && std::ranges::all_of(set_.paths, [&](const Path& path) {
+        return is_among(path, absent_);
+    });
     for (const Path& path : set_.paths) {
+        if (is_among(path, absent_)) continue;
         struct statx status {};
         const int error = fs.status(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status);
-        if (error == -ENOENT || error == -ENOTDIR) {
-            if (!TRY(was_full(path, nullptr))) continue;
-            holds = true;
-            return printable(path.text()) + " is missing";
-        }
-        if (error < 0 || !S_ISDIR(status.stx_mode) || !is_empty_directory(fs, path)) continue;
-        if (!TRY(was_full(path, &status))) continue;
-        holds = true;
-        return printable(path.text()) + " is empty";
+        const bool is_away = error == -ENOENT || error == -ENOTDIR;
+        if (!is_away && (error < 0 || !S_ISDIR(status.stx_mode) || !is_empty_directory(fs, path)))
+            continue;
+        // Not in the revision before it: nothing was lost.
+        if (!TRY(was_full(path, is_away ? nullptr : &status))) continue;
+        part.holds = true;
+        add(printable(path.text()) + (is_away ? " is missing" : " is empty"));
     }
-    return std::string();
+    if (part.places > kMostNamed)
+        part.sentence += " and " + std::to_string(part.places - kMostNamed) + " more places";
+    return part;
 }
 
 // Whether the parent revision has something at the path that is not there now. In a directory that
@@ -169,6 +173,8 @@ Result<> GuardedRun::look_for_others(const std::vector<Revision>& revisions,
 }
 
 Result<> GuardedRun::review(const ChangeSigns& signs) {
+    // It may have gone while it was read.
+    TRY(look(std::vector<Path>(absent_)));
     ChangeSigns seen = signs;
     // What the set does not ask for any more is not lost.
     for (const std::string& text : parent_.snapshot().paths) {
@@ -184,44 +190,73 @@ Result<> GuardedRun::review(const ChangeSigns& signs) {
     if (step.is_held) return held(step.message);
     const GuardQuestion& change = step.after.change;
     if (!change.is_open()) return {};
-    TRY_DURING(pin(change), "pin the last clean revision");
+    const bool is_pinned = TRY_DURING(pin(change), "pin the last clean revision");
     if (step.is_asked)
-        job_.message(LogLevel::warning, step.message + ": revision " +
-                                            std::to_string(change.clean_number) +
-                                            " is pinned; answer with `backupctl approve " +
-                                            set_.id + "` or `backupctl reject " + set_.id + "`");
+        job_.message(
+            LogLevel::warning,
+            step.message + ": " +
+                (is_pinned ? "revision " + std::to_string(change.clean_number) + " is pinned"
+                           : "there is no revision of the set from before") +
+                "; answer with `backupctl approve " + set_.id + "` or `backupctl reject " +
+                set_.id + "`");
     return {};
 }
 
-// Again with every run while it is asked about: an earlier one may have died in between.
-Result<> GuardedRun::pin(const GuardQuestion& question) {
+// Again with every run while it is asked about: an earlier one may have died in between. False:
+// there is none to pin.
+Result<bool> GuardedRun::pin(const GuardQuestion& question) {
     const SetOnHost on_host = line_of(set_);
     auto clean =
         clean_revision(all_revisions(TRY(opened_.repository->list_revisions())), on_host, question);
-    if (!clean || clean->tags.is_pinned) return {};
+    if (!clean) return false;
+    if (clean->tags.is_pinned) return true;
     TRY(book_.change(set_.id, [&](GuardRecord& record) { record.change.pins = true; }));
+    // Rules may have forgotten it since this run began.
+    TRY(revise_one(clean->id(), {.pin = true, .trash = std::optional<Timestamp>()}));
+    return true;
+}
+
+Result<> GuardedRun::revise_one(const RevisionId& revision, const RevisionChange& change) {
     auto repository = policy_.repositories.find(set_.repository);
     if (repository == policy_.repositories.end())
         return Error(ErrorKind::not_found, ErrorCode::no_such_repository, "it is not configured");
     ReviseTask task{.set = set_,
-                    .revisions = {clean->id()},
-                    .change = {.pin = true, .trash = std::nullopt},
+                    .revisions = {revision},
+                    .change = change,
                     .deleting = deleting_of(opened_, repository->second),
                     .tracker = tracker_};
     TRY(revise_revisions(*opened_.repository, task, job_.stop));
     return {};
 }
 
-void GuardedRun::committed() {
-    auto done = book_.change(
-        set_.id, [&](GuardRecord& record) { record = backup::committed(record, is_missing_); });
+void GuardedRun::committed(const RevisionId& made) {
+    auto done = book_.change(set_.id, [&](GuardRecord& record) {
+        record = backup::committed(record, is_missing_, facts_.now);
+    });
     if (!done.ok()) log_warning(done.error().message());
+    if (why_held(book_.of(set_.id)).empty()) return;
+    // Rejected since it was reviewed: the clean one stays the newest.
+    auto moved = revise_one(made, {.pin = std::nullopt, .trash = std::optional(facts_.now)});
+    job_.message(moved.ok() ? LogLevel::warning : LogLevel::error,
+                 moved.ok()
+                     ? "what it changed was rejected meanwhile: this revision is in the trash"
+                     : "what it changed was rejected meanwhile, and this revision cannot be "
+                       "moved to the trash: " +
+                           moved.error().message());
+}
+
+std::optional<Revision> clean_before(const std::vector<Revision>& newest_first,
+                                     const SetOnHost& set, const Revision& parent) {
+    if (!parent.is_trashed()) return parent;
+    for (const Revision& revision : newest_first)
+        if (belongs_to(revision, set) && !revision.is_trashed()) return revision;
+    return std::nullopt;
 }
 
 std::optional<Revision> clean_revision(const std::vector<Revision>& revisions, const SetOnHost& set,
                                        const GuardQuestion& question) {
     for (const Revision& revision : revisions) {
-        if (!belongs_to(revision, set) || revision.is_trashed()) continue;
+        if (!belongs_to(revision, set)) continue;
         if (revision.identity().hex() == question.clean) return revision;
     }
     return std::nullopt;

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "daemon/jobs/job.h"
 #include "daemon/jobs/repository_pool.h"
 #include "daemon/policy/policy.h"
+#include "daemon/revisions/revise.h"
 #include "daemon/runtime/fs.h"
 #include "daemon/tracking/tracker.h"
 
@@ -20,10 +22,11 @@ namespace backup {
 
 class GuardedRun {
   public:
-    // All outlive it. `parent`: the revision that is continued.
+    // All outlive it. `parent`: the revision that is continued. `clean`: the newest that counts;
+    // see clean_before().
     GuardedRun(GuardBook& book, const Policy& policy, const BackupSet& set,
                const OpenRepository& opened, Tracker* tracker, const Revision& parent,
-               JobContext& job, Timestamp now);
+               const std::optional<Revision>& clean, JobContext& job, Timestamp now);
 
     // Before anything is read. The error: the run is held. `absent`: where a file system is known
     // to be away.
@@ -32,16 +35,17 @@ class GuardedRun {
     // 0: it remembers none. `was_running`: whether it made a backup of the set at that time.
     Result<> look_for_others(const std::vector<Revision>& revisions, std::uint64_t last_number,
                              const std::function<bool(Timestamp)>& was_running);
-    // When everything was read. The error: the run is held, or the last clean revision cannot be
-    // pinned.
+    // When everything was read; looks at the source once more. The error: the run is held, or the
+    // last clean revision cannot be pinned.
     Result<> review(const ChangeSigns& signs);
     // The revision is there.
-    void committed();
+    void committed(const RevisionId& made);
 
   private:
-    Result<std::string> missing_part(const std::vector<Path>& absent, bool& holds);
+    Result<MissingPart> missing_part();
     Result<bool> was_full(const Path& path, const struct statx* now);
-    Result<> pin(const GuardQuestion& question);
+    Result<bool> pin(const GuardQuestion& question);
+    Result<> revise_one(const RevisionId& revision, const RevisionChange& change);
     Error held(const std::string& why) const;
 
     GuardBook& book_;
@@ -52,10 +56,16 @@ class GuardedRun {
     const Revision& parent_;
     JobContext& job_;
     const GuardedRunFacts facts_;
+    std::vector<Path> absent_;
     bool is_missing_ = false;
 };
 
-// The revision that a question calls clean, as it is called now; nothing: it is not there any more.
+// The one that a mass change is measured against: the parent or, if that is in the trash, the
+// newest revision that is not.
+std::optional<Revision> clean_before(const std::vector<Revision>& newest_first,
+                                     const SetOnHost& set, const Revision& parent);
+// The revision that a question calls clean, as it is called now, be it in the trash; nothing: it is
+// not there any more.
 std::optional<Revision> clean_revision(const std::vector<Revision>& revisions, const SetOnHost& set,
                                        const GuardQuestion& question);
 

@@ -130,12 +130,11 @@ void Service::load() {
 }
 
 void Service::read_records() {
-    for (const auto& [id, set] : policy_->sets)
-        if (auto record = store_.set_record(id); record.ok()) {
-            sets_[id].record = *record;
-            guards_.load(id);
-            guards_told_[id] = guards_.of(id);
-        }
+    for (const auto& [id, set] : policy_->sets) {
+        if (auto record = store_.set_record(id); record.ok()) sets_[id].record = *record;
+        guards_.load(id);
+        guards_told_[id] = guards_.of(id);
+    }
     for (const auto& [name, repository] : policy_->repositories) {
         if (auto record = store_.repository_record(name); record.ok())
             repositories_[name].record = *record;

@@ -32,6 +32,8 @@ struct AnswerTask {
         TRY(book.change(set.id, [&](GuardRecord& now) {
             now = approve ? backup::approve(now, clock.now()) : backup::reject(now, clock.now());
         }));
+        // A run that was reviewed before the answer may have made its revision since.
+        if (!approve && record.change.is_open()) TRY(settle(record.change));
         return approve && may_go_on;
     }
 
@@ -39,7 +41,7 @@ struct AnswerTask {
     // go to the trash, so that the newest one is the clean one.
     Result<> settle(const GuardQuestion& change) const {
         const bool was_rejected = change.answer == "rejected";
-        if (approve ? was_rejected || !change.pins : was_rejected) return {};
+        if (approve && (was_rejected || !change.pins)) return {};
         RepositoryHandle opened = TRY(pool.open(set.repository));
         const SetOnHost on_host = line_of(set);
         const auto revisions = all_revisions(TRY(opened->repository->list_revisions()));
@@ -54,6 +56,13 @@ struct AnswerTask {
                              "revision " + std::to_string(change.clean_number) +
                                  " from before the change is not there any more: nothing was "
                                  "moved to the trash");
+            if (clean->is_trashed())
+                return Error(ErrorKind::conflict, ErrorCode::conflict,
+                             "revision " + std::to_string(change.clean_number) +
+                                 " from before the change is in the trash: `backupctl trash "
+                                 "restore " +
+                                 set.id + "/" + std::to_string(change.clean_number) +
+                                 "`, then reject; nothing was moved to the trash");
             for (const Revision& revision : revisions)
                 if (belongs_to(revision, on_host) && !revision.is_trashed() &&
                     !revision.tags.is_pinned && revision.tags.number > change.clean_number)

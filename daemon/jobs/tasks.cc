@@ -193,8 +193,8 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     }
     std::optional<GuardedRun> guard;
     if (parent && task.guard != nullptr) {
-        guard.emplace(*task.guard, *task.policy, set, *opened, task.tracker, *parent, job,
-                      clock.now());
+        guard.emplace(*task.guard, *task.policy, set, *opened, task.tracker, *parent,
+                      clean_before(revisions, on_host, *parent), job, clock.now());
         if (task.was_running)
             TRY(guard->look_for_others(revisions, task.last_number, task.was_running));
         TRY(guard->look(request.absent));
@@ -246,7 +246,7 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     if (tracked) {
         tracked->committed(result.revision, failed_paths);
     }
-    if (guard) guard->committed();
+    if (guard) guard->committed(result.revision);
     outcome.revision = result.revision.hex();
     outcome.counts = counts_of(result.counts);
     outcome.counts.insert(outcome.counts.end(), full_counts.begin(), full_counts.end());

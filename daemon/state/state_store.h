@@ -85,7 +85,7 @@ struct GuardQuestion {
     Timestamp since{}, answered{};
     std::string message;
     std::uint64_t job = 0;   // that asked
-    std::uint64_t lost = 0;  // files that are not there any more
+    std::uint64_t lost = 0;  // files that are not there any more; of "vanished": places
     // The last revision from before (its first id), and whether it is pinned for the question's
     // sake.
     std::string clean;

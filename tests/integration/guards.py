@@ -188,6 +188,26 @@ def _(m):
     m.ctl("unpin", f"home/{clean}").expect(0)
 
 
+@promise("what is in the trash is not what a mass change is measured against")
+def _(m):
+    clean = numbers(m)[0]
+    m.write("src/made.txt", "new\n")
+    m.backup()
+    m.ctl("forget", f"home/{numbers(m)[0]}", "--yes").expect(0)
+    equal(numbers(m)[0], clean)
+    for i in range(120):
+        m.write(f"src/d{i % 4}/f{i}.txt", os.urandom(1500))
+    m.backup()
+    question = asks(m, "mass-change", False)
+    equal((question["clean_number"], question["pinned"]), (clean, True))
+    m.ctl("reject", "home").expect(0, "trash")
+    equal(numbers(m)[0], clean)
+    m.ctl("restore", m.path("src"), "--on-conflict", "replace", "--wait", "--yes").expect(0)
+    m.ctl("approve", "home", "--wait").expect(0)
+    is_calm(m)
+    m.ctl("unpin", f"home/{clean}").expect(0)
+
+
 @promise("files compressed by known formats, and few of them, are no attack")
 def _(m):
     for i in range(80):
@@ -247,6 +267,9 @@ def _(m):
         equal(result["counts"]["files_removed"], 0)
         equal([q["kind"] for q in pair()["questions"]], ["vanished"])
         equal(pair()["questions"][0]["holds"], False)
+        os.rename(m.path("src"), m.path("gone"))
+        m.ctl("run", "pair", "--wait").expect(7, "file system", m.path("src") + " is missing")
+        os.rename(m.path("gone"), m.path("src"))
         for path, content in ((os.path.join(volume.place, "on the disk"), b"kept\n"), (m.path("src/made meanwhile"), b"new\n")):
             equal(m.ctl("cat", path, "--set", "pair").expect(0).raw, content)
         equal(plan(), {2: ["frozen"], 1: ["frozen"]})

@@ -116,7 +116,7 @@ TEST(Guard, TheQuestionGoesWhenTheSourceIsBack) {
     auto held = review({}, gone(1000, 900), {}, run_at(0));
     auto back = review(held.after, signs(1000, 1000), {}, run_at(1));
     EXPECT_FALSE(back.is_held);
-    EXPECT_EQ(committed(back.after, false), GuardRecord{});
+    EXPECT_EQ(committed(back.after, false, at(99)), GuardRecord{});
 }
 
 TEST(Guard, AnApprovalIsForWhatWasAskedAbout) {
@@ -130,7 +130,7 @@ TEST(Guard, AnApprovalIsForWhatWasAskedAbout) {
     EXPECT_TRUE(more.after.is_open());
     // One run: the next loss is asked about again.
     auto done = review(approved, gone(1000, 600), {}, run_at(2));
-    EXPECT_EQ(committed(done.after, false), GuardRecord{});
+    EXPECT_EQ(committed(done.after, false, at(99)), GuardRecord{});
 }
 
 TEST(Guard, ARejectedSourceStaysHeldUntilItIsBack) {
@@ -141,25 +141,69 @@ TEST(Guard, ARejectedSourceStaysHeldUntilItIsBack) {
     auto again = review(rejected, gone(1000, 600), {}, run_at(2));
     EXPECT_TRUE(again.is_held);
     EXPECT_FALSE(again.is_asked);
-    EXPECT_EQ(committed(review(rejected, signs(1000, 999), {}, run_at(3)).after, false),
+    EXPECT_EQ(committed(review(rejected, signs(1000, 999), {}, run_at(3)).after, false, at(99)),
               GuardRecord{});
 }
 
 TEST(Guard, AMissingPartIsAskedAboutAndMayBeKeptAsItWas) {
-    auto held = miss({}, "/x is missing", true, run_at(0));
+    auto held = miss({}, {"/x is missing", 1, true}, run_at(0));
     EXPECT_TRUE(held.is_held);
     EXPECT_TRUE(held.after.source.holds);
-    auto kept = miss({}, "the file system at /x is missing", false, run_at(0));
+    auto kept = miss({}, {"the file system at /x is missing", 1, false}, run_at(0));
     EXPECT_FALSE(kept.is_held);
     EXPECT_TRUE(kept.is_asked);
     // Runs go on with it missing: the question stays.
-    EXPECT_TRUE(committed(kept.after, true).is_open());
-    EXPECT_EQ(committed(kept.after, false), GuardRecord{});
-    auto approved = miss(approve(held.after, at(1)), "/x is missing", true, run_at(1));
+    EXPECT_TRUE(committed(kept.after, true, at(99)).is_open());
+    EXPECT_EQ(committed(kept.after, false, at(99)), GuardRecord{});
+    auto approved = miss(approve(held.after, at(1)), {"/x is missing", 1, true}, run_at(1));
     EXPECT_FALSE(approved.is_held);
     // Approved once: that most files are gone with it is no other question.
     EXPECT_FALSE(review(approved.after, gone(1000, 990), {}, run_at(1)).is_held);
     EXPECT_FALSE(review(approved.after, gone(1000, 400), {}, run_at(1)).is_asked);
+}
+
+TEST(Guard, AnApprovalOfAMissingPlaceIsForOneRun) {
+    auto held = miss({}, {"/x is missing", 1, true}, run_at(0));
+    GuardRecord approved = approve(held.after, at(1));
+    auto run = miss(approved, {"/x is missing", 1, true}, run_at(1));
+    ASSERT_FALSE(run.is_held);
+    GuardRecord done = committed(run.after, true, at(1));
+    EXPECT_EQ(done, GuardRecord{});
+    EXPECT_TRUE(miss(done, {"/y is missing", 1, true}, run_at(2)).is_held);
+    EXPECT_TRUE(review(done, gone(1000, 990), {}, run_at(2)).is_held);
+    // A run that was under way when it was approved kept that part: the next one is without it.
+    EXPECT_EQ(committed(run.after, true, at(0)), approved);
+}
+
+TEST(Guard, MoreMissingPlacesThanWereApprovedAreAskedAboutAnew) {
+    auto held = miss({}, {"/x is missing", 1, true}, run_at(0));
+    GuardRecord approved = approve(held.after, at(1));
+    auto more = miss(approved, {"/x is missing, /y is missing", 2, true}, run_at(2));
+    EXPECT_TRUE(more.is_held);
+    EXPECT_TRUE(more.is_asked);
+    EXPECT_FALSE(
+        miss(approve(more.after, at(3)), {"/x is missing, /y is missing", 2, true}, run_at(3))
+            .is_held);
+}
+
+TEST(Guard, WhatIsLeftOfAnApprovedSourceIsJudgedAllTheSame) {
+    GuardRecord approved = approve(review({}, gone(1000, 900), {}, run_at(0)).after, at(1));
+    ChangeSigns all = gone(1000, 900);
+    all.rewritten = all.could_turn = all.turned = 90;
+    auto step = review(approved, all, {}, run_at(1));
+    EXPECT_FALSE(step.is_held);
+    EXPECT_TRUE(step.is_asked);
+    EXPECT_EQ(step.after.change.kind, kGuardMassChange);
+}
+
+TEST(Guard, ARunThatWasUnderWayWhenItsChangesWereRejectedIsHeld) {
+    auto changed = review({}, turned(1000, 60, 60), {}, run_at(0));
+    GuardRecord rejected = reject(changed.after, at(1));
+    auto step = review(rejected, turned(1000, 5, 5), {}, run_at(0));
+    EXPECT_TRUE(step.is_held);
+    EXPECT_FALSE(step.is_asked);
+    EXPECT_NE(step.message, "");
+    EXPECT_EQ(step.after, rejected);
 }
 
 TEST(Guard, AMassChangeIsMadeAndTheRevisionBeforeItIsClean) {
@@ -168,7 +212,7 @@ TEST(Guard, AMassChangeIsMadeAndTheRevisionBeforeItIsClean) {
     EXPECT_TRUE(changed.is_asked);
     EXPECT_EQ(changed.after.change.clean, "clean");
     // Later runs ask nothing new and leave the clean one where it is.
-    GuardRecord stored = committed(changed.after, false);
+    GuardRecord stored = committed(changed.after, false, at(99));
     auto later = review(stored, turned(1000, 400, 400), {}, run_at(1, "bad", 8));
     EXPECT_FALSE(later.is_asked);
     EXPECT_EQ(later.after.change.clean, "clean");
@@ -180,7 +224,7 @@ TEST(Guard, SlowEncryptionIsAddedUpForADay) {
         auto step = review(record, turned(10'000, 20, 21), {},
                            run_at(hour, "r" + std::to_string(hour), 10 + hour));
         EXPECT_FALSE(step.is_asked) << hour;
-        record = committed(step.after, false);
+        record = committed(step.after, false, at(99));
     }
     auto third = review(record, turned(10'000, 20, 21), {}, run_at(2, "r2", 12));
     EXPECT_TRUE(third.is_asked);
@@ -213,7 +257,7 @@ TEST(Guard, ARejectedMassChangeHoldsUntilItIsApprovedAndOneRunRestoresInPeace) {
     all.rewritten = 900;
     auto step = review(restored, all, {}, run_at(3));
     EXPECT_FALSE(step.is_asked);
-    EXPECT_EQ(committed(step.after, false), GuardRecord{});
+    EXPECT_EQ(committed(step.after, false, at(99)), GuardRecord{});
 }
 
 TEST(Guard, AnAnswerIsGivenToWhatIsOpenAlone) {
