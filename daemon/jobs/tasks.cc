@@ -6,6 +6,7 @@
 
 #include <sys/stat.h>
 
+#include "common/failpoint.h"
 #include "daemon/archive/backup.h"
 #include "daemon/jobs/checkpoints.h"
 #include "daemon/jobs/full_check.h"
@@ -198,7 +199,11 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
         if (task.was_running)
             TRY(guard->look_for_others(revisions, task.last_number, task.was_running));
         TRY(guard->look(request.absent));
-        request.review = [&guard](const ChangeSigns& signs) { return guard->review(signs); };
+        request.review = [&guard](const ChangeSigns& signs) -> Result<> {
+            TRY(guard->review(signs));
+            (void)failpoint("guard.reviewed");
+            return {};
+        };
     }
     std::optional<CheckpointKeeper> keeper;
     if (task.store != nullptr) {

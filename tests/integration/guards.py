@@ -208,6 +208,65 @@ def _(m):
     m.ctl("unpin", f"home/{clean}").expect(0)
 
 
+def paused_at(m, place, *command):
+    """The daemon, stopped where it reaches the place for the first time; the client. Goes on when go_on() is called."""
+    m.stop()
+    m.env["BACKUPD_FAILPOINTS"] = f"{place}=pause:{m.path('pause')}@1"
+    m.start()
+    client = m.ctl_spawn(*command)
+    wait_for("the daemon to get there", lambda: os.path.exists(m.path("pause")) or client.poll() is not None)
+    check(client.poll() is None, "it ended before", client)
+    return client
+
+
+def go_on(m, client, code):
+    os.unlink(m.path("pause"))
+    out, err = client.communicate(timeout=60)
+    equal(client.returncode, code)
+    m.stop()
+    del m.env["BACKUPD_FAILPOINTS"]
+    m.start()
+    return (out + err).decode()
+
+
+@promise("a place that goes while it is backed up is missed before the revision is made")
+def _(m):
+    m.write_tree("beside", {f"x{i}": text(i) for i in range(20)})
+    m.set("parts", m.path("src"), m.path("beside"), extra=["--no-automatic"])
+    m.backup("parts")
+    client = paused_at(m, "read.begin", "run", "parts", "--full", "--wait")
+    os.rename(m.path("beside"), m.path("away"))
+    contains(go_on(m, client, 7), "beside is missing")
+    equal([r["number"] for r in m.revisions("parts")], [1])
+    os.rename(m.path("away"), m.path("beside"))
+    m.backup("parts")
+    equal([s["guard"] for s in m.json("status")["sets"] if s["id"] == "parts"], [""])
+    m.ctl("set", "remove", "parts", "--yes").expect(0)
+
+
+for where, code, words in (("read.begin", 7, "rejected"), ("guard.reviewed", 0, "in the trash")):
+
+    @promise(f"a run that is under way ({where}) when its changes are rejected does not become the newest")
+    def _(m, where=where, code=code, words=words):
+        is_calm(m)
+        clean = numbers(m)[0]
+        for i in range(120):
+            m.write(f"src/d{i % 4}/f{i}.txt", os.urandom(1500))
+        m.backup()
+        asks(m, "mass-change", False)
+        m.write("src/one more.txt", os.urandom(1500))
+        client = paused_at(m, where, "run", "home", "--wait")
+        m.ctl("reject", "home").expect(0)
+        go_on(m, client, code)
+        job = next(j["id"] for j in m.json("jobs")["jobs"] if j["kind"] == "backup")
+        m.ctl("log", str(job)).expect(0, words)
+        equal(numbers(m)[0], clean, "the newest is the clean one")
+        m.ctl("restore", m.path("src"), "--on-conflict", "replace", "--wait", "--yes").expect(0)
+        m.ctl("approve", "home", "--wait").expect(0)
+        is_calm(m)
+        m.ctl("unpin", f"home/{clean}").expect(0)
+
+
 @promise("files compressed by known formats, and few of them, are no attack")
 def _(m):
     for i in range(80):
