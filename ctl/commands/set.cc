@@ -490,7 +490,7 @@ std::vector<OptionSpec> setting_options() {
         {.name = "--guard",
          .value = "RULES",
          .help = "what is asked about before it counts: \"gone=50 removed=30 changed=50 opaque=50 "
-                 "least=50\" (percent, files); off: nothing; default"},
+                 "least=50\" (percent, files); off: only what is missing; default"},
         {.name = "--title", .value = "TEXT", .help = "a name for people"},
         {.name = "--larger-than",
          .value = "SIZE",

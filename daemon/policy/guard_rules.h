@@ -22,7 +22,7 @@ inline constexpr GuardRuleName kGuardRules[] = {
 };
 
 // Words are separated by spaces or commas. "" and "default": as they are without any; "off":
-// nothing is asked. `invalid` names the word.
+// nothing is asked but about paths that are missing. `invalid` names the word.
 Result<GuardRules> parse_guard_rules(std::string_view text);
 // "default" when all are.
 std::string format_guard_rules(const GuardRules& rules);

@@ -287,6 +287,11 @@ def _(m):
         os.unlink(m.path("src", name))
     m.backup()
     is_calm(m)
+    m.ctl("set", "edit", "home", "--guard", "off").expect(0)
+    os.rename(m.path("src"), m.path("away"))
+    held(m, "missing")
+    os.rename(m.path("away"), m.path("src"))
+    m.backup()
     m.ctl("set", "edit", "home", "--guard", "default").expect(0)
 
 
