@@ -26,7 +26,7 @@ promise "the state directory is for root alone" is "$(stat -c %a:%U /var/lib/bac
 promise "root asks for its status" backupctl status
 promise "nobody may ask for plain status too" su alice -c 'backupctl --system status'
 
-mkdir -p /root/docs /home/alice/d && echo one >/root/docs/a && echo private >/home/alice/d/p && chown -R alice /home/alice/d && chmod 700 /home/alice
+mkdir -p /root/docs /home/alice/d && echo one >/root/docs/a && echo private >/home/alice/d/p && chown -R alice: /home/alice/d && chmod 700 /home/alice
 mknod /root/docs/dev c 1 3 && chmod u+s /root/docs/a && chown bob /root/docs/a && chmod 4755 /root/docs/a
 setfattr -n trusted.t -v x /root/docs/a && setcap cap_net_raw+ep /root/docs/a 2>/dev/null
 mkdir -p /var/lib/backupd/repositories
