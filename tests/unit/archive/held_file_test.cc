@@ -259,8 +259,8 @@ TEST(DataSync, GivesUpOnAFileSystemThatIsFrozenAndAsksNoMore) {
     DataSync sync(fs, 100ms);
     EXPECT_FALSE(sync.sync(fd.get(), {}));
     EXPECT_FALSE(sync.sync(fd.get(), {}));
-    EXPECT_EQ(fs.calls, 1);
     std::unique_lock lock(fs.mutex);
+    EXPECT_EQ(fs.calls, 1);
     fs.is_frozen = false;
     fs.thawed.notify_all();
     fs.thawed.wait(lock, [&] { return fs.is_frozen; });  // it has come back

@@ -573,13 +573,16 @@ TEST_F(RestoreTest, ACancelledRestoreLeavesWholeFilesAndNoTemporaryOnes) {
     }
     const RestoreRequest request = this->request(maker_.commit(root));
     std::stop_source stop;
+    Progress progress;
+    ExceptionLog log(progress);
     std::jthread canceller([&] {
         // As soon as content flows; without waiting should the restore be over already.
-        while (!progress_ || progress_->bytes_done == 0)
+        while (progress.bytes_done == 0)
             if (stop.stop_requested()) return;
         stop.request_stop();
     });
-    Result<RestoreResult> result = run(request, stop.get_token());
+    Result<RestoreResult> result =
+        run_restore(request, maker_.repository(), progress, log, stop.get_token());
     stop.request_stop();
     canceller.join();
     if (!result.ok()) {
