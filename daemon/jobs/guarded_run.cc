@@ -253,6 +253,18 @@ std::optional<Revision> clean_before(const std::vector<Revision>& newest_first,
     return std::nullopt;
 }
 
+std::vector<RevisionId> made_since(const std::vector<Revision>& newest_first, const SetOnHost& set,
+                                   const Revision& clean) {
+    std::vector<RevisionId> made;
+    for (const Revision& revision : newest_first) {
+        if (revision.id() == clean.id()) break;
+        if (belongs_to(revision, set) && !revision.is_trashed() && !revision.tags.is_pinned &&
+            revision.tags.number > clean.tags.number)
+            made.push_back(revision.id());
+    }
+    return made;
+}
+
 std::optional<Revision> clean_revision(const std::vector<Revision>& revisions, const SetOnHost& set,
                                        const GuardQuestion& question) {
     for (const Revision& revision : revisions) {

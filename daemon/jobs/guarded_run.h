@@ -64,6 +64,10 @@ class GuardedRun {
 // newest revision that is not.
 std::optional<Revision> clean_before(const std::vector<Revision>& newest_first,
                                      const SetOnHost& set, const Revision& parent);
+// What a rejection moves to the trash: what the set made after the clean revision, but for what is
+// pinned. Adopted revisions may have higher numbers and be older.
+std::vector<RevisionId> made_since(const std::vector<Revision>& newest_first, const SetOnHost& set,
+                                   const Revision& clean);
 // The revision that a question calls clean, as it is called now, be it in the trash; nothing: it is
 // not there any more.
 std::optional<Revision> clean_revision(const std::vector<Revision>& revisions, const SetOnHost& set,

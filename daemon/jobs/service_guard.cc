@@ -61,12 +61,9 @@ struct AnswerTask {
                              "revision " + std::to_string(change.clean_number) +
                                  " from before the change is in the trash: `backupctl trash "
                                  "restore " +
-                                 set.id + "/" + std::to_string(change.clean_number) +
+                                 clean->id().short_hex() +
                                  "`, then reject; nothing was moved to the trash");
-            for (const Revision& revision : revisions)
-                if (belongs_to(revision, on_host) && !revision.is_trashed() &&
-                    !revision.tags.is_pinned && revision.tags.number > change.clean_number)
-                    task.revisions.push_back(revision.id());
+            task.revisions = made_since(revisions, on_host, *clean);
             task.change.trash = std::optional(clock.now());
         }
         if (!task.revisions.empty()) TRY(revise_revisions(*opened->repository, task, {}));

@@ -46,5 +46,27 @@ TEST(GuardedRun, FindsTheCleanRevisionAlsoWhereItWasForgottenSince) {
     EXPECT_FALSE(clean_revision(all, kHome, question));
 }
 
+TEST(GuardedRun, ARejectionLeavesOlderRevisionsOfAnAdoptedLineWhereTheyAre) {
+    SetOnHost set = kHome;
+    set.adopted = {{"before", "home"}};
+    std::vector<RevisionEntry> entries;
+    // Under its former name the machine had made more of them.
+    for (std::uint8_t number : {10, 11, 12}) {
+        entries.push_back(entry(number, false));
+        entries.back().snapshot.hostname = "before";
+        entries.back().snapshot.time = kNow - std::chrono::hours(100 - number);
+    }
+    entries.push_back(entry(2, false));
+    entries.push_back(entry(13, false));
+    entries.push_back(entry(14, false));
+    const auto all = all_revisions(entries);
+    GuardQuestion question;
+    question.clean = entry(2, false).id.hex();
+    const auto clean = clean_revision(all, set, question);
+    ASSERT_TRUE(clean);
+    EXPECT_EQ(made_since(all, set, *clean),
+              (std::vector<RevisionId>{entry(14, false).id, entry(13, false).id}));
+}
+
 }  // namespace
 }  // namespace backup
