@@ -19,12 +19,19 @@ Duration step_of_tests(const char* file) {
     return std::chrono::seconds(seconds);
 }
 
+const char* step_file() {
+    static const char* const file = std::getenv("BACKUPD_CLOCK_STEP");
+    return file;
+}
+
 }  // namespace
 
 Timestamp SystemClock::now() const {
-    static const char* const step_file = std::getenv("BACKUPD_CLOCK_STEP");
     Timestamp time = std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
-    return step_file == nullptr ? time : time + step_of_tests(step_file);
+    return step_file() == nullptr ? time : time + step_of_tests(step_file());
+}
+bool SystemClock::jumps_unseen() const {
+    return step_file() != nullptr;
 }
 MonotonicTime SystemClock::monotonic() const {
     return std::chrono::time_point_cast<Duration>(std::chrono::steady_clock::now());

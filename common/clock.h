@@ -20,6 +20,9 @@ class Clock {
     virtual ~Clock() = default;
     virtual Timestamp now() const = 0;
     virtual MonotonicTime monotonic() const = 0;
+    // The wall clock may be set without the kernel's telling: whoever waits for a time of it must
+    // look often.
+    virtual bool jumps_unseen() const { return false; }
 };
 
 // BACKUPD_CLOCK_STEP in the environment names a file with seconds that are added to the wall clock,
@@ -28,6 +31,7 @@ class SystemClock final : public Clock {
   public:
     Timestamp now() const override;
     MonotonicTime monotonic() const override;
+    bool jumps_unseen() const override;
 };
 
 // Microseconds since the epoch, the unit of the bus; 0 stands for never.

@@ -100,6 +100,26 @@ Result<> Client::reload() {
     TRY(impl_->ours(kManager, "Manager", "Reload", no_options, kPatient));
     return {};
 }
+Result<Client::HealthNow> Client::health() {
+    Message answer = TRY(impl_->ours(kManager, "Manager", "GetHealth", no_options));
+    HealthNow now;
+    now.health = TRY(read_text(answer));
+    now.findings = TRY(read_dicts(answer));
+    return now;
+}
+Result<std::string> Client::metrics() {
+    return read_text(TRY(impl_->ours(kManager, "Metrics", "GetOpenMetrics", no_options)));
+}
+Result<> Client::pause(std::uint64_t usec) {
+    TRY(impl_->ours(kManager, "Manager", "Pause", [&](auto* m) {
+        return sd_bus_message_append(m, "t", usec) >= 0 && append_dict(m, {});
+    }));
+    return {};
+}
+Result<> Client::resume() {
+    TRY(impl_->ours(kManager, "Manager", "Resume", no_options));
+    return {};
+}
 Result<std::vector<Client::Problem>> Client::check_configuration() {
     Message m = TRY(impl_->ours(kManager, "Manager", "CheckConfiguration", no_options, kPatient));
     std::vector<Problem> problems;
@@ -231,6 +251,10 @@ Result<Client::Tracking> Client::tracking(const std::string& set) {
     tracking.status = TRY(read_whole_dict(answer));
     tracking.volumes = TRY(read_dicts(answer));
     return tracking;
+}
+Result<std::vector<Dict>> Client::schedule(const std::string& set) {
+    Message answer = TRY(impl_->ours(set, "Set", "GetSchedule", no_options));
+    return read_dicts(answer);
 }
 Result<std::vector<Dict>> Client::guard(const std::string& set) {
     Message answer = TRY(impl_->ours(set, "Set", "GetGuard", no_options));
@@ -396,6 +420,13 @@ Result<std::string> Client::restore(const std::string& set, const std::string& r
     return read_text(answer);
 }
 
+std::string Client::set_object(const std::string& id) {
+    char* encoded = nullptr;
+    if (sd_bus_path_encode((kManager + "/set").c_str(), id.c_str(), &encoded) < 0) return {};
+    std::string path = encoded;
+    std::free(encoded);
+    return path;
+}
 std::string Client::job_object(std::uint64_t id) {
     return kManager + "/job/" + std::to_string(id);
 }

@@ -75,6 +75,14 @@ class Client {
                                        const Dict& options);
     Result<> remove_repository(const std::string& name);
     Result<> reload();
+    struct HealthNow {
+        std::string health;
+        std::vector<Dict> findings;
+    };
+    Result<HealthNow> health();
+    Result<std::string> metrics();
+    Result<> pause(std::uint64_t usec);  // 0: until resume()
+    Result<> resume();
     struct Problem {
         std::string file;
         std::uint32_t line;
@@ -120,6 +128,8 @@ class Client {
         std::vector<Dict> volumes;
     };
     Result<Tracking> tracking(const std::string& set);
+    // Conditions of a set: condition met text since until.
+    Result<std::vector<Dict>> schedule(const std::string& set);
     // What is asked about a set; the answer gives the object path of the backup that begins, or
     // "/".
     Result<std::vector<Dict>> guard(const std::string& set);
@@ -184,6 +194,7 @@ class Client {
     WaitEnd wait(std::chrono::milliseconds most, int interrupt_fd);
 
     static std::string job_object(std::uint64_t id);
+    static std::string set_object(const std::string& id);
     // "home" from "/org/backupd1/set/home".
     static std::string name_of_object(const std::string& object);
 

@@ -108,6 +108,8 @@ ExitCode exit_code_of_job(std::string_view result, std::string_view error_name) 
         ExitCode code = exit_code(error_code_from_bus(error_name));
         return code == ExitCode::done ? ExitCode::failed : code;
     }
+    if (result == "interrupted" && error_code_from_bus(error_name) == ErrorCode::paused)
+        return ExitCode::deferred;
     return ExitCode::failed;  // cancelled, interrupted
 }
 

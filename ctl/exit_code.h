@@ -24,6 +24,9 @@ enum class ExitCode : int {
     wrong_password = 12,
     repository_unreachable = 13,
     damage = 14,
+    health_degraded = 20,
+    health_at_risk = 21,
+    health_unknown = 22,
     deferred = 75,
     interrupted = 130,
 };

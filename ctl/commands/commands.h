@@ -28,6 +28,8 @@ Command verify_command();
 Command explain_command();
 Command queue_command();
 std::vector<Command> guard_commands();
+std::vector<Command> pause_commands();
+std::vector<Command> health_commands();
 std::vector<Command> keep_commands();
 std::vector<Command> gc_commands();  // "trash empty" first
 std::vector<Command> repo_commands();

@@ -5,6 +5,7 @@
 #include "ctl/commands/commands.h"
 #include "ctl/context.h"
 #include "ctl/resolve.h"
+#include "ctl/schedule_words.h"
 #include "ctl/tracking_words.h"
 
 namespace backup {
@@ -28,7 +29,7 @@ JsonObject rule_object(const Dict& rule) {
     return object;
 }
 
-JsonObject set_object(const Context& context, const Explained::Set& set) {
+JsonObject set_object(const Context& context, Client& client, const Explained::Set& set) {
     JsonObject object;
     object.add("set", set.facts.text("set"))
         .add("state", set.facts.text("state"))
@@ -65,12 +66,17 @@ JsonObject set_object(const Context& context, const Explained::Set& set) {
     object.add("tracking", set.facts.text("tracking"));
     if (set.facts.has("tracking-reason")) object.add("reason", set.facts.text("tracking-reason"));
     object.add("blocked_by", set.facts.texts("blocked-by"));
+    std::vector<Dict> waits;
+    if (auto conditions = client.schedule(Client::set_object(set.facts.text("set")));
+        conditions.ok())
+        waits = unmet(*conditions);
+    object.add("waiting", condition_objects(context, waits));
     context.add_time(object, "next_run", set.facts.number("next-run"));
     if (set.facts.has("question")) object.add("question", set.facts.text("question"));
     return object;
 }
 
-void print_json(Context& context, const Explained& explained, ExitCode code) {
+void print_json(Context& context, Client& client, const Explained& explained, ExitCode code) {
     const Dict& path = explained.path;
     JsonObject object = context.object("explain");
     object.add_bytes("path", path.text("path"))
@@ -82,7 +88,7 @@ void print_json(Context& context, const Explained& explained, ExitCode code) {
     }
     if (path.has("problem")) object.add("problem", path.text("problem"));
     std::vector<JsonObject> sets;
-    for (const auto& set : explained.sets) sets.push_back(set_object(context, set));
+    for (const auto& set : explained.sets) sets.push_back(set_object(context, client, set));
     context.print(object.add("sets", sets).add("exit_code", static_cast<int>(code)));
 }
 
@@ -196,7 +202,17 @@ class Teller {
             say("A guard asks: " + printable(set.facts.text("question")) +
                     ". Answer: backupctl approve " + id + ", or backupctl reject " + id + ".",
                 4, Tone::bad);
+        std::vector<Dict> waits;
+        if (!set.facts.texts("blocked-by").empty())
+            if (auto conditions = client_.schedule(Client::set_object(id)); conditions.ok())
+                waits = unmet(*conditions);
+        for (const Dict& condition : waits)
+            say("Waits: " + condition_sentence(condition, context_) + ".", 4);
         for (const auto& word : set.facts.texts("blocked-by")) {
+            const bool is_told = std::any_of(
+                waits.begin(), waits.end(),
+                [&](const Dict& condition) { return condition.text("condition") == word; });
+            if (is_told) continue;
             std::string sentence = blocked_sentence(word, id, set.facts.text("tracking-reason"));
             if (!sentence.empty()) say("Mind: " + sentence + ".", 4);
         }
@@ -241,7 +257,7 @@ Result<ExitCode> run(Context& context) {
     const bool missing = explained.path.text("state") == "missing";
     const ExitCode code = missing ? ExitCode::not_found : ExitCode::done;
     if (context.json())
-        print_json(context, explained, code);
+        print_json(context, *client, explained, code);
     else
         Teller(context, *client, explained).tell();
     return code;

@@ -31,6 +31,8 @@ Result<ExitCode> run(Context& context) {
     Dict options;
     options.set("mode", context.args().flag("--full") ? "full" : "incremental");
     options.set("trigger", "user");
+    if (context.args().flag("--ignore"))
+        options.set("ignore", Value(context.args().values("--ignore")));
     std::vector<std::string> jobs;
     for (const auto& set : sets) {
         auto job = client->start_backup(set.object, options);
@@ -63,13 +65,22 @@ Command run_command() {
             "the progress "
             "and waits for the end; Ctrl-C stops watching, the backup goes on. Elsewhere it "
             "returns "
-            "once the backup has started, unless --wait is given.",
+            "once the backup has started, unless --wait is given. Where a condition of the policy "
+            "does not allow it now (a window, a pause, a metered network), the exit code is 75 and "
+            "the backup begins by itself when it may; --ignore does not wait.",
         .positionals = {{"SET", false, true, Completion::set}},
         .options = {{.name = "--full",
                      .help = "read every file again, whatever is known about it, and tell what "
                              "differs from what an "
-                             "incremental run makes of it"}},
+                             "incremental run makes of it"},
+                    {.name = "--ignore",
+                     .value = "COND",
+                     .help = "do not wait for this condition",
+                     .repeat = true,
+                     .choices = {"window", "paused", "inhibited", "battery", "metered", "offline",
+                                 "pressure", "power-saver", "all"}}},
         .examples = {{"backupctl run", "all sets"},
+                     {"backupctl run home --ignore window", "now, whatever the time is"},
                      {"backupctl run home --wait=600",
                       "at most ten minutes, then exit 9; the job goes on"},
                      {"backupctl --json run home --wait | tail -n 1", "the result, for a script"}},

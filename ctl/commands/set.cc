@@ -13,6 +13,7 @@
 #include "ctl/commands/commands.h"
 #include "ctl/context.h"
 #include "ctl/resolve.h"
+#include "ctl/schedule_words.h"
 #include "ctl/sizes.h"
 #include "ctl/time_words.h"
 
@@ -44,6 +45,7 @@ JsonObject config_object(const Dict& c) {
         object.add("paths", texts);
     else
         object.add("paths", objects);
+    add_timing(object, c);
     return object.add("repository", c.text("repository"))
         .add("title", c.text("title"))
         .add("exclude", c.texts("exclude"))
@@ -87,6 +89,7 @@ void print_config(Context& context, const std::string& id, const Dict& c) {
             "when the last run is " + duration("interval-usec") + " old");
     if (!c.flag("automatic") && c.number("interval-usec") == 0)
         row("runs by itself", "never, only when asked");
+    for (const auto& [name, value] : timing_rows(c, looks)) row(name.c_str(), value);
     if (c.flag("one-file-system")) row("one-file-system", "yes");
     if (c.number("larger-than") > 0)
         row("not larger than", size_text(c.number("larger-than"), looks));
@@ -226,6 +229,7 @@ Result<Dict> settings_of(const Context& context) {
     if (auto name = args.value("--hostname"))
         config.set("hostname", Value(*name == "none" ? std::string() : *name));
     if (auto guard = args.value("--guard")) config.set("guard", Value(*guard));
+    TRY(timing_settings(args, config));
     struct Switch {
         const char *on, *off, *key;
     };
@@ -455,7 +459,7 @@ Result<ExitCode> check(Context& context) {
 }
 
 std::vector<OptionSpec> setting_options() {
-    return {
+    std::vector<OptionSpec> options = {
         {.name = "--repo",
          .value = "REPO",
          .help = "the repository that keeps it",
@@ -504,6 +508,8 @@ std::vector<OptionSpec> setting_options() {
         {.name = "--no-nodump", .help = "take them, too"},
         {.name = "--enable", .help = "let it run by itself (the default)"},
         {.name = "--disable", .help = "keep it, but do not run it by itself"}};
+    for (OptionSpec& option : timing_options()) options.push_back(std::move(option));
+    return options;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "ctl/context.h"
 #include "ctl/guard_words.h"
 #include "ctl/resolve.h"
+#include "ctl/schedule_words.h"
 #include "ctl/tracking_words.h"
 
 namespace backup {
@@ -35,6 +36,7 @@ struct SetFacts {
     // For those who may ask: the reason and the volumes.
     std::optional<Client::Tracking> details;
     std::vector<Dict> questions;
+    std::vector<Dict> waits;  // conditions that are not met
     std::string reason() const { return details ? details->status.text("reason") : ""; }
 };
 
@@ -71,6 +73,8 @@ JsonObject set_object(const Context& context, const SetFacts& set) {
     object.add("full_differences", p.number("FullDifferences"));
     context.add_time(object, "next_run", p.number("NextRunUSec"));
     object.add("waiting_for", p.texts("BlockedBy"));
+    object.add("waiting", condition_objects(context, set.waits));
+    context.add_time(object, "deferred_since", p.number("DeferredSinceUSec"));
     if (p.text("LatestRevision").empty())
         object.add_null("latest_revision");
     else
@@ -122,11 +126,14 @@ std::string state_text(const SetFacts& set) {
 std::string next_text(const Context& context, const SetFacts& set) {
     const Dict& p = set.properties;
     if (!p.flag("Enabled")) return "disabled";
-    if (set.job) return "now";
+    if (set.job && set.job->state != "paused") return "now";
     auto blocked = p.texts("BlockedBy");
     if (!blocked.empty()) {
         std::string text = "waits: ";
         for (const auto& reason : blocked) text += (text.size() > 7 ? ", " : "") + reason;
+        const std::uint64_t next = p.number("NextRunUSec");
+        if (next > to_usec(context.now()))
+            text += " (" + age_text(from_usec(next), context.now()) + ")";
         return text;
     }
     std::uint64_t next = p.number("NextRunUSec");
@@ -139,13 +146,16 @@ Result<std::vector<SetFacts>> read_sets(Client& client, const std::vector<std::s
     for (const auto& ref : TRY(find_sets(client, names))) {
         auto properties = client.properties(ref.object, "Set");
         if (!properties.ok()) continue;  // removed just now
-        SetFacts facts{ref, std::move(*properties), std::nullopt, {}, std::nullopt, {}};
+        SetFacts facts{ref, std::move(*properties), std::nullopt, {}, std::nullopt, {}, {}};
         facts.tracking = tracking_facts(facts.properties);
         if (auto details = client.tracking(ref.object); details.ok())
             facts.details = std::move(*details);
         if (!facts.properties.text("Guard").empty())
             if (auto questions = client.guard(ref.object); questions.ok())
                 facts.questions = std::move(*questions);
+        if (!facts.properties.texts("BlockedBy").empty())
+            if (auto conditions = client.schedule(ref.object); conditions.ok())
+                facts.waits = unmet(*conditions);
         for (const auto& job : jobs)
             if (job.target == ref.object && job.kind == "backup") facts.job = job;
         sets.push_back(std::move(facts));
@@ -219,6 +229,16 @@ void print_tracking(Context& context, const std::vector<SetFacts>& sets) {
     }
 }
 
+// Why runs wait, and since when.
+void print_waits(Context& context, const std::vector<SetFacts>& sets) {
+    const Looks& looks = context.looks();
+    for (const auto& set : sets)
+        for (const Dict& condition : set.waits)
+            context.line(wrap_words(
+                printable(set.ref.id) + " waits: " + condition_sentence(condition, context),
+                looks.width, 2));
+}
+
 // What must be answered.
 void print_guards(Context& context, const std::vector<SetFacts>& sets) {
     const Looks& looks = context.looks();
@@ -268,6 +288,7 @@ Result<ExitCode> run(Context& context) {
     if (sets.empty()) context.line(no_set_yet(*client));
     print_sets(context, sets);
     print_tracking(context, sets);
+    print_waits(context, sets);
     print_guards(context, sets);
     for (const auto& job : jobs) {
         bool shown = std::any_of(sets.begin(), sets.end(), [&](const SetFacts& set) {

@@ -11,8 +11,10 @@ const std::vector<Command>& commands() {
                 all.push_back(std::move(command));
             }
         };
-        add("Everyday", {status_command(), run_command(), jobs_command(), attach_command(),
-                         cancel_command(), log_command(), watch_command()});
+        add("Everyday", {status_command(), run_command()});
+        add("Everyday", pause_commands());
+        add("Everyday",
+            {jobs_command(), attach_command(), cancel_command(), log_command(), watch_command()});
         add("Finding and restoring",
             {history_command(), revisions_command(), show_command(), ls_command(), cat_command(),
              find_command(), diff_command(), restore_command(), undo_command(), resume_command()});
@@ -28,6 +30,7 @@ const std::vector<Command>& commands() {
         add("Repository", key_commands());
         add("Repository", {verify_command()});
         add("Repository", collecting);
+        add("Service", health_commands());
         add("Service", config_commands());
         add("Service", {version_command(), help_command(), completion_command()});
         return all;

@@ -50,7 +50,26 @@ Result<ExitCode> undo(Context& context) {
     return follow_jobs(context, {TRY(client->undo(id, options))}, follow);
 }
 
+// Uploads go on after a pause.
+Result<ExitCode> resume_uploads(Context& context) {
+    Client* client = TRY(context.client());
+    const bool was_paused = TRY(client->manager()).number("PausedUntilUSec") != 0;
+    if (!context.dry_run()) TRY(client->resume());
+    if (context.json())
+        context.print(context.object("result")
+                          .add("kind", "pause")
+                          .add("outcome", "complete")
+                          .add("was_paused", was_paused)
+                          .add("exit_code", 0));
+    else
+        context.note(!was_paused         ? "Uploads were not paused."
+                     : context.dry_run() ? "Uploads would go on."
+                                         : "Uploads go on.");
+    return ExitCode::done;
+}
+
 Result<ExitCode> resume(Context& context) {
+    if (context.args().positionals().empty()) return resume_uploads(context);
     const std::uint64_t id = TRY(parse_job_id(context.args().positionals()[0]));
     Client* client = TRY(context.client());
     TRY(client->watch_jobs());
@@ -80,12 +99,14 @@ Command undo_command() {
 
 Command resume_command() {
     return {.verb = "resume",
-            .summary = "go on with a restore that was interrupted",
+            .summary = "let uploads go on after a pause, or go on with a restore",
             .description =
-                "Makes the same request once more. What is in place already, and of large files "
+                "Alone it ends a pause. With a job it goes on with a restore that was interrupted: it "
+                "makes the same request once more. What is in place already, and of large files "
                 "what was written already, is not fetched again.",
-            .positionals = {{"JOB", true, false, Completion::job}},
-            .examples = {{"backupctl resume 12", "after a crash, or a cancel"}},
+            .positionals = {{"JOB", false, false, Completion::job}},
+            .examples = {{"backupctl resume", "after backupctl pause"},
+                         {"backupctl resume 12", "a restore, after a crash or a cancel"}},
             .stream = true,
             .stream_kind = "restore",
             .run = resume};

@@ -245,7 +245,8 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
         Error error = std::move(walked).error();
         if (error.kind() != ErrorKind::cancelled) return error;
         // What is stored already will be found by the next run.
-        if (auto kept = session->checkpoint(); !kept.ok())
+        if (auto kept = session->checkpoint();
+            !kept.ok() && kept.error().kind() != ErrorKind::cancelled)
             log_warning("the work of a cancelled backup is lost: " + kept.error().message());
         return error;
     }

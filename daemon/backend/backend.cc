@@ -1,5 +1,7 @@
 #include "daemon/backend/backend.h"
 
+#include <algorithm>
+
 namespace backup {
 
 const char* to_string(FileType type) {
@@ -24,6 +26,16 @@ std::string Handle::text() const {
     std::string text = to_string(type);
     if (type != FileType::config) text += " " + id.short_hex();
     return text;
+}
+
+Result<> Backend::put_paced(const Handle& handle, ByteView content, Pace& pace) {
+    for (std::size_t asked = 0; asked < content.size();) {
+        const std::size_t piece = std::min(pace.piece(), content.size() - asked);
+        if (!pace.pass(piece))
+            return Error(ErrorKind::cancelled, ErrorCode::paused, "store " + handle.text());
+        asked += piece;
+    }
+    return put(handle, content);
 }
 
 }  // namespace backup

@@ -12,6 +12,7 @@
 #include "common/bytes.h"
 #include "common/id.h"
 #include "common/result.h"
+#include "daemon/backend/pace.h"
 
 namespace backup {
 
@@ -58,6 +59,8 @@ class Backend {
     // use only while its holder runs, the entry is merely visible to all). Never overwrites: an
     // existing file of the same size is success (names are content), of another size `conflict`.
     virtual Result<> put(const Handle& handle, ByteView content) = 0;
+    // The same in pieces, as the pace allows; `cancelled` when it lets nothing through any more.
+    virtual Result<> put_paced(const Handle& handle, ByteView content, Pace& pace);
     // The whole file or a range of it. `not_found` if it is missing, `corrupt` if it is shorter
     // than asked for.
     virtual Result<Bytes> get(const Handle& handle, ByteRange range = {}) = 0;

@@ -23,7 +23,7 @@ struct Free {
 };
 
 // Writes all of it; `done` tells how much got there.
-int write_all(int fd, ByteView content, std::size_t offset, std::size_t& done) {
+int write_at(int fd, ByteView content, std::size_t offset, std::size_t& done) {
     for (done = 0; done < content.size();) {
         ssize_t wrote = pwrite(fd, content.data() + done, content.size() - done,
                                static_cast<off_t>(offset + done));
@@ -35,12 +35,26 @@ int write_all(int fd, ByteView content, std::size_t offset, std::size_t& done) {
     return 0;
 }
 
+// The same, a piece at a time.
+int write_all(int fd, ByteView content, std::size_t offset, std::size_t& done, Pace* pace) {
+    if (pace == nullptr) return write_at(fd, content, offset, done);
+    for (done = 0; done < content.size();) {
+        const std::size_t piece = std::min(pace->piece(), content.size() - done);
+        if (!pace->pass(piece)) return ECANCELED;
+        std::size_t wrote = 0;
+        const int problem = write_at(fd, content.subspan(done, piece), offset + done, wrote);
+        done += wrote;
+        if (problem != 0) return problem;
+    }
+    return 0;
+}
+
 bool is_aligned(const void* memory) {
     return reinterpret_cast<std::uintptr_t>(memory) % kAlignment == 0;
 }
 
 // From memory that the device cannot read from directly, through an aligned buffer.
-int write_bounced(int fd, ByteView content, std::size_t& done) {
+int write_bounced(int fd, ByteView content, std::size_t& done, Pace* pace) {
     static thread_local const std::unique_ptr<std::uint8_t, Free> bounce(
         static_cast<std::uint8_t*>(std::aligned_alloc(kAlignment, kBounceBytes)));
     done = 0;
@@ -49,7 +63,7 @@ int write_bounced(int fd, ByteView content, std::size_t& done) {
         std::size_t piece = std::min(kBounceBytes, content.size() - done);
         std::memcpy(bounce.get(), content.data() + done, piece);
         std::size_t wrote = 0;
-        int problem = write_all(fd, {bounce.get(), piece}, done, wrote);
+        int problem = write_all(fd, {bounce.get(), piece}, done, wrote, pace);
         done += wrote;
         if (problem != 0) return problem;
     }
@@ -58,20 +72,20 @@ int write_bounced(int fd, ByteView content, std::size_t& done) {
 
 }  // namespace
 
-int write_direct(int fd, ByteView content, bool prefer_direct) {
+int write_direct(int fd, ByteView content, bool prefer_direct, Pace* pace) {
     std::size_t done = 0;
     int flags = prefer_direct && content.size() >= kLeastDirect ? fcntl(fd, F_GETFL) : -1;
     if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0) {
         ByteView aligned = content.first(content.size() / kAlignment * kAlignment);
-        int problem = is_aligned(aligned.data()) ? write_all(fd, aligned, 0, done)
-                                                 : write_bounced(fd, aligned, done);
+        int problem = is_aligned(aligned.data()) ? write_all(fd, aligned, 0, done, pace)
+                                                 : write_bounced(fd, aligned, done, pace);
         // EINVAL: it was promised, but not like this. The rest is written in the ordinary way.
         if (problem != 0 && problem != EINVAL && problem != ENOTSUP && problem != ENOMEM)
             return problem;
         if (fcntl(fd, F_SETFL, flags) != 0) return errno;
     }
     std::size_t rest = 0;
-    return write_all(fd, content.subspan(done), done, rest);
+    return write_all(fd, content.subspan(done), done, rest, pace);
 }
 
 }  // namespace backup

@@ -3,11 +3,13 @@
 #pragma once
 
 #include "common/bytes.h"
+#include "daemon/backend/pace.h"
 
 namespace backup {
 
 // Writes `content` from offset 0. `prefer_direct` tries O_DIRECT for the aligned part of large
-// content and quietly goes on without it. 0, or the errno of what failed. The caller syncs.
-int write_direct(int fd, ByteView content, bool prefer_direct);
+// content and quietly goes on without it. 0, or the errno of what failed; ECANCELED when `pace`
+// (may be nullptr) lets no more through. The caller syncs.
+int write_direct(int fd, ByteView content, bool prefer_direct, Pace* pace = nullptr);
 
 }  // namespace backup

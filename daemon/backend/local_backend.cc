@@ -121,13 +121,21 @@ bool LocalBackend::is_group_readable() {
 }
 
 Result<> LocalBackend::put(const Handle& handle, ByteView content) {
+    return store(handle, content, nullptr);
+}
+
+Result<> LocalBackend::put_paced(const Handle& handle, ByteView content, Pace& pace) {
+    return store(handle, content, &pace);
+}
+
+Result<> LocalBackend::store(const Handle& handle, ByteView content, Pace* pace) {
     std::call_once(leftovers_removed_, [this] { remove_leftovers(); });
     Place place = place_of(handle);
     if (TRY(is_stored(handle, place, content))) return sync_directory(place.directory);
 
     TemporaryFile temporary(temporary_name(place.file));
     UniqueFd file = TRY(create_temporary(handle, place, temporary.path()));
-    TRY(write_temporary(handle, std::move(file), content));
+    TRY(write_temporary(handle, std::move(file), content, pace));
     auto published = publish(handle, temporary.path(), place.file);
     if (published.ok()) {
         temporary.keep();
@@ -174,14 +182,17 @@ Result<UniqueFd> LocalBackend::create_temporary(const Handle& handle, const Plac
     return file;
 }
 
-Result<> LocalBackend::write_temporary(const Handle& handle, UniqueFd file, ByteView content) {
+Result<> LocalBackend::write_temporary(const Handle& handle, UniqueFd file, ByteView content,
+                                       Pace* pace) {
     std::string what = "store " + handle.text() + " in " + printable(root_.text());
     // Space is claimed before the writing; file systems that cannot do so fail at the write.
     if (!content.empty() && fallocate(file.get(), 0, 0, static_cast<off_t>(content.size())) != 0 &&
         (errno == ENOSPC || errno == EDQUOT))
         return Error::from_errno(errno, what);
-    if (int problem = write_direct(file.get(), content, handle.type == FileType::pack))
+    if (int problem = write_direct(file.get(), content, handle.type == FileType::pack, pace)) {
+        if (problem == ECANCELED) return Error(ErrorKind::cancelled, ErrorCode::paused, what);
         return Error::from_errno(problem, what);
+    }
     // Read-only from the start: nothing in a repository is ever written to again. Not all file
     // systems have modes.
     if (fchmod(file.get(), is_group_readable() ? 0440 : 0400) != 0 && errno != EPERM &&

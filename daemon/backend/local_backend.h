@@ -29,6 +29,7 @@ class LocalBackend final : public Backend, public DeletingBackend {
 
     BackendProperties properties() const override;
     Result<> put(const Handle& handle, ByteView content) override;
+    Result<> put_paced(const Handle& handle, ByteView content, Pace& pace) override;
     Result<Bytes> get(const Handle& handle, ByteRange range = {}) override;
     Result<FileInfo> stat(const Handle& handle) override;
     Result<> list(FileType type, const std::function<void(const FileInfo&)>& each) override;
@@ -50,7 +51,8 @@ class LocalBackend final : public Backend, public DeletingBackend {
     Result<bool> is_stored(const Handle& handle, const Place& place, ByteView content);
     Result<UniqueFd> create_temporary(const Handle& handle, const Place& place,
                                       const std::string& name);
-    Result<> write_temporary(const Handle& handle, UniqueFd file, ByteView content);
+    Result<> write_temporary(const Handle& handle, UniqueFd file, ByteView content, Pace* pace);
+    Result<> store(const Handle& handle, ByteView content, Pace* pace);
     // `conflict` if the final name exists.
     Result<> publish(const Handle& handle, const std::string& from, const std::string& to);
     Result<> expect_no_other_files() const;

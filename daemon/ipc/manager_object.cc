@@ -15,12 +15,13 @@ namespace backup {
 
 namespace {
 
-const std::vector<std::string> kFeatures = {"backup",   "restore", "restore-in-place",
-                                            "verify",   "check",   "revisions",
-                                            "files",    "keys",    "locks",
-                                            "log",      "history", "configuration",
-                                            "tracking", "queue",   "explain",
-                                            "guard"};
+const std::vector<std::string> kFeatures = {"backup",   "restore",  "restore-in-place",
+                                            "verify",   "check",    "revisions",
+                                            "files",    "keys",     "locks",
+                                            "log",      "history",  "configuration",
+                                            "tracking", "queue",    "explain",
+                                            "guard",    "schedule", "pause",
+                                            "inhibit"};
 
 int append_pairs(sd_bus_message* message,
                  const std::vector<std::pair<std::string, std::string>>& pairs) {
@@ -102,6 +103,9 @@ const Interface& ManagerObject::interface() {
                     "repository", root, &Self::add_repository)
             .method("RemoveRepository", "sa{sv}", "name,options", "", "", root,
                     &Self::remove_repository)
+            .method("Pause", "ta{sv}", "duration_usec,options", "", "", root, &Self::pause)
+            .method("Resume", "a{sv}", "options", "", "", root, &Self::resume)
+            .method("Inhibit", "ssa{sv}", "who,why,options", "h", "lock", root, &Self::inhibit)
             .method("Reload", "a{sv}", "options", "", "", root, &Self::reload)
             .method("CheckConfiguration", "a{sv}", "options", "a(sus)", "problems", root,
                     &Self::check_configuration)
@@ -109,6 +113,9 @@ const Interface& ManagerObject::interface() {
                     &Self::show_configuration)
             .method("Explain", "aya{sv}", "path,options", "a{sv}aa{sv}", "explanation,sets", root,
                     &Self::explain_path)
+            .method("GetHealth", "a{sv}", "options", "saa{sv}", "health,findings", Access::anyone,
+                    &Self::get_health)
+            .signal("HealthChanged", "sss", "health,before,reason")
             .signal("JobNew", "tos", "id,job,kind")
             .signal("JobRemoved", "tos", "id,job,result")
             .property("Version", "s", Changes::constant)
@@ -118,6 +125,7 @@ const Interface& ManagerObject::interface() {
             .property("Health", "s")
             .property("ActiveJobs", "ao")
             .property("BlockedBy", "as")
+            .property("PausedUntilUSec", "t")
             .property("NextRunUSec", "t")
             .property("LastSuccessUSec", "t")
             .property("Watching", "s")
@@ -147,6 +155,7 @@ wire::Value ManagerObject::property(std::string_view name) const {
             if (!job->is_done()) active.push_back(job_object(*job));
         return active;
     }
+    if (name == "PausedUntilUSec") return paused_until();
     std::vector<std::string> blocked;
     std::uint64_t next = 0, last = 0;
     for (const auto& [id, set] : service.policy().sets) {

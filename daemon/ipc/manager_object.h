@@ -1,6 +1,8 @@
 // The daemon itself on the bus: dbus/org.backupd1.Manager.xml. Loop thread only.
 #pragma once
 
+#include <map>
+
 #include "daemon/ipc/served.h"
 
 namespace backup {
@@ -26,8 +28,19 @@ class ManagerObject final : public BusObject {
     Result<> check_configuration(std::shared_ptr<Call> call);
     Result<> show_configuration(std::shared_ptr<Call> call);
     Result<> explain_path(std::shared_ptr<Call> call);
+    Result<> pause(std::shared_ptr<Call> call);
+    Result<> resume(std::shared_ptr<Call> call);
+    Result<> inhibit(std::shared_ptr<Call> call);
+    std::uint64_t paused_until() const;
+    Result<> get_health(std::shared_ptr<Call> call);
 
     Served& served_;
+    // Our ends of the pipes of those who hold uploads up.
+    struct Held {
+        UniqueFd end;  // before what watches it
+        FdWatch watch;
+    };
+    std::map<std::uint64_t, Held> inhibitors_;
 };
 
 }  // namespace backup

@@ -16,9 +16,11 @@ ObjectTree::ObjectTree(Loop& loop, Bus& bus, Service& service)
       streams_(loop),
       served_{bus, service, streams_},
       manager_(served_),
+      metrics_(served_),
       restore_(served_) {
     bus_.add_object_manager(wire::root_path());
     bus_.add(wire::root_path(), ManagerObject::interface(), manager_);
+    bus_.add(wire::root_path(), MetricsObject::interface(), metrics_);
     bus_.add(wire::restore_path(), RestoreObject::interface(), restore_);
     bus_.add(kLogControlPath, LogControlObject::interface(), log_control_);
     bus_.set_pace(wire::root_path(), kJobPace);
@@ -115,6 +117,13 @@ void ObjectTree::repository_changed(const std::string& name) {
 
 void ObjectTree::any_changed() {
     bus_.touch(wire::root_path());
+}
+
+void ObjectTree::health_changed(const std::string& health, const std::string& before,
+                                const std::string& reason) {
+    bus_.tell_changes(wire::root_path());
+    bus_.emit(wire::root_path(), ManagerObject::interface().name(), "HealthChanged",
+              {health, before, reason});
 }
 
 void ObjectTree::guard_asked(const std::string& set, const std::string& kind) {

@@ -9,6 +9,7 @@
 #include "daemon/ipc/job_object.h"
 #include "daemon/ipc/log_control_object.h"
 #include "daemon/ipc/manager_object.h"
+#include "daemon/ipc/metrics_object.h"
 #include "daemon/ipc/repository_object.h"
 #include "daemon/ipc/restore_object.h"
 #include "daemon/ipc/set_object.h"
@@ -32,6 +33,8 @@ class ObjectTree final : private ServiceListener {
     void repository_removed(const std::string& name) override;
     void repository_changed(const std::string& name) override;
     void any_changed() override;
+    void health_changed(const std::string& health, const std::string& before,
+                        const std::string& reason) override;
     void guard_asked(const std::string& set, const std::string& kind) override;
     void revision_committed(const std::string& set, const std::string& revision,
                             const Job& job) override;
@@ -45,6 +48,7 @@ class ObjectTree final : private ServiceListener {
     StreamSet streams_;
     Served served_;
     ManagerObject manager_;
+    MetricsObject metrics_;
     RestoreObject restore_;
     LogControlObject log_control_;
     std::map<std::string, std::unique_ptr<SetObject>> sets_;

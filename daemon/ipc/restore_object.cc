@@ -178,6 +178,7 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
         task.place.repository = found.repository;
         task.revision = found.revision.id();
         task.name = name_of(found.revision, found.asked);
+        task.place.pace = served_.service.rates().gate(Rates::Way::down, task.place.set.id);
         JobRequest request = restore_request(task.place, call->uid());
         request.revision = found.revision.id().hex();
         if (task.dry_run) request.mode = "dry-run";

@@ -2,6 +2,8 @@
 #include "daemon/ipc/set_object.h"
 #include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
+#include "daemon/policy/limit_rules.h"
+#include "daemon/policy/timing.h"
 
 namespace backup {
 
@@ -25,10 +27,41 @@ wire::Dict set_configuration(const BackupSet& set) {
         {"enabled", set.enabled},
         {"keep", format_keep_rules(set.keep)},
         {"guard", format_guard_rules(set.guard)},
+        {"windows", format_windows(set.windows)},
+        {"jitter", format_jitter(set.jitter_seconds)},
+        {"max-deferral-usec", set.max_deferral_seconds * 1'000'000},
+        {"avoid", format_avoid(set.avoid)},
+        {"upload-rate", set.upload_rate},
+        {"download-rate", set.download_rate},
+        {"priority", std::uint32_t{set.priority}},
+        {"limits", format_limits(set.limits)},
         {"adopt", set.adopt},
         {"hostname", set.hostname},
     };
 }
+
+namespace {
+
+Result<> change_timing(BackupSet& set, wire::DictReader& changes) {
+    if (auto value = changes.texts("windows"))
+        set.windows = TRY_DURING(parse_windows(*value), "windows");
+    if (auto value = changes.text("jitter"))
+        set.jitter_seconds = TRY_DURING(parse_jitter(*value), "jitter");
+    if (auto value = changes.number("max-deferral-usec"))
+        set.max_deferral_seconds = *value / 1'000'000 + (*value % 1'000'000 != 0 ? 1 : 0);
+    if (auto value = changes.texts("avoid")) set.avoid = TRY_DURING(parse_avoid(*value), "avoid");
+    if (auto value = changes.number("upload-rate")) set.upload_rate = *value;
+    if (auto value = changes.number("download-rate")) set.download_rate = *value;
+    if (auto value = changes.number("priority")) {
+        if (*value > 100) return invalid_argument("priority: 0 to 100");
+        set.priority = static_cast<unsigned>(*value);
+    }
+    if (auto value = changes.text("limits"))
+        set.limits = TRY_DURING(parse_limits(*value), "limits");
+    return {};
+}
+
+}  // namespace
 
 Result<> change_set(BackupSet& set, wire::DictReader& changes) {
     if (auto paths = changes.file_names("paths")) {
@@ -74,6 +107,7 @@ Result<> change_set(BackupSet& set, wire::DictReader& changes) {
     }
     if (auto value = changes.text("guard"))
         set.guard = TRY_DURING(parse_guard_rules(*value), "guard");
+    TRY(change_timing(set, changes));
     return {};
 }
 

@@ -96,6 +96,10 @@ const Interface& SetObject::interface() {
             .method("Configure", "a{sv}ta{sv}", "changes,generation,options", "t", "new_generation",
                     root, &Self::configure)
             .method("StartBackup", "a{sv}", "options", "o", "job", root, &Self::start_backup)
+            .method("ExplainSchedule", "a{sv}", "options", "a(sbs)", "conditions", Access::anyone,
+                    &Self::explain_schedule)
+            .method("GetSchedule", "a{sv}", "options", "aa{sv}", "conditions", Access::anyone,
+                    &Self::get_schedule)
             .method("ListRevisions", "a{sv}", "options", "aa{sv}s", "revisions,next_page", root,
                     &Self::list_revisions)
             .method("GetRevision", "sa{sv}", "revision,options", "a{sv}", "details", root,
@@ -138,6 +142,8 @@ const Interface& SetObject::interface() {
             .property("PendingBytes", "t", Changes::silent)
             .property("OldestPendingUSec", "t")
             .property("BlockedBy", "as")
+            .property("BlockedSinceUSec", "t")
+            .property("DeferredSinceUSec", "t")
             .property("Guard", "s")
             .property("GuardSinceUSec", "t")
             .property("LastResult", "s")
@@ -175,6 +181,8 @@ wire::Value SetObject::property(std::string_view name) const {
     if (name == "Guard") return guard_word();
     if (name == "GuardSinceUSec") return guard_since();
     if (name == "BlockedBy") return served_.service.blocked_by(set);
+    if (name == "BlockedSinceUSec") return blocked_since(set);
+    if (name == "DeferredSinceUSec") return usec(served_.service.verdict(set).deferred_since);
     if (name == "LastResult") return status.record.last_result;
     if (name == "LastAttemptUSec") return to_usec(status.record.last_attempt);
     if (name == "LastSuccessUSec") return to_usec(status.record.last_success);
@@ -223,12 +231,20 @@ Result<> SetObject::start_backup(std::shared_ptr<Call> call) {
     wire::DictReader options(TRY(call->dict()));
     std::string mode = options.text("mode").value_or("incremental");
     std::string trigger = options.text("trigger").value_or("user");
+    std::vector<std::string> ignored = options.texts("ignore").value_or(std::vector<std::string>{});
+    if (options.boolean("ignore-conditions").value_or(false)) ignored.push_back("all");
     TRY(options.finish());
     if (mode != "incremental" && mode != "full")
         return invalid_argument("mode: incremental or full");
     if (std::ranges::find(kTriggers, trigger) == kTriggers.end())
         return invalid_argument("trigger: not one of those that jobs have");
-    served_.service.start_backup(id_, mode == "full", trigger, call->uid(), answer_with_job(call));
+    served_.service.start_backup(id_,
+                                 {.full = mode == "full",
+                                  .trigger = trigger,
+                                  .uid = call->uid(),
+                                  .ignored = TRY(Ignored::parse(ignored)),
+                                  .may_be_put_off = true},
+                                 answer_with_job(call));
     return {};
 }
 

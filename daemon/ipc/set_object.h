@@ -34,6 +34,9 @@ class SetObject final : public BusObject {
     Result<> answer_guard(std::shared_ptr<Call> call);
     std::string guard_word() const;
     std::uint64_t guard_since() const;
+    Result<> explain_schedule(std::shared_ptr<Call> call);
+    Result<> get_schedule(std::shared_ptr<Call> call);
+    std::uint64_t blocked_since(const BackupSet& set) const;
     Result<> list_queue(std::shared_ptr<Call> call);
     Result<> get_tracking(std::shared_ptr<Call> call);
 

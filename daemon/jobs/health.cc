@@ -1,6 +1,8 @@
 #include "daemon/jobs/health.h"
 
 #include <algorithm>
+#include <functional>
+#include <set>
 
 namespace backup {
 
@@ -13,20 +15,96 @@ typename Map::mapped_type look_up(const Map& map, const std::string& key) {
 }
 
 constexpr Duration kRetryCollection = std::chrono::hours(1);
+constexpr Duration kRetryVerification = std::chrono::hours(6);
+// So many times the age that a set promises, and it is no delay any more.
+constexpr int kFarTooLate = 3;
 
-Health judge_set(const BackupSet& set, const SetStatus& status, const RepositoryFacts& repository,
-                 bool is_late, Timestamp now) {
-    const SetRecord& record = status.record;
-    if (status.is_asked) return Health::at_risk;
-    if (record.last_success == Timestamp{}) return Health::at_risk;
-    if (repository.status.state == RepositoryState::damaged ||
-        repository.record.last_check_result == "errors")
-        return Health::at_risk;
-    if (now - record.last_success > promised_age(set)) return Health::degraded;
-    if (is_late || record.unexplained != 0) return Health::degraded;
-    if (repository.status.state == RepositoryState::locked) return Health::degraded;
-    return Health::ok;
-}
+class Judge {
+  public:
+    Judge(const Policy& policy, const RepositoryStatuses& repositories, Timestamp now)
+        : policy_(policy), repositories_(repositories), now_(now) {}
+
+    void look_at_set(const BackupSet& set, const SetStatus& status) {
+        const std::string subject = "set " + set.id;
+        const SetRecord& record = status.record;
+        if (status.is_asked)
+            add(Health::at_risk, "asked", subject, "a question about it waits for an answer",
+                "`backupctl status " + set.id + "`, then `backupctl approve " + set.id +
+                    "` or `backupctl reject " + set.id + "`");
+        if (record.last_success == Timestamp{})
+            add(Health::at_risk, "never", subject, "it was never backed up",
+                "`backupctl run " + set.id + " --wait` says why");
+        else
+            look_at_age(set, status);
+        if (status.deferred_since)
+            add(Health::degraded, "deferred", subject,
+                "a run waits for too long, since " + format_rfc3339(*status.deferred_since),
+                "`backupctl status " + set.id + "` says for what; `backupctl run " + set.id +
+                    " --ignore all` does not wait");
+        if (record.unexplained != 0)
+            add(Health::degraded, "unexplained", subject,
+                "its last full run found " + std::to_string(record.unexplained) +
+                    " differences that no change explains",
+                "`backupctl jobs` names the run, its log lists them; another full run without any "
+                "ends this");
+    }
+
+    void look_at_repository(const std::string& name) {
+        const std::string subject = "repository " + name;
+        const RepositoryFacts facts = look_up(repositories_, name);
+        const RepositoryPolicy policy = look_up(policy_.repositories, name);
+        if (facts.status.state == RepositoryState::damaged ||
+            facts.record.last_check_result == "errors")
+            add(Health::at_risk, "damaged", subject, "it is damaged",
+                "`backupctl verify` says how; the last good revisions can be restored");
+        if (facts.status.state == RepositoryState::locked)
+            add(Health::degraded, "locked", subject, "its password is not known here",
+                "`backupctl repo unlock " + name + "`");
+        if (is_collection_late(policy, facts.record, now_))
+            add(Health::degraded, "collection-late", subject,
+                "its garbage was not collected for long", "`backupctl gc " + name + "` says why");
+        if (is_verification_late(policy, facts.record, now_))
+            add(Health::degraded, "verification-late", subject, "it was not verified for long",
+                "`backupctl verify`");
+    }
+
+    void look_at_configuration(bool is_good) {
+        if (!is_good)
+            add(Health::degraded, "configuration", "configuration",
+                "it has errors: the old one stays in force", "`backupctl config check`");
+    }
+
+    HealthReport report(bool any) {
+        std::ranges::stable_sort(findings_, std::greater<>(), &HealthFinding::level);
+        if (!any) return {Health::unknown, {}};
+        return {findings_.empty() ? Health::ok : findings_.front().level, std::move(findings_)};
+    }
+
+  private:
+    void look_at_age(const BackupSet& set, const SetStatus& status) {
+        if (!status.deadline) return;
+        const Timestamp success = std::max(status.record.last_success,
+                                           status.proved.value_or(status.record.last_success));
+        if (now_ <= *status.deadline) return;
+        const bool is_far = now_ - success > kFarTooLate * (*status.deadline - success);
+        add(is_far ? Health::at_risk : Health::degraded, "late", "set " + set.id,
+            "it was last known to be protected at " +
+                format_rfc3339(std::chrono::floor<std::chrono::seconds>(success)),
+            "`backupctl status " + set.id +
+                "` says what it waits for, `backupctl jobs` how its "
+                "last run ended");
+    }
+
+    void add(Health level, const char* code, const std::string& subject, std::string reason,
+             std::string remedy) {
+        findings_.push_back({level, code, subject, std::move(reason), std::move(remedy)});
+    }
+
+    const Policy& policy_;
+    const RepositoryStatuses& repositories_;
+    const Timestamp now_;
+    std::vector<HealthFinding> findings_;
+};
 
 }  // namespace
 
@@ -44,34 +122,19 @@ const char* to_string(Health health) {
     return "unknown";
 }
 
-Duration promised_age(const BackupSet& set) {
-    if (set.interval_seconds == 0) return std::chrono::hours(24);
-    return 2 * std::chrono::seconds(set.interval_seconds);
-}
-
-Health judge_health(const Policy& policy, const SetStatuses& sets,
-                    const RepositoryStatuses& repositories, bool config_is_good, Timestamp now) {
-    bool any = false;
-    Health worst = Health::ok;
+HealthReport judge_health(const Policy& policy, const SetStatuses& sets,
+                          const RepositoryStatuses& repositories, bool config_is_good,
+                          Timestamp now) {
+    Judge judge(policy, repositories, now);
+    std::set<std::string> used;
     for (const auto& [id, set] : policy.sets) {
         if (!set.enabled) continue;
-        any = true;
-        const RepositoryFacts facts = look_up(repositories, set.repository);
-        const bool is_late =
-            is_collection_late(look_up(policy.repositories, set.repository), facts.record, now);
-        worst = std::max(worst, judge_set(set, look_up(sets, id), facts, is_late, now));
+        used.insert(set.repository);
+        judge.look_at_set(set, look_up(sets, id));
     }
-    if (!any) return Health::unknown;
-    if (!config_is_good) worst = std::max(worst, Health::degraded);
-    return worst;
-}
-
-std::optional<Timestamp> next_run(const BackupSet& set, const SetRecord& record, Timestamp now) {
-    if (!set.enabled || set.interval_seconds == 0) return std::nullopt;
-    if (record.last_attempt == Timestamp{}) return now;
-    // A begin in the future is a clock that was set back: better too early than never.
-    if (record.last_attempt > now) return now;
-    return record.last_attempt + std::chrono::seconds(set.interval_seconds);
+    for (const std::string& name : used) judge.look_at_repository(name);
+    judge.look_at_configuration(config_is_good);
+    return judge.report(!used.empty());
 }
 
 std::optional<Timestamp> next_collection(const RepositoryPolicy& policy,
@@ -94,6 +157,27 @@ bool is_collection_late(const RepositoryPolicy& policy, const RepositoryRecord& 
         return false;
     return now - record.last_collect >
            2 * std::chrono::seconds(policy.collect_seconds) + kRetryCollection;
+}
+
+std::optional<Timestamp> next_verification(const RepositoryPolicy& policy,
+                                           const RepositoryRecord& record, Timestamp tried,
+                                           Timestamp now) {
+    if (policy.verify_seconds == 0) return std::nullopt;
+    const Duration period = std::chrono::seconds(policy.verify_seconds);
+    // The first period begins when the repository is first seen, as that of collections does.
+    const Timestamp last =
+        record.last_check != Timestamp{} ? record.last_check : record.last_collect;
+    if (last == Timestamp{}) return std::nullopt;
+    const Timestamp due = last > now ? now : last + period;
+    if (tried == Timestamp{} || tried > now) return due;
+    return std::max(due, tried + std::min<Duration>(period, kRetryVerification));
+}
+
+bool is_verification_late(const RepositoryPolicy& policy, const RepositoryRecord& record,
+                          Timestamp now) {
+    if (policy.verify_seconds == 0 || record.last_check == Timestamp{}) return false;
+    return now - record.last_check >
+           2 * std::chrono::seconds(policy.verify_seconds) + kRetryVerification;
 }
 
 bool needs_reminder(const RepositoryFacts& repository) {

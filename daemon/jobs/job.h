@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/result.h"
+#include "daemon/backend/rates.h"
 #include "daemon/runtime/progress.h"
 #include "daemon/state/state_store.h"
 
@@ -57,6 +58,8 @@ struct JobRequest {
     // Writes to the repository: only one such job per repository runs, others queue. Readers run
     // beside.
     bool writes = false;
+    // What it uploads goes through here. None: it cannot be held.
+    std::shared_ptr<Rates::Gate> gate;
     JobBody body;
     // On the journal's thread, right after the end record: what else must be remembered. `number`:
     // of the revision made.
@@ -80,6 +83,19 @@ class Job {
     double seconds() const;
     std::uint64_t number() const { return number_; }
 
+    // Why and since when nothing of it is uploaded.
+    const std::string& held_for() const { return held_for_; }
+    std::optional<MonotonicTime> held_since() const { return held_since_; }
+    bool can_be_held() const { return request_.gate != nullptr; }
+    // It was ended in order, to be taken up later.
+    bool was_parked() const { return was_parked_; }
+    // From the begin of its body to the first byte that it gave back.
+    std::optional<Duration> first_byte() const {
+        const std::uint64_t usec = progress_->first_byte_usec.load(std::memory_order_relaxed);
+        if (usec == 0 || from_usec(usec) < launched_) return std::nullopt;
+        return from_usec(usec) - launched_;
+    }
+
     // Since when nothing moved, once that has been for long; nothing: it goes on.
     std::optional<Timestamp> stalled_since() const { return stalled_since_; }
 
@@ -95,6 +111,10 @@ class Job {
     JobState state_ = JobState::queued;
     bool body_returned_ = false;
     std::uint64_t number_ = 0;
+    std::string held_for_;
+    std::optional<MonotonicTime> held_since_;
+    bool was_parked_ = false;
+    Timestamp launched_{};  // by the machine's own clock, as is progress_->first_byte_usec
     // Shared with readers of reports, who may outlive the job object.
     std::shared_ptr<Progress> progress_ = std::make_shared<Progress>();
     std::shared_ptr<ExceptionLog> exceptions_ = std::make_shared<ExceptionLog>(*progress_);

@@ -22,10 +22,10 @@ void return_free_memory() {
     if (::mallinfo2().fordblks > kWorthIt) ::malloc_trim(0);
 }
 
-std::string outcome_word(const JobOutcome& outcome, std::uint64_t exceptions, bool shutting_down) {
+std::string outcome_word(const JobOutcome& outcome, std::uint64_t exceptions, bool is_to_go_on) {
     if (!outcome.error) return exceptions > 0 ? "exceptions" : "complete";
     if (outcome.error->kind() == ErrorKind::cancelled)
-        return shutting_down ? "interrupted" : "cancelled";
+        return is_to_go_on ? "interrupted" : "cancelled";
     return "failed";
 }
 
@@ -122,7 +122,8 @@ bool JobRunner::may_run(const Job& job) const {
 }
 
 void JobRunner::launch(Job& job) {
-    job.state_ = JobState::running;
+    job.launched_ = std::chrono::system_clock::now();
+    job.state_ = job.held_since_ ? JobState::paused : JobState::running;
     if (!sampler_.is_running()) sampler_.start(options_.sample_period, options_.sample_period);
     // The thread keeps what it uses; the Job outlives it, for its destructor joins.
     job.thread_ = std::jthread([this, id = job.id(), body = std::move(job.request_.body),
@@ -175,7 +176,10 @@ void JobRunner::write_end(Job& job, JobOutcome outcome, std::vector<JobLine> lin
     JobRecord& record = job.record_;
     record.end = clock_.now();
     record.exceptions = job.exceptions_->count();
-    record.outcome = outcome_word(outcome, record.exceptions, shutting_down_);
+    record.outcome = outcome_word(outcome, record.exceptions, shutting_down_ || job.was_parked_);
+    if (job.was_parked_ && outcome.error && outcome.error->kind() == ErrorKind::cancelled)
+        outcome.error = Error(ErrorKind::cancelled, ErrorCode::paused,
+                              "it goes on when it may: " + job.held_for_);
     if (outcome.error) {
         record.error_name = wire::short_error_name(*outcome.error);
         record.message = outcome.error->message();
@@ -238,6 +242,8 @@ Result<> JobRunner::cancel(std::uint64_t id) {
                      "there is no job " + std::to_string(id));
     if (job->is_done() || job->body_returned_) return {};
     job->stop_.request_stop();
+    // Or it would wait for the gate to open before it ends.
+    if (job->held_since_) job->request_.gate->let_go();
     if (job->state_ == JobState::queued) {
         job->state_ = JobState::cancelling;
         job->body_returned_ = true;
@@ -248,6 +254,47 @@ Result<> JobRunner::cancel(std::uint64_t id) {
     }
     if (listener_ != nullptr) listener_->job_changed(*job);
     return {};
+}
+
+void JobRunner::hold(std::uint64_t id, const std::string& why) {
+    Job* job = find_job(id);
+    if (job == nullptr || job->is_done() || job->body_returned_ || !job->can_be_held()) return;
+    // One that is about to end keeps what it can without sending anything.
+    if (job->state_ == JobState::cancelling) return job->request_.gate->let_go();
+    job->request_.gate->close();
+    const bool is_news = !job->held_since_ || job->held_for_ != why;
+    job->held_for_ = why;
+    if (!job->held_since_) job->held_since_ = clock_.monotonic();
+    if (job->state_ == JobState::running) job->state_ = JobState::paused;
+    if (!is_news) return;
+    const std::string text = job->record_.kind + " of " + job->record_.set + " is paused: " + why;
+    events_.add(LogLevel::info, text, id);
+    note(id, LogLevel::info, text);
+    if (listener_ != nullptr) listener_->job_changed(*job);
+}
+
+void JobRunner::resume(std::uint64_t id) {
+    Job* job = find_job(id);
+    if (job == nullptr || !job->held_since_ || job->was_parked_) return;
+    job->request_.gate->open();
+    job->held_since_.reset();
+    job->held_for_.clear();
+    if (job->state_ == JobState::paused) {
+        job->state_ = JobState::running;
+        const std::string text = job->record_.kind + " of " + job->record_.set + " goes on";
+        events_.add(LogLevel::info, text, id);
+        note(id, LogLevel::info, text);
+    }
+    if (listener_ != nullptr) listener_->job_changed(*job);
+}
+
+void JobRunner::park(std::uint64_t id) {
+    Job* job = find_job(id);
+    if (job == nullptr || !job->held_since_ || job->body_returned_ ||
+        job->state_ != JobState::paused)
+        return;
+    job->was_parked_ = true;
+    (void)cancel(id);
 }
 
 void JobRunner::shut_down(std::function<void()> done) {

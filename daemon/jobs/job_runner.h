@@ -51,6 +51,12 @@ class JobRunner {
     void start(JobRequest request, std::function<void(Result<const Job*>)> started);
     // Done already is success. The end comes later.
     Result<> cancel(std::uint64_t id);
+    // Nothing of it is uploaded any more until resume(); it is paused. For jobs with a gate.
+    void hold(std::uint64_t id, const std::string& why);
+    void resume(std::uint64_t id);
+    // Ends a job that is held: as interrupted, with what it has stored kept for the one that takes
+    // it up.
+    void park(std::uint64_t id);
     // Stops all jobs; they end as interrupted. `done` when the last end record is written. No new
     // ones begin.
     void shut_down(std::function<void()> done);

@@ -229,6 +229,7 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
             request.verify = shared->verify;
             request.delete_others = shared->delete_others;
             request.clock = &clock;
+            request.pace = shared->place.pace;
             request.change_log = log.get();
             if (shared->spares)
                 request.spares = [&](const std::string& source, const std::string& path,

@@ -27,6 +27,7 @@ struct RestorePlace {
     BackupSet set;  // whose revision it is; its line keeps what is replaced
     std::string undo_folder;
     Precedence* precedence = nullptr;  // held while it runs
+    std::shared_ptr<Pace> pace;        // of what it fetches; none: as fast as can be
 };
 
 struct RestoreTask {

@@ -39,6 +39,8 @@ Service::Service(Loop& loop, StateStore& store, const Clock& clock, EventLog& ev
       events_(events),
       options_(std::move(options)),
       configuration_(options_.config_dir, options_.vendor_dir),
+      rates_(std::make_shared<Rates>(clock)),
+      tick_(loop, [this] { tick(); }),
       pool_(
           clock, store, {options_.config_dir, options_.credentials_dir},
           [this](const std::string& name) {
@@ -68,11 +70,12 @@ Service::Service(Loop& loop, StateStore& store, const Clock& clock, EventLog& ev
                      [this](const std::string& set) { tracking_changed(set); }),
       journal_(loop, "journal", 1),
       config_(loop, "config", 1),
+      commands_(loop, "command", 1),
       io_(loop, "io", kIoThreads),
       runner_(loop, store, journal_, events, clock) {
     runner_.set_listener(this);
-    tick_ = loop_.timer([this] { tick(); });
     rest_ = loop_.timer([this] { rest(); });
+    metrics_timer_ = loop_.timer([this] { write_metrics(); });
     pool_.on_wake([this] {
         loop_.post([this, alive = std::weak_ptr<int>(alive_)] {
             if (!alive.expired()) rest_.start(kRestAfter);
@@ -95,6 +98,8 @@ void Service::load() {
     if (problems_.empty()) policy_ = std::make_shared<Policy>(std::move(loaded.policy));
     pool_.set_policies(policy_->repositories);
     read_records();
+    load_health();
+    if (auto pause = read_pause(options_.state_dir + "/pause")) holds_.pause(*pause);
     auto unfinished = store_.unfinished_jobs();
     if (!unfinished.ok())
         return events_.add(LogLevel::error,
@@ -144,10 +149,12 @@ void Service::read_records() {
 
 void Service::begin() {
     begun_ = true;
+    awake_since_ = clock_.now();
     track();
     history_.set_policy(policy_);
     for (const auto& [name, repository] : policy_->repositories) probe(name);
     tick_.start(std::chrono::seconds(1));
+    write_metrics();
 }
 
 // Watching begins with the first policy; how it is done is settled then, sets come and go.
@@ -272,6 +279,9 @@ void Service::apply(LoadedPolicy loaded) {
     }
     auto old = std::exchange(policy_, std::make_shared<Policy>(std::move(loaded.policy)));
     pool_.set_policies(policy_->repositories);
+    zone_ = Zone::local();
+    if (begun_) write_metrics();
+    set_rates(clock_.now());
     std::set<std::string> touched;  // repositories to look into
     for (const auto& [name, repository] : policy_->repositories) {
         auto known = old->repositories.find(name);
@@ -295,6 +305,9 @@ void Service::apply(LoadedPolicy loaded) {
     for (const auto& [id, set] : old->sets) {
         if (policy_->sets.contains(id)) continue;
         sets_.erase(id);
+        deferrals_.forget(id);
+        escalated_.erase(id);
+        asked_.erase(id);
         if (listener_ != nullptr) listener_->set_removed(id);
     }
     for (const auto& [name, repository] : old->repositories) {
@@ -357,8 +370,11 @@ void Service::job_added(const Job& job) {
     if (job.record().kind == "backup") {
         sets_[job.record().set].record.last_attempt = job.record().begin;
         resumes_.erase(job.record().set);
+        parked_.erase(job.record().set);
+        asked_.erase(job.record().set);
         if (listener_ != nullptr) listener_->set_changed(job.record().set);
     }
+    if (job.record().kind == "restore") tick_now();
     if (listener_ == nullptr) return;
     listener_->job_added(job);
     listener_->any_changed();
@@ -378,6 +394,12 @@ void Service::job_finished(const Job& job) {
     if (record.kind == "backup") {
         SetRecord& known = sets_[record.set].record;
         known.last_result = record.outcome;
+        ignoring_.erase(record.set);
+        held_.erase(record.set);
+        if (record.outcome == "interrupted" && job.was_parked()) {
+            resumes_[record.set] = clock_.now();
+            parked_.insert(record.set);
+        }
         if (made_revision) {
             known.last_success = *record.end;
             known.protected_until = record.begin;
@@ -387,6 +409,9 @@ void Service::job_finished(const Job& job) {
             ++sets_[record.set].revision_count;
         }
     }
+    metrics_.job_ended(record, job.first_byte());
+    write_metrics();
+    if (record.kind == "restore") tick_now();
     if (record.kind == "forget" || record.kind == "gc") refresh_repository(record.repository);
     if (made_revision) history_.poke();
     history_.give_way(runner_.active() > 0);

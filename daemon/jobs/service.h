@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,13 +17,17 @@
 #include "daemon/jobs/guard_book.h"
 #include "daemon/jobs/health.h"
 #include "daemon/jobs/history_keeper.h"
+#include "daemon/jobs/hold_book.h"
 #include "daemon/jobs/job_runner.h"
+#include "daemon/jobs/metrics.h"
 #include "daemon/jobs/probe_times.h"
 #include "daemon/jobs/repository_pool.h"
 #include "daemon/jobs/tracking_host.h"
 #include "daemon/runtime/executor.h"
 #include "daemon/runtime/loop.h"
 #include "daemon/runtime/precedence.h"
+#include "daemon/runtime/wall_timer.h"
+#include "daemon/schedule/scheduler.h"
 
 namespace backup {
 
@@ -46,6 +51,9 @@ class ServiceListener : public JobListener {
     virtual void repository_removed(const std::string& name) = 0;
     virtual void repository_changed(const std::string& name) = 0;
     virtual void any_changed() = 0;
+    // Words; `reason`: the worst of what is not well, or empty.
+    virtual void health_changed(const std::string& health, const std::string& before,
+                                const std::string& reason) = 0;
     // `kind`: see GuardQuestion.
     virtual void guard_asked(const std::string& set, const std::string& kind) = 0;
     virtual void revision_committed(const std::string& set, const std::string& revision,
@@ -57,6 +65,8 @@ class Service final : private JobListener {
     Service(Loop& loop, StateStore& store, const Clock& clock, EventLog& events,
             ServiceOptions options);
     ~Service();
+
+    using Done = std::function<void(Result<>)>;
 
     // Reads the configuration and what is remembered, ends the jobs of a daemon that died; blocks.
     // Before the loop runs.
@@ -81,9 +91,26 @@ class Service final : private JobListener {
     // Why no rule may forget a revision of the set now: a source is missing, or something is asked
     // about it. Empty: they may.
     std::string frozen(const BackupSet& set) const;
+    // Words of BlockedBy.
     std::vector<std::string> blocked_by(const BackupSet& set) const;
+    // What the schedule says of the set now; reasons with the time since when they hold.
+    Verdict verdict(const BackupSet& set) const;
+    // What its run waits for, due or under way.
+    std::vector<Reason> waiting_reasons(const BackupSet& set) const;
+    // The same for people: each condition that counts for the set, met or not.
+    struct ConditionNow {
+        std::string condition;
+        bool is_met;
+        std::string text;
+        Timestamp since{};               // of one that is not met
+        std::optional<Timestamp> until;  // when it will be, if that is known
+    };
+    std::vector<ConditionNow> explain_schedule(const BackupSet& set) const;
     std::string state() const;
     Health health() const;
+    HealthReport health_report() const;
+    // As Prometheus reads it.
+    std::string metrics_text() const;
     std::vector<std::string> notices() const;
     std::optional<Timestamp> next_run_of(const BackupSet& set) const;
 
@@ -92,6 +119,7 @@ class Service final : private JobListener {
     RepositoryPool& pool() { return pool_; }
     const Configuration& configuration() const { return configuration_; }
     EventLog& events() { return events_; }
+    Rates& rates() { return *rates_; }
     // nullptr before begin().
     Tracker* tracker() { return tracker_.get(); }
     const Tracker* tracker() const { return tracker_.get(); }
@@ -106,8 +134,27 @@ class Service final : private JobListener {
     Precedence& precedence() { return precedence_; }
     std::string undo_folder() const { return options_.state_dir + "/undo"; }
 
-    void start_backup(const std::string& set, bool full, const std::string& trigger,
-                      std::uint32_t uid, std::function<void(Result<const Job*>)> started);
+    struct BackupStart {
+        bool full = false;
+        std::string trigger = "user";
+        std::uint32_t uid = 0;
+        Ignored ignored;  // conditions that it does not wait for, at the begin and later
+        // When a condition does not allow it: it is remembered and begins as soon as all do;
+        // `paused` says so. Else it begins whatever they are.
+        bool may_be_put_off = false;
+    };
+    void start_backup(const std::string& set, const BackupStart& start,
+                      std::function<void(Result<const Job*>)> started);
+
+    // Nothing is uploaded until then, or until resume(); changes are watched meanwhile.
+    void pause(std::optional<Timestamp> until, Done done);
+    void resume(Done done);
+    std::optional<Pause> pause_now() const { return holds_.pause_at(clock_.now()); }
+    // Holds uploads up until release(); see HoldBook.
+    Result<std::uint64_t> inhibit(std::string who, std::string why, std::uint32_t uid);
+    void release(std::uint64_t number);
+    // What was found out about the machine; `since` is filled in here.
+    void host_changed(std::vector<Reason> reasons);
 
     struct CollectOptions {
         bool dry_run = false, apply_rules = false, empty_trash = false;
@@ -119,7 +166,6 @@ class Service final : private JobListener {
     void start_audit(const std::string& repository, std::uint32_t uid,
                      std::function<void(Result<const Job*>)> started);
 
-    using Done = std::function<void(Result<>)>;
     void reload(Done done);
     // Changes of the configuration run one after the other: `work` on their thread, then the new
     // policy is in force, then `done`.
@@ -146,14 +192,30 @@ class Service final : private JobListener {
     void compare_again(const std::string& repository);
     void guard_changed(const std::string& set);
     void plan_resumes();
-    // When the set is taken up again on its own, or nothing.
-    std::optional<Timestamp> resume_due(const BackupSet& set) const;
-    std::optional<Timestamp> change_due(const BackupSet& set, const SetRecord& record,
-                                        Timestamp now) const;
+    RunFacts run_facts(const BackupSet& set) const;
+    // What keeps the set's runs apart from its windows.
+    std::vector<Reason> holds_of(const BackupSet& set, Timestamp now) const;
+    WindowPlan windows_of(const BackupSet& set) const;
+    Verdict decide_for(const BackupSet& set, Timestamp now) const;
+    bool is_restoring() const;
+
     void tick();
-    std::optional<Timestamp> reconcile_due(const BackupSet& set, const SetRecord& record,
-                                           Timestamp now) const;
     void tick_later();
+    void tick_now();
+    void notice_sleep(Timestamp now);
+    void tell_deferrals(const BackupSet& set, const Verdict& verdict, Timestamp now);
+    void start_due(const BackupSet& set, const Due& due, Timestamp now);
+    // Running jobs follow the conditions, too.
+    void hold_or_resume(Timestamp now, Timestamp& wake);
+    void set_rates(Timestamp now);
+    void changed_everywhere();
+    void keep_pause(Done done);
+    void load_health();
+    void watch_health(Timestamp& wake);
+    void tell_health(const HealthReport& report);
+    // Into the file that node_exporter reads, if there is one and the text is another.
+    void write_metrics();
+    void verify_what_is_due(Timestamp now, Timestamp& wake);
     void collect_what_is_due(Timestamp now, Timestamp& wake);
     void rest();
 
@@ -169,7 +231,32 @@ class Service final : private JobListener {
     SetStatuses sets_;
     RepositoryStatuses repositories_;
     std::map<std::string, Timestamp> resumes_;  // by set: when an interrupted run is taken up
-    Timer tick_, rest_;
+    std::set<std::string> parked_;              // of these: stopped in order
+    struct Asked {
+        AskedRun run;
+        Ignored ignored;
+    };
+    std::map<std::string, Asked> asked_;       // by set: put off
+    std::map<std::string, Ignored> ignoring_;  // by set: of the run under way
+    std::map<std::string, Timestamp> full_tried_;
+    HoldBook holds_;
+    Deferrals deferrals_;
+    std::vector<Reason> host_;                         // conditions of the machine that are not met
+    std::map<std::string, std::vector<Reason>> held_;  // by set: why its job is paused
+    std::set<std::string> escalated_;                  // sets whose runs are put off for too long
+    std::shared_ptr<const Zone> zone_ = Zone::local();
+    Timestamp awake_since_{};
+    // Of the last tick: a wall clock that went on while the other stood still was asleep.
+    std::optional<std::pair<Timestamp, MonotonicTime>> last_tick_;
+    std::shared_ptr<Rates> rates_;
+    WallTimer tick_;
+    Timer rest_;
+    Metrics metrics_;
+    std::string metrics_written_;
+    Timer metrics_timer_;
+    Health told_health_ = Health::unknown;
+    std::optional<std::pair<Health, MonotonicTime>> new_health_;  // not told yet, and since when
+    std::map<std::string, Timestamp> verify_tried_;               // by repository
     bool begun_ = false;
     bool tick_soon_ = false;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
@@ -178,12 +265,11 @@ class Service final : private JobListener {
     GuardBook guards_;
     std::map<std::string, GuardRecord> guards_told_;
     HistoryKeeper history_;
-    std::map<std::string, Timestamp> full_tried_;
     ProbeTimes probes_;  // of repositories that could not be reached
     TrackingHost tracking_host_;
     std::unique_ptr<Tracker> tracker_;  // after the jobs that use it
     // Destroyed in this order, the last first: jobs, then the threads that serve them.
-    Executor journal_, config_, io_;
+    Executor journal_, config_, commands_, io_;
     JobRunner runner_;
 };
 

@@ -87,7 +87,7 @@ void Service::answer_guard(const std::string& id, bool approve, std::uint32_t ui
                 if (!runs.ok()) return done(std::move(runs).error());
                 refresh_repository(name);
                 if (!*runs) return done(nullptr);
-                start_backup(id, false, "user", uid, done);
+                start_backup(id, {.uid = uid}, done);
             });
 }
 

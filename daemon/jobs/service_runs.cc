@@ -4,7 +4,6 @@
 
 #include "daemon/guard/guard.h"
 #include "daemon/jobs/lifecycle.h"
-#include "daemon/jobs/reconcile.h"
 #include "daemon/jobs/service.h"
 #include "daemon/jobs/tasks.h"
 #include "daemon/jobs/undo_book.h"
@@ -13,11 +12,6 @@ namespace backup {
 
 namespace {
 
-// Wall-clock deadlines are looked at again at least this often: libuv's clock stands still during
-// suspend.
-constexpr Duration kLongestSleep = std::chrono::minutes(15);
-// A set that is held is looked at again at least this often.
-constexpr Duration kLookForSource = std::chrono::hours(1);
 constexpr Duration kRestAfter = std::chrono::seconds(30);
 // After the start, when whoever boots the machine has other things to do first.
 constexpr Duration kResumeAfter = std::chrono::minutes(1);
@@ -39,32 +33,16 @@ std::function<bool(Timestamp)> was_running_here(StateStore& store, const std::st
     };
 }
 
-}  // namespace
-
-// When a revision must be made because something changed: what changed has been quiet for the
-// settle time, or has waited for a minute, and the last run began long enough ago.
-std::optional<Timestamp> Service::change_due(const BackupSet& set, const SetRecord& record,
-                                             Timestamp now) const {
-    constexpr Duration kLongestSettle = std::chrono::seconds(60);
-    if (!set.enabled || !set.automatic || tracker_ == nullptr) return std::nullopt;
-    const GuardRecord guard = guards_.of(set.id);
-    if (!why_held(guard).empty()) return std::nullopt;
-    // The source may be back, and nothing need have changed in it.
-    if (guard.source.is_open() && guard.source.holds)
-        return record.last_attempt > now ? now : record.last_attempt + kLookForSource;
-    TrackingStatus tracking = tracker_->status(set.id);
-    bool is_live =
-        tracking.state == TrackingState::live || tracking.state == TrackingState::degraded;
-    if (!is_live || tracking.pending == 0 || !tracking.last_change) return std::nullopt;
-    Duration settle = std::chrono::milliseconds(set.settle_ms);
-    Timestamp due =
-        std::min(*tracking.last_change + settle, tracking.oldest.value_or(*tracking.last_change) +
-                                                     std::max(settle, kLongestSettle));
-    // A begin in the future is a clock that was set back.
-    if (record.last_attempt <= now)
-        due = std::max(due, record.last_attempt + std::chrono::seconds(set.min_interval_seconds));
-    return due;
+// A person who asks for a run learns from it what is wrong with the storage.
+std::vector<Reason> without_storage(std::vector<Reason> reasons) {
+    std::erase_if(reasons, [](const Reason& reason) {
+        return reason.condition == Condition::restore ||
+               (reason.condition == Condition::offline && reason.of_storage);
+    });
+    return reasons;
 }
+
+}  // namespace
 
 // A run that ended with the daemon is taken up by the next one, soon and once: a run that brings
 // the daemon down each time waits for its ordinary turn.
@@ -75,72 +53,67 @@ void Service::plan_resumes() {
     for (const JobRecord& job : *jobs) {
         if (job.kind != "backup" || !seen.insert(job.set).second) continue;
         const bool was_interrupted = !job.end || job.outcome == "interrupted";
-        if (was_interrupted && job.trigger != "resume")
+        // One that was stopped in order is no suspect.
+        const bool was_parked = job.error_name == to_string(ErrorCode::paused);
+        if (was_interrupted && (was_parked || job.trigger != "resume"))
             resumes_[job.set] = clock_.now() + kResumeAfter;
+        if (was_interrupted && was_parked) parked_.insert(job.set);
     }
 }
 
-std::optional<Timestamp> Service::resume_due(const BackupSet& set) const {
-    auto found = resumes_.find(set.id);
-    const bool runs_by_itself = set.enabled && (set.automatic || set.interval_seconds != 0);
-    if (found == resumes_.end() || !runs_by_itself) return std::nullopt;
-    return found->second;
-}
-
-std::optional<Timestamp> Service::reconcile_due(const BackupSet& set, const SetRecord& record,
-                                                Timestamp now) const {
-    static const std::string machine = machine_id();
-    if (!why_held(guards_.of(set.id)).empty()) return std::nullopt;
-    auto tried = full_tried_.find(set.id);
-    return next_reconcile(set, record, machine,
-                          tried == full_tried_.end() ? Timestamp{} : tried->second, now);
-}
-
-std::optional<Timestamp> Service::next_run_of(const BackupSet& set) const {
-    Timestamp now = clock_.now();
-    SetRecord record = set_status(set.id).record;
-    if (!why_held(guards_.of(set.id)).empty()) return std::nullopt;
-    auto by_interval = next_run(set, record, now);
-    auto by_change = change_due(set, record, now);
-    std::optional<Timestamp> next = by_interval;
-    for (const auto& other : {by_change, resume_due(set)})
-        if (!next || (other && *other < *next)) next = other;
-    return next;
-}
-
-void Service::start_backup(const std::string& id, bool full, const std::string& trigger,
-                           std::uint32_t uid, std::function<void(Result<const Job*>)> started) {
+void Service::start_backup(const std::string& id, const BackupStart& start,
+                           std::function<void(Result<const Job*>)> started) {
     auto set = find_set(id);
     if (!set.ok()) return started(std::move(set).error());
     if (std::string why = why_held(guards_.of(id)); !why.empty())
         return started(
             Error(ErrorKind::conflict, ErrorCode::conflict,
                   "set '" + id + "' is held: " + why + " (backupctl approve " + id + ")"));
+    if (start.may_be_put_off && runner_.active_backup(id) == nullptr) {
+        const Timestamp now = clock_.now();
+        const auto reasons =
+            holding(windows_of(**set), without_storage(holds_of(**set, now)), start.ignored, now);
+        if (!reasons.empty()) {
+            asked_[id] = {{now, start.full, start.uid}, start.ignored};
+            tick_later();
+            if (listener_ != nullptr) listener_->set_changed(id);
+            return started(Error(ErrorKind::transient, ErrorCode::paused,
+                                 "set '" + id + "' waits: " + reasons.front().text +
+                                     "; the run begins by itself when it may (now: backupctl run " +
+                                     id + " --ignore " +
+                                     std::string(to_string(reasons.front().condition)) + ")"));
+        }
+    }
+    // One that runs already does not wait for them any more either.
+    ignoring_[id].add(start.ignored);
     SetStatus known = set_status(id);
     JobRequest request;
     request.kind = "backup";
     request.set = id;
     request.repository = (*set)->repository;
-    request.trigger = trigger;
-    request.mode = full ? "full" : "incremental";
+    request.trigger = start.trigger;
+    request.mode = start.full ? "full" : "incremental";
     request.parent = known.record.latest_revision;
-    request.uid = uid;
+    request.uid = start.uid;
     request.unique = "backup:" + id;
     request.writes = true;
+    request.gate = rates_->gate(Rates::Way::up, id);
     request.body = backup_body(pool_, clock_,
                                {.policy = policy_,
                                 .set = id,
-                                .full = full,
-                                .trigger = trigger,
+                                .full = start.full,
+                                .trigger = start.trigger,
                                 .last_number = known.record.last_number,
                                 .state_dir = options_.state_dir,
                                 .store = &store_,
                                 .tracker = tracker_.get(),
                                 .guard = &guards_,
                                 .gives_way_to = &precedence_,
-                                .was_running = was_running_here(store_, id)});
+                                .was_running = was_running_here(store_, id),
+                                .pace = request.gate});
     request.remember = remember_backup;
     runner_.start(std::move(request), std::move(started));
+    tick_later();
 }
 
 void Service::start_collection(const std::string& name, const CollectOptions& options,
@@ -220,67 +193,31 @@ void Service::collect_what_is_due(Timestamp now, Timestamp& wake) {
     }
 }
 
-// Starts what is due and sleeps until the next deadline, of a run or of a promise.
-void Service::tick() {
-    tick_soon_ = false;
-    Timestamp now = clock_.now();
-    Timestamp wake = now + kLongestSleep;
-    bool any = false;
-    for (const auto& [id, set] : policy_->sets) {
-        if (!set.enabled) continue;
-        any = true;
-        SetRecord record = set_status(id).record;
-        Timestamp late = record.last_success + promised_age(set);
-        if (late > now) wake = std::min(wake, late + std::chrono::seconds(1));
-        auto due = next_run(set, record, now);
-        const char* trigger = "schedule";
-        if (auto change = change_due(set, record, now); change && (!due || *change < *due)) {
-            due = change;
-            trigger = "change";
-        }
-        if (auto again = resume_due(set); again && (!due || *again < *due)) {
-            due = again;
-            trigger = "resume";
-        }
-        auto reconcile = reconcile_due(set, record, now);
-        if (reconcile && (!due || *reconcile < *due)) {
-            due = reconcile;
-            trigger = "schedule";
-        }
-        if (!due || runner_.active_backup(id) != nullptr) continue;
-        if (!why_held(guards_.of(id)).empty()) continue;
+void Service::verify_what_is_due(Timestamp now, Timestamp& wake) {
+    for (const auto& [name, policy] : policy_->repositories) {
+        const auto due =
+            next_verification(policy, repositories_[name].record, verify_tried_[name], now);
+        if (!due) continue;
         if (*due > now) {
             wake = std::min(wake, *due);
             continue;
         }
-        // A run that cannot be begun is asked for again an interval later, not at once.
-        sets_[id].record.last_attempt = now;
-        const bool is_full = reconcile && *reconcile <= now;
-        if (is_full) full_tried_[id] = now;
-        start_backup(id, is_full, trigger, 0, [this, id = id](Result<const Job*> job) {
+        verify_tried_[name] = now;
+        JobRequest request;
+        request.kind = "check";
+        request.repository = name;
+        request.trigger = "schedule";
+        request.unique = "check:" + name;
+        request.body = check_body(pool_, {name, {}, static_cast<double>(policy.verify_percent)});
+        request.remember = [](StateStore& store, const JobRecord& record, std::uint64_t) {
+            remember_check(store, record);
+        };
+        runner_.start(std::move(request), [this, name = name](Result<const Job*> job) {
             if (!job.ok())
-                events_.add(LogLevel::error, "cannot start the backup of set '" + id +
-                                                 "': " + job.error().message());
+                events_.add(LogLevel::error, "cannot start the verification of repository '" +
+                                                 name + "': " + job.error().message());
         });
     }
-    collect_what_is_due(now, wake);
-    // A disk that was unplugged may be back.
-    const MonotonicTime elapsed = clock_.monotonic();
-    for (const auto& [name, repository] : policy_->repositories) {
-        if (pool_.status(name).state != RepositoryState::unavailable) continue;
-        if (probes_.is_due(name, elapsed)) {
-            probes_.begin(name, elapsed);
-            refresh_repository(name);
-        }
-        wake = std::min(wake, now + (probes_.next(name) - elapsed));
-    }
-    if (any) tick_.start(std::max<Duration>(wake - now, std::chrono::milliseconds(20)));
-    if (listener_ != nullptr) listener_->any_changed();
-}
-
-// Not later than was asked for already.
-void Service::tick_later() {
-    if (begun_ && !tick_soon_) tick_.start(std::chrono::seconds(1));
 }
 
 // Memory is given back some time after use, not right after it: the next run may follow at once.

@@ -24,7 +24,9 @@ RepositoryFacts Service::repository_facts(const std::string& name) const {
 
 std::string Service::set_state(const BackupSet& set) const {
     if (const Job* job = runner_.active_backup(set.id))
-        return job->state() == JobState::queued ? "queued" : "running";
+        return job->state() == JobState::queued   ? "queued"
+               : job->state() == JobState::paused ? "paused"
+                                                  : "running";
     if (!set.enabled) return "disabled";
     if (repository_facts(set.repository).status.state == RepositoryState::damaged) return "error";
     return "idle";
@@ -40,45 +42,27 @@ std::string Service::frozen(const BackupSet& set) const {
     return {};
 }
 
-std::vector<std::string> Service::blocked_by(const BackupSet& set) const {
-    std::vector<std::string> words;
-    const GuardRecord guard = guards_.of(set.id);
-    if ((guard.source.is_open() && guard.source.holds) || !why_held(guard).empty())
-        words.emplace_back("guard");
-    switch (repository_facts(set.repository).status.state) {
-        case RepositoryState::locked:
-            words.emplace_back("locked");
-            break;
-        case RepositoryState::unavailable:
-            words.emplace_back("offline");
-            break;
-        case RepositoryState::unopened:
-        case RepositoryState::ready:
-        case RepositoryState::damaged:
-            break;
-    }
-    return words;
-}
-
 std::string Service::state() const {
     if (!problems_.empty()) return "error";
-    bool queued = false;
+    bool queued = false, held = false;
     for (const Job* job : runner_.jobs()) {
         if (job->is_done()) continue;
-        if (job->state() != JobState::queued) return "running";
-        queued = true;
+        if (job->state() == JobState::queued)
+            queued = true;
+        else if (job->state() == JobState::paused)
+            held = true;
+        else
+            return "running";
     }
+    if (held || pause_now()) return "paused";
     if (queued) return "waiting";
     for (const auto& [id, set] : policy_->sets)
         if (set.enabled && repository_facts(set.repository).status.state == RepositoryState::locked)
             return "locked";
+    const Timestamp now = clock_.now();
+    for (const auto& [id, set] : policy_->sets)
+        if (set.enabled && decide_for(set, now).deferred_since) return "waiting";
     return "idle";
-}
-
-Health Service::health() const {
-    SetStatuses sets = sets_;
-    for (const auto& [id, set] : policy_->sets) sets[id].is_asked = guards_.of(id).is_open();
-    return judge_health(*policy_, sets, repositories_, problems_.empty(), clock_.now());
 }
 
 std::vector<std::string> Service::notices() const {
@@ -104,6 +88,10 @@ std::vector<std::string> Service::notices() const {
             list.push_back("the last full run of set '" + id + "' found " + std::to_string(count) +
                            " differences that no change explains: `backupctl jobs` names it, its "
                            "log lists them; another full run without any ends this");
+        if (escalated_.contains(id))
+            list.push_back("set '" + id + "' waits for too long: `backupctl status " + id +
+                           "` says for what, `backupctl run " + id +
+                           " --ignore all` does not wait");
         if (guard.is_open())
             list.push_back("set '" + id + "' waits for an answer: `backupctl status " + id +
                            "`, then `backupctl approve " + id + "` or `backupctl reject " + id +
@@ -119,6 +107,9 @@ std::vector<std::string> Service::notices() const {
         if (is_collection_late(policy, facts.record, clock_.now()))
             list.push_back("garbage of repository '" + name +
                            "' was not collected for long: `backupctl gc " + name + "` says why");
+        if (is_verification_late(policy, facts.record, clock_.now()))
+            list.push_back("repository '" + name +
+                           "' was not verified for long: `backupctl verify`");
         switch (facts.status.state) {
             case RepositoryState::locked:
                 list.push_back("repository '" + name + "' is locked: `backupctl repo unlock " +

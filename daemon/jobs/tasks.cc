@@ -161,6 +161,7 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     request.write.compression_level = task.policy->compression_level;
     request.write.gives_way_to = task.gives_way_to;
     request.write.owner = set.id;
+    request.write.pace = task.pace;
     request.never_enter = own_places(*task.policy, task.state_dir);
     request.clock = &clock;
     std::unique_ptr<TrackedRun> tracked;

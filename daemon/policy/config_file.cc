@@ -10,6 +10,7 @@
 
 #include "daemon/policy/config_sections.h"
 #include "daemon/policy/config_table.h"
+#include "daemon/policy/timing.h"
 #include "daemon/policy/toml_document.h"
 
 namespace backup {
@@ -31,12 +32,18 @@ void read_main(const TomlValue& root, const std::string& file, Part part, Loaded
                             "[repository." + printable(member.key) + "]", into);
         }
     });
-    const TomlValue* defaults = table.table("defaults");
-    if (defaults != nullptr && part == Part::settings) read_defaults(*defaults, file, into);
-    const TomlValue* engine = table.table("engine");
-    if (engine != nullptr && part == Part::settings) read_engine(*engine, file, into);
-    const TomlValue* tracking = table.table("tracking");
-    if (tracking != nullptr && part == Part::settings) read_tracking(*tracking, file, into);
+    const auto section = [&](std::string_view key,
+                             void (*read)(const TomlValue&, const std::string&, LoadedPolicy&)) {
+        const TomlValue* found = table.table(key);
+        if (found != nullptr && part == Part::settings) read(*found, file, into);
+    };
+    section("defaults", read_defaults);
+    section("engine", read_engine);
+    section("tracking", read_tracking);
+    section("rates", read_rates);
+    section("conditions", read_conditions);
+    section("health", read_health);
+    section("metrics", read_metrics);
     table.tables("set", [&](const TomlMember& member) {
         if (part == Part::sets) {
             read_set(member.value, file, member.key, "[set." + printable(member.key) + "]", into);

@@ -6,6 +6,7 @@
 #include "daemon/policy/config_file.h"
 #include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
+#include "daemon/policy/timing.h"
 #include "daemon/policy/toml_document.h"
 #include "daemon/policy/units.h"
 
@@ -95,7 +96,7 @@ std::string set_body(const BackupSet& set, bool hints, bool inherited) {
                                                    ? "off"
                                                    : format_interval(set.reconcile_seconds)))
                : hint("reconcile", "\"30d\"", "read everything again and compare");
-    return out;
+    return out + timing_body(set, hints);
 }
 
 // Only what is not at its default; "" when all is.
@@ -129,7 +130,10 @@ std::string repository_body(const RepositoryPolicy& repository) {
     if (repository.waste_percent != plain.waste_percent)
         out += line("waste", std::to_string(repository.waste_percent));
     if (repository.append_only) out += line("append-only", flag(true));
-    return out;
+    interval("verify", repository.verify_seconds, plain.verify_seconds);
+    if (repository.verify_percent != plain.verify_percent)
+        out += line("verify-data", std::to_string(repository.verify_percent));
+    return out + windows_line(repository.windows);
 }
 
 // A table of its own: it must come last.
@@ -155,6 +159,10 @@ std::string guard_section(const GuardRules& guard) {
            "# gone = 50     # percent of the files are not there any more\n";
 }
 
+std::string section(std::string_view name, const std::string& body) {
+    return body.empty() ? body : "\n[" + std::string(name) + "]\n" + body;
+}
+
 std::string tracking_body(const TrackingPolicy& tracking) {
     std::string out = "\n[tracking]\nwatch = [";
     for (std::size_t i = 0; i < tracking.watching.size(); ++i)
@@ -177,7 +185,8 @@ std::string tracking_body(const TrackingPolicy& tracking) {
 std::string format_set_config(const BackupSet& set) {
     return "# The backup set \"" + set.id +
            "\". See backupd.toml(5); `backupctl config reload` takes changes over.\n" +
-           set_body(set, true, false) + keep_section(set.keep) + guard_section(set.guard);
+           set_body(set, true, false) + keep_section(set.keep) + guard_section(set.guard) +
+           section("limits", limits_body(set.limits)) + section("hooks", hooks_body(set.hooks));
 }
 
 std::string format_repository_config(const RepositoryPolicy& repository) {
@@ -195,6 +204,7 @@ std::string format_policy(const Policy& policy) {
     out += line("checkpoint", toml_quoted(format_size(policy.checkpoint_bytes)));
     out += line("tree-rules", toml_quoted(policy.tree_rules));
     out += tracking_body(policy.tracking);
+    out += service_tables(policy);
     const auto heading = [&](std::string_view table, const std::string& name,
                              const std::string& origin) {
         out += "\n";
@@ -223,6 +233,8 @@ std::string format_policy(const Policy& policy) {
             out += "\n[set." + toml_quoted(id) + ".keep]\n" + keep;
         if (const std::string guard = guard_body(set.guard); !guard.empty())
             out += "\n[set." + toml_quoted(id) + ".guard]\n" + guard;
+        out += section("set." + toml_quoted(id) + ".limits", limits_body(set.limits));
+        out += section("set." + toml_quoted(id) + ".hooks", hooks_body(set.hooks));
     }
     return out;
 }

@@ -8,6 +8,7 @@
 #include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
 #include "daemon/policy/matcher.h"
+#include "daemon/policy/timing.h"
 
 namespace backup {
 
@@ -223,6 +224,11 @@ void read_repository(const TomlValue& root, const std::string& file, const std::
     table.whole_number("waste", 1, 100, waste);
     repository.waste_percent = static_cast<unsigned>(waste);
     table.flag("append-only", repository.append_only);
+    read_windows(table, repository.windows);
+    table.interval("verify", repository.verify_seconds);
+    std::int64_t share = repository.verify_percent;
+    table.whole_number("verify-data", 0, 100, share);
+    repository.verify_percent = static_cast<unsigned>(share);
     table.finish();
     if (!check_name(table, line, name, "a repository")) return;
     if (is_twin(into.policy.repositories, name, file, table, line, "repository")) return;
@@ -265,6 +271,7 @@ void read_set(const TomlValue& root, const std::string& file, const std::string&
     read_settle(table, set.settle_ms);
     table.interval("min-interval", set.min_interval_seconds);
     table.interval("reconcile", set.reconcile_seconds);
+    read_timing(table, file, into, set);
     read_keep(table, file, into, set.keep);
     read_guard(table, file, into, set.guard);
     table.finish();

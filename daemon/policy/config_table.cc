@@ -7,6 +7,7 @@
 #include "common/bytes.h"
 #include "common/path.h"
 #include "daemon/policy/units.h"
+#include "daemon/policy/window.h"
 
 namespace backup {
 
@@ -131,6 +132,11 @@ ConfigTable::Taken ConfigTable::whole_number(std::string_view key, std::int64_t 
 ConfigTable::Taken ConfigTable::size(std::string_view key, std::uint64_t& out) {
     return measure(key, std::numeric_limits<std::int64_t>::max(), parse_size,
                    "a size like \"16MiB\"", out);
+}
+
+ConfigTable::Taken ConfigTable::rate(std::string_view key, std::uint64_t& out) {
+    return measure(key, std::numeric_limits<std::int64_t>::max(), parse_rate,
+                   "a rate like \"2MiB/s\"", out);
 }
 
 ConfigTable::Taken ConfigTable::interval(std::string_view key, std::uint64_t& out) {

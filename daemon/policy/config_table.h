@@ -32,6 +32,8 @@ class ConfigTable {
     Taken interval(std::string_view key, std::uint64_t& out);
     // Milliseconds: a text like "500ms" or "2s" or a whole number of seconds.
     Taken short_interval(std::string_view key, std::uint64_t& out);
+    // Bytes a second: a text like "2MiB/s" or "off", or a whole number.
+    Taken rate(std::string_view key, std::uint64_t& out);
     // A list of texts; {base64 = "..."} in place of a text that is not UTF-8.
     struct Element {
         std::string text;

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/path.h"
+#include "daemon/policy/window.h"
 
 namespace backup {
 
@@ -30,7 +31,11 @@ struct RepositoryPolicy {
     std::uint64_t collect_rate = 0;  // bytes a second that a collection copies; 0: no limit
     unsigned waste_percent = 25;     // packs with more than this of garbage are written anew
     bool append_only = false;        // nothing is ever removed from there by this machine
-    std::string origin;              // file:line, for messages
+    std::vector<Window> windows;     // when anything may be uploaded there; none: always
+    // How often it is verified by itself (0: when asked), and how much of its content then.
+    std::uint64_t verify_seconds = 0;
+    unsigned verify_percent = 5;
+    std::string origin;  // file:line, for messages
 };
 
 struct ExcludeRules {
@@ -71,6 +76,28 @@ struct GuardRules {
     bool operator==(const GuardRules&) const = default;
 };
 
+// How much of something a set may have; 0: no limit. Above `soft` a run warns, above `hard` it does
+// not take more in.
+struct Limit {
+    std::uint64_t soft = 0, hard = 0;
+    bool operator==(const Limit&) const = default;
+};
+struct Limits {
+    Limit items, bytes;  // of the newest revision
+    Limit file_bytes;    // of one file
+    Limit churn_bytes;   // read anew within a day
+    Limit revisions;     // that are kept
+    bool operator==(const Limits&) const = default;
+};
+
+// Commands of the administrator around a run of a set: a program and its arguments, no shell.
+struct Hooks {
+    std::vector<std::string> before, after;
+    std::uint64_t timeout_seconds = 600;
+    bool must_succeed = true;  // a run is not begun when `before` fails
+    bool operator==(const Hooks&) const = default;
+};
+
 struct BackupSet {
     std::string id;  // [a-zA-Z0-9._-]+, the name of its file
     std::string title;
@@ -89,6 +116,19 @@ struct BackupSet {
     std::uint64_t min_interval_seconds = 15 * 60;
     // Everything is read again and compared when that was last done so long ago; 0: when asked.
     std::uint64_t reconcile_seconds = 30 * 86'400;
+    // When it may upload; none: always. Each run begins a share of jitter_seconds after a window
+    // opened that differs from machine to machine; nothing: of most of the window.
+    std::vector<Window> windows;
+    std::optional<std::uint64_t> jitter_seconds;
+    // A run that is put off for longer is told as a fault; 0: never.
+    std::uint64_t max_deferral_seconds = 86'400;
+    // Conditions of the machine that its runs wait out: battery metered offline pressure
+    // power-saver. Nothing: metered and offline, for storage that is reached over a network.
+    std::optional<std::vector<std::string>> avoid;
+    std::uint64_t upload_rate = 0, download_rate = 0;  // bytes a second; 0: no limit
+    unsigned priority = 50;                            // of sets that are due, the highest first
+    Limits limits;
+    Hooks hooks;
     KeepRules keep;
     GuardRules guard;
     std::string origin;
@@ -122,6 +162,11 @@ struct Policy {
     // "go122".
     std::string tree_rules = "auto";
     TrackingPolicy tracking;
+    std::uint64_t upload_rate = 0, download_rate = 0;  // of all together; bytes a second
+    // Called once per change of health; empty: nobody.
+    std::vector<std::string> health_command;
+    std::string metrics_file;        // for node_exporter's textfile collector; empty: none
+    unsigned pressure_percent = 40;  // of PSI's "some" over ten seconds, from which on it is busy
 };
 
 }  // namespace backup

@@ -263,7 +263,10 @@ void PackWriter::upload(std::stop_token stop) {
         pack.reset();
         {
             Lock lock(mutex_);
-            if (stored.ok()) {
+            const bool is_cut_off = !stored.ok() && stored.error().kind() == ErrorKind::cancelled;
+            // What is stored already stays good, as after a save that was given up.
+            if (is_cut_off) is_cut_off_ = is_incomplete_ = true;
+            if (stored.ok() || is_cut_off) {
                 in_flight_.erase(serial);
                 in_flight_bytes_ -= bytes;
                 held_bytes_ -= bytes;
@@ -291,7 +294,9 @@ Result<> PackWriter::store(OpenPack& pack) {
     // Half of what must be free at the begin: a run that began with room ends in order, too.
     TRY(check_reserve(place_.backend, 2));
     place_.on_storing(stored.id, content.size());
-    TRY(place_.backend.put({FileType::pack, retag<struct FileTag>(stored.id)}, content));
+    const Handle handle{FileType::pack, retag<struct FileTag>(stored.id)};
+    TRY(options_.pace ? place_.backend.put_paced(handle, content, *options_.pace)
+                      : place_.backend.put(handle, content));
     packs_stored_.fetch_add(1, std::memory_order_relaxed);
     bytes_stored_.fetch_add(tail.size(), std::memory_order_relaxed);
     if (failpoint("pack.stored")) return Error(ErrorKind::io, "failpoint pack.stored");

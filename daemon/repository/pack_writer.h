@@ -79,6 +79,8 @@ class PackWriter {
     Result<> health() const;
     // A save was given up on request: what is stored is good, but not all of it is there.
     bool is_incomplete() const { return is_incomplete_; }
+    // The pace let no more through: packs that were full are not stored.
+    bool is_cut_off() const { return is_cut_off_; }
     WriteSession::Counters counters() const;
 
   private:
@@ -118,7 +120,7 @@ class PackWriter {
     std::uint64_t coins_ = 0;
     unsigned coins_left_ = 0;
     std::atomic<bool> failed_{false};  // error_ is set; read without the lock
-    std::atomic<bool> is_incomplete_{false};
+    std::atomic<bool> is_incomplete_{false}, is_cut_off_{false};
     std::atomic<bool> is_winding_up_{false};
     // Claimed, and then not stored because of a stop request. Guarded by mutex_.
     std::unordered_set<BlobHandle> given_up_;

@@ -85,6 +85,9 @@ struct WriteOptions {
     // Whose run this is, if the next one of the same is to find what it stored, should it be killed
     // (stored_packs.h). One session of an owner at a time. Empty: nobody's.
     std::string owner;
+    // How packs may go; what it does not let through is not stored, and nothing can be committed.
+    // None: as fast as can be.
+    std::shared_ptr<Pace> pace;
 };
 
 // WriteSession holds a shared lock (refreshed every 5 minutes by a thread of its own), takes blobs,

@@ -60,12 +60,20 @@ bool Session::contains(const BlobHandle& handle) const {
 
 Result<> Session::checkpoint() {
     TRY(packs_->flush());
-    return write_index();
+    TRY(write_index());
+    return all_let_through();
 }
 
 Result<> Session::settle_trees() {
     TRY(packs_->flush(BlobType::tree));
-    return write_index();
+    TRY(write_index());
+    return all_let_through();
+}
+
+// What is stored will be found, but it is not all that was saved.
+Result<> Session::all_let_through() const {
+    if (!packs_->is_cut_off()) return {};
+    return Error(ErrorKind::cancelled, ErrorCode::paused, "uploads were stopped");
 }
 
 Result<> Session::write_index() {

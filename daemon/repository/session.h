@@ -41,6 +41,7 @@ class Session final : public WriteSession {
     Counters counters() const override { return packs_->counters(); }
 
   private:
+    Result<> all_let_through() const;
     Result<> write_index();
     Result<std::uint64_t> secure();
     Result<> look_at_parent();

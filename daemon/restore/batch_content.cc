@@ -91,6 +91,9 @@ Result<> BatchWriter::fetch_run(BatchInFlight& batch, const PackRun& run, std::s
                 return std::move(plaintext).error();
             counts_.bytes_fetched.fetch_add(wanted[index].location.length,
                                             std::memory_order_relaxed);
+            // Who comes too fast waits here, before the next is fetched.
+            if (options_.pace && !options_.pace->pass(wanted[index].location.length))
+                return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
             for (std::size_t i = first_piece[index]; i < first_piece[index + 1]; ++i) {
                 if (stop.stop_requested())
                     return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");

@@ -80,6 +80,7 @@ struct Restore {
         options.on_conflict = request.on_conflict;
         options.dry_run = request.dry_run;
         options.verify = request.verify;
+        options.pace = request.pace;
         options.threads = worker_count(request.threads);
         options.suffix = backup_suffix(snapshot.time);
         options.stop = stop;

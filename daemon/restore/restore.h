@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include <time.h>
 
 #include "common/result.h"
+#include "daemon/backend/pace.h"
 #include "daemon/repository/repository.h"
 #include "daemon/repository/tree.h"
 #include "daemon/runtime/progress.h"
@@ -87,6 +89,7 @@ struct RestoreRequest {
     std::optional<Timestamp> unchanged_since;
     // Existing directories that get this mtime in the end.
     std::vector<std::pair<std::string, timespec>> mtimes;
+    std::shared_ptr<Pace> pace;  // of what is fetched; none: as fast as can be
 };
 
 struct RestoreCounts {

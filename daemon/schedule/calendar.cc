@@ -79,6 +79,15 @@ bool Calendar::is_always_open() const {
     return windows_.empty();
 }
 
+// What names no dates is the same every week, but for hours that the clock skips.
+std::int64_t Calendar::horizon() const {
+    constexpr std::int64_t kWeeks = 28;
+    const bool has_dates = std::ranges::any_of(windows_, [](const Window& window) {
+        return !window.years.empty() || !window.months.empty() || !window.days.empty();
+    });
+    return has_dates ? kHorizonDays : kWeeks;
+}
+
 // Without `until`. The days around are those whose windows can reach here.
 Calendar::State Calendar::state_at(std::int64_t now) const {
     State state;
@@ -107,7 +116,7 @@ Calendar::State Calendar::at(Timestamp now) const {
     // day may reach into the next two, so an edge is final once no earlier day can bring one.
     const std::int64_t today = local_day(from);
     std::set<std::int64_t> edges;
-    for (std::int64_t day = today - 2; day <= today + kHorizonDays; ++day) {
+    for (std::int64_t day = today - 2; day <= today + horizon(); ++day) {
         for (const Window& window : windows_) {
             const auto found = interval(window, day);
             if (!found) continue;

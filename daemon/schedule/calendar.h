@@ -58,6 +58,7 @@ class Calendar {
     std::int64_t local_day(std::int64_t unix_seconds) const;
     State state_at(std::int64_t unix_seconds) const;
     bool is_always_open() const;
+    std::int64_t horizon() const;
 
     std::vector<Window> windows_;
     std::shared_ptr<const Zone> zone_;

@@ -250,18 +250,6 @@ TEST_F(HealthTest, DisabledSetsDoNotCount) {
     EXPECT_EQ(judge(), Health::unknown);
 }
 
-TEST_F(HealthTest, RunsAreDueAnIntervalAfterTheLastBegin) {
-    BackupSet& set = policy.sets["home"];
-    EXPECT_FALSE(next_run(set, sets["home"].record, kNow).has_value());
-    set.interval_seconds = 7200;
-    EXPECT_EQ(next_run(set, sets["home"].record, kNow), kNow + 1h);
-    EXPECT_EQ(next_run(set, SetRecord{}, kNow), kNow);
-    // The clock was set back: the begin lies in the future.
-    EXPECT_EQ(next_run(set, sets["home"].record, kNow - 48h), kNow - 48h);
-    set.enabled = false;
-    EXPECT_FALSE(next_run(set, SetRecord{}, kNow).has_value());
-}
-
 TEST_F(HealthTest, RemindsUntilTheSheetWasTestedOrThereIsASecondKey) {
     RepositoryFacts facts;
     facts.status.keys = 1;

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""How well all is: by exit code, told once per change, and measured."""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from machine import Machine  # noqa: E402
+from promises import check, contains, equal, main, promise, wait_for  # noqa: E402
+
+DAY = 86400
+
+
+def fixture():
+    m = Machine("health")
+    m.env["BACKUPD_CLOCK_STEP"] = m.write("clock", "0")
+    tell = '#!/bin/sh\n{ echo "$BACKUPD_HEALTH_BEFORE > $BACKUPD_HEALTH | $BACKUPD_REASON | $BACKUPD_REMEDY"; cat >/dev/null; } >> "$1"\n'
+    m.told = m.path("told")
+    m.write("tell", tell, 0o755)
+    m.prom = m.path("backupd.prom")
+    m.write(
+        "config/backupd.toml",
+        f'[health]\ncommand = ["{m.path("tell")}", "{m.told}"]\n[metrics]\ntextfile = "{m.prom}"\n',
+    )
+    m.write_tree("src", {"a": "one\n"})
+    m.start()
+    return m
+
+
+def told(m):
+    if not os.path.exists(m.told):
+        return []
+    with open(m.told) as f:
+        return f.read().splitlines()
+
+
+def pass_time(m, begin, seconds):
+    """The daemon's clock goes on, without a jump that looks like a sleep."""
+    for ahead in range(0, seconds + 25, 25):
+        m.set_clock(begin + ahead)
+        time.sleep(0.15)
+
+
+def metric(m, name, text=None):
+    """{labels: value} of one family."""
+    found = {}
+    for line in (text or m.ctl("metrics").expect(0).out).splitlines():
+        head, _, value = line.rpartition(" ")
+        if head == name or head.startswith(name + "{"):
+            found[head[len(name) :]] = float(value)
+    return found
+
+
+@promise("without a set nothing is known: exit 22")
+def _(m):
+    m.ctl("health").expect(22)
+    equal(m.ctl("--json", "health").expect(22).result["health"], "unknown")
+
+
+@promise("a set that was never backed up is at risk, one that was is well; each change is told once, with reason and remedy")
+def _(m):
+    m.repository(cheap=True)
+    m.set("home", m.path("src"), extra=["--no-automatic"])
+    reply = m.json("health", code=21)
+    equal([(f["level"], f["code"], f["subject"]) for f in reply["findings"]], [("at-risk", "never", "set home")])
+    m.ctl("health").expect(21, "never backed up", "backupctl run home")
+    wait_for("the first word", lambda: len(told(m)) == 1)
+    contains(told(m)[0], "unknown > at-risk | set home: it was never backed up | `backupctl run home")
+    m.backup()
+    m.ctl("health").expect(0)
+    wait_for("the second word", lambda: len(told(m)) == 2)
+    contains(told(m)[1], "at-risk > ok")
+    time.sleep(1)
+    m.restart()
+    time.sleep(1.5)
+    equal(len(told(m)), 2, "a restart is no change")
+
+
+@promise("a promise that is exceeded degrades, later it is a risk; a set that is watched and unchanged keeps it")
+def _(m):
+    m.set_clock(3 * DAY // 2)
+    wait_for("tracking", lambda: m.json("status")["sets"][0]["tracking"] == "live")
+    m.write("src/a", "two\n")
+    wait_for("the change", lambda: m.json("status")["sets"][0]["pending"] > 0)
+    m.set_clock(3 * DAY)
+    # A machine that was asleep is given ten minutes.
+    wait_for("the grace", lambda: m.ctl("health").code == 0)
+    pass_time(m, 3 * DAY, 650)
+    wait_for("degraded", lambda: m.ctl("health").code == 20)
+    equal([f["code"] for f in m.json("health", code=20)["findings"]], ["late"])
+    wait_for("the word", lambda: len(told(m)) == 3)
+    contains(told(m)[2], "ok > degraded | set home: it was last known to be protected at")
+    m.set_clock(12 * DAY)
+    pass_time(m, 12 * DAY, 650)
+    wait_for("at risk", lambda: m.ctl("health").code == 21)
+    m.backup()
+    wait_for("well", lambda: m.ctl("health").code == 0)
+    # What is watched without a gap and does not change needs no run.
+    m.set_clock(30 * DAY)
+    pass_time(m, 30 * DAY, 650)
+    equal(m.ctl("health").code, 0)
+
+
+@promise("a configuration that does not load degrades")
+def _(m):
+    path = m.path("config/sets.d/home.toml")
+    with open(path) as f:
+        good = f.read()
+    m.write("config/sets.d/home.toml", good + "wether = 1\n")
+    m.ctl("config", "reload").expect(2, "wether")
+    equal([f["code"] for f in m.json("health", code=20)["findings"]], ["configuration"])
+    m.write("config/sets.d/home.toml", good)
+    m.ctl("config", "reload").expect(0)
+    m.ctl("health").expect(0)
+
+
+@promise("metrics: families of backups, restores, collections and verifications are apart")
+def _(m):
+    m.ctl("restore", m.path("src/a"), "--to", m.path("out")).expect(0)
+    restores = metric(m, "backupd_restore_jobs_total")
+    equal(restores, {'{set="home",outcome="complete"}': 1})
+    equal(metric(m, "backupd_restore_success_ratio"), {"": 1})
+    check(metric(m, "backupd_restore_first_byte_seconds_count") == {"": 1}, m.ctl("metrics").out)
+    check(0 < metric(m, "backupd_restore_first_byte_seconds_sum")[""] < 60)
+    before = [line for line in m.ctl("metrics").out.splitlines() if line.startswith("backupd_restore")]
+    # A storm of errors of backups.
+    os.rename(m.path("repo/config"), m.path("repo/config.away"))
+    os.rename(m.path("src"), m.path("src.away"))
+    for _ in range(3):
+        m.ctl("run", "home", "--wait")
+    os.rename(m.path("src.away"), m.path("src"))
+    os.rename(m.path("repo/config.away"), m.path("repo/config"))
+    backups = metric(m, "backupd_backup_jobs_total")
+    equal(backups['{set="home",outcome="failed"}'], 3)
+    after = [line for line in m.ctl("metrics").out.splitlines() if line.startswith("backupd_restore")]
+    equal(before, after)
+    m.ctl("gc", "--wait").expect(0)
+    equal(list(metric(m, "backupd_gc_jobs_total")), ['{repository="main",outcome="complete"}'])
+    m.ctl("verify", "--wait").expect(0)
+    equal(sum(metric(m, "backupd_verify_jobs_total").values()), 1)
+    equal(metric(m, "backupd_verify_last_good"), {'{repository="main"}': 1})
+
+
+@promise("the text is well-formed: each family has its type once, before its values")
+def _(m):
+    types, last = {}, None
+    for line in m.ctl("metrics").expect(0).out.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, last, kind = line.split(" ")
+            check(last not in types, "twice:", last)
+            types[last] = kind
+        elif not line.startswith("#"):
+            name = line.split("{")[0].split(" ")[0]
+            bases = {name, name.removesuffix("_sum"), name.removesuffix("_count")}
+            check(last in bases, line, "stands behind", last)
+            float(line.rsplit(" ", 1)[1])
+
+
+@promise("the textfile has the same, whole at any time")
+def _(m):
+    wait_for("the file", lambda: os.path.exists(m.prom))
+    m.backup()
+    wait_for(
+        "the last backup in the file",
+        lambda: metric(m, "backupd_backup_jobs_total", open(m.prom).read()) == metric(m, "backupd_backup_jobs_total"),
+    )
+    equal([n for n in os.listdir(m.top) if n.startswith("backupd.prom")], ["backupd.prom"])
+    equal(os.stat(m.prom).st_mode & 0o777, 0o644)
+
+
+if __name__ == "__main__":
+    main(fixture)
