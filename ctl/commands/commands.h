@@ -28,7 +28,7 @@ Command verify_command();
 Command explain_command();
 Command queue_command();
 std::vector<Command> guard_commands();
-std::vector<Command> pause_commands();
+Command pause_command();
 std::vector<Command> health_commands();
 std::vector<Command> keep_commands();
 std::vector<Command> gc_commands();  // "trash empty" first

@@ -1,4 +1,4 @@
-// pause, resume: hold uploads up, and let them go on.
+// pause: hold uploads up. (resume: undo.cc)
 #include "ctl/commands/commands.h"
 #include "ctl/context.h"
 #include "ctl/time_words.h"
@@ -51,38 +51,20 @@ Result<ExitCode> pause(Context& context) {
     return ExitCode::done;
 }
 
-Result<ExitCode> resume(Context& context) {
-    Client* client = TRY(context.client());
-    if (context.dry_run()) {
-        context.line("Uploads would go on.");
-        return ExitCode::done;
-    }
-    const bool was_paused = TRY(client->manager()).number("PausedUntilUSec") != 0;
-    TRY(client->resume());
-    if (context.json())
-        context.print(context.object("pause").add("paused", false).add("was_paused", was_paused));
-    else
-        context.note(was_paused ? "Uploads go on." : "Uploads were not paused.");
-    return ExitCode::done;
-}
-
 }  // namespace
 
-std::vector<Command> pause_commands() {
+Command pause_command() {
     return {
-        {.verb = "pause",
-         .summary = "hold uploads up, keep watching",
-         .description =
-             "Nothing is uploaded until the time is over or `resume`, also over a restart of "
-             "the daemon: a backup that runs stops where it is and goes on later. Changes are "
-             "watched and restores work meanwhile. `run --ignore paused` backs up all the same.",
-         .options = {{.name = "--for", .value = "TIME", .help = "for so long (30min, 2h)"},
-                     {.name = "--until",
-                      .value = "TIME",
-                      .help = "until then (\"18:00\", a date)"}},
-         .examples = {{"backupctl pause --for 2h", "for the length of a film"}},
-         .run = pause},
-        {.verb = "resume", .summary = "let uploads go on after a pause", .run = resume}};
+        .verb = "pause",
+        .summary = "hold uploads up, keep watching",
+        .description =
+            "Nothing is uploaded until the time is over or `resume`, also over a restart of "
+            "the daemon: a backup that runs stops where it is and goes on later. Changes are "
+            "watched and restores work meanwhile. `run --ignore paused` backs up all the same.",
+        .options = {{.name = "--for", .value = "TIME", .help = "for so long (30min, 2h)"},
+                    {.name = "--until", .value = "TIME", .help = "until then (\"18:00\", a date)"}},
+        .examples = {{"backupctl pause --for 2h", "for the length of a film"}},
+        .run = pause};
 }
 
 }  // namespace backup

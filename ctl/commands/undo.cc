@@ -98,18 +98,19 @@ Command undo_command() {
 }
 
 Command resume_command() {
-    return {.verb = "resume",
-            .summary = "let uploads go on after a pause, or go on with a restore",
-            .description =
-                "Alone it ends a pause. With a job it goes on with a restore that was interrupted: it "
-                "makes the same request once more. What is in place already, and of large files "
-                "what was written already, is not fetched again.",
-            .positionals = {{"JOB", false, false, Completion::job}},
-            .examples = {{"backupctl resume", "after backupctl pause"},
-                         {"backupctl resume 12", "a restore, after a crash or a cancel"}},
-            .stream = true,
-            .stream_kind = "restore",
-            .run = resume};
+    return {
+        .verb = "resume",
+        .summary = "let uploads go on after a pause, or go on with a restore",
+        .description =
+            "Alone it ends a pause. With a job it goes on with a restore that was interrupted: it "
+            "makes the same request once more. What is in place already, and of large files "
+            "what was written already, is not fetched again.",
+        .positionals = {{"JOB", false, false, Completion::job}},
+        .examples = {{"backupctl resume", "after backupctl pause"},
+                     {"backupctl resume 12", "a restore, after a crash or a cancel"}},
+        .stream = true,
+        .stream_kind = "restore",
+        .run = resume};
 }
 
 }  // namespace backup

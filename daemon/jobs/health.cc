@@ -82,7 +82,7 @@ class Judge {
 
   private:
     void look_at_age(const BackupSet& set, const SetStatus& status) {
-        if (!status.deadline) return;
+        if (!status.deadline || status.is_excused) return;
         const Timestamp success = std::max(status.record.last_success,
                                            status.proved.value_or(status.record.last_success));
         if (now_ <= *status.deadline) return;

@@ -24,6 +24,7 @@ struct SetStatus {
     std::optional<Timestamp> proved;
     // By when it must have succeeded again; nothing: it promises nothing.
     std::optional<Timestamp> deadline;
+    bool is_excused = false;  // the machine has just begun or woken up: its runs come first
     std::optional<Timestamp> deferred_since;  // a run is put off for longer than the set allows
 };
 // And of a repository.

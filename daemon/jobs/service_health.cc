@@ -49,8 +49,8 @@ HealthReport Service::health_report() const {
                 status.proved = tracking.protected_until;
             success = std::max(success, status.proved.value_or(success));
         }
-        status.deadline =
-            std::max(success_deadline(set, windows_of(set), success), awake_since_ + kGraceAwake);
+        status.deadline = success_deadline(set, windows_of(set), success);
+        status.is_excused = now < awake_since_ + kGraceAwake;
         if (escalated_.contains(id)) status.deferred_since = decide_for(set, now).deferred_since;
     }
     return judge_health(*policy_, sets, repositories_, problems_.empty(), now);

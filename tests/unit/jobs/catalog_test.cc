@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "daemon/jobs/health.h"
+#include "daemon/schedule/scheduler.h"
 
 namespace backup {
 namespace {
@@ -208,7 +209,14 @@ class HealthTest : public ::testing::Test {
         sets["home"].record.last_attempt = kNow - 1h;
         repositories["main"].status.state = RepositoryState::ready;
     }
-    Health judge(bool config_is_good = true) {
+    Health judge(bool config_is_good = true) { return report(config_is_good).health; }
+    HealthReport report(bool config_is_good = true) {
+        for (auto& [id, set] : policy.sets) {
+            SetStatus& status = sets[id];
+            const Timestamp success = std::max(status.record.last_success,
+                                               status.proved.value_or(status.record.last_success));
+            status.deadline = success_deadline(set, WindowPlan(set, nullptr, Zone::utc()), success);
+        }
         return judge_health(policy, sets, repositories, config_is_good, kNow);
     }
     Policy policy;
@@ -248,6 +256,70 @@ TEST_F(HealthTest, DisabledSetsDoNotCount) {
     sets["home"].record.last_success = {};
     policy.sets["home"].enabled = false;
     EXPECT_EQ(judge(), Health::unknown);
+}
+
+TEST_F(HealthTest, NothingChangedAndWatchedWithoutAGapIsAsGoodAsARun) {
+    sets["home"].record.last_success = kNow - 100h;
+    sets["home"].proved = kNow;
+    EXPECT_EQ(judge(), Health::ok);
+    sets["home"].proved = kNow - 25h;
+    EXPECT_EQ(judge(), Health::degraded);
+}
+
+TEST_F(HealthTest, FarBeyondThePromiseIsARiskAndAMachineThatWokeUpIsGivenTime) {
+    sets["home"].record.last_success = kNow - 71h;
+    EXPECT_EQ(judge(), Health::degraded);
+    sets["home"].record.last_success = kNow - 73h;
+    EXPECT_EQ(judge(), Health::at_risk);
+    sets["home"].is_excused = true;
+    EXPECT_EQ(judge(), Health::ok);
+}
+
+TEST_F(HealthTest, EachFindingHasAReasonAndARemedyTheWorstComesFirst) {
+    sets["home"].record.last_success = kNow - 25h;
+    sets["home"].deferred_since = kNow - 26h;
+    sets["home"].is_asked = true;
+    repositories["main"].status.state = RepositoryState::locked;
+    const HealthReport found = report(false);
+    std::vector<std::string> codes;
+    for (const HealthFinding& finding : found.findings) {
+        codes.push_back(finding.code);
+        EXPECT_FALSE(finding.reason.empty());
+        EXPECT_FALSE(finding.remedy.empty());
+    }
+    EXPECT_EQ(codes,
+              (std::vector<std::string>{"asked", "late", "deferred", "locked", "configuration"}));
+    EXPECT_EQ(found.health, Health::at_risk);
+}
+
+TEST_F(HealthTest, AMissedCollectionOrVerificationDegrades) {
+    RepositoryPolicy& repository = policy.repositories["main"];
+    RepositoryRecord& record = repositories["main"].record;
+    record.last_collect = kNow - 50h;
+    EXPECT_EQ(judge(), Health::degraded);
+    record.last_collect = kNow;
+    EXPECT_EQ(judge(), Health::ok);
+    repository.verify_seconds = 86'400;
+    record.last_check = kNow - 47h;
+    EXPECT_EQ(judge(), Health::ok);
+    record.last_check = kNow - 55h;
+    EXPECT_EQ(judge(), Health::degraded);
+    repository.verify_seconds = 0;
+    EXPECT_EQ(judge(), Health::ok);
+}
+
+TEST_F(HealthTest, VerificationsComeRoundAndAFailedOneIsNotBegunAnewAtOnce) {
+    RepositoryPolicy repository;
+    RepositoryRecord record;
+    record.last_check = kNow - 1h;
+    EXPECT_FALSE(next_verification(repository, record, {}, kNow));
+    repository.verify_seconds = 86'400;
+    EXPECT_EQ(next_verification(repository, record, {}, kNow), kNow + 23h);
+    record.last_check = kNow - 48h;
+    EXPECT_EQ(next_verification(repository, record, {}, kNow), kNow - 24h);
+    EXPECT_EQ(next_verification(repository, record, kNow, kNow), kNow + 6h);
+    record.last_check = kNow + 48h;
+    EXPECT_EQ(next_verification(repository, record, {}, kNow), kNow);
 }
 
 TEST_F(HealthTest, RemindsUntilTheSheetWasTestedOrThereIsASecondKey) {
