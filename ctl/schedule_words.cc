@@ -100,11 +100,7 @@ std::vector<OptionSpec> timing_options() {
             {.name = "--download-rate", .value = "RATE", .help = "the same for its restores"},
             {.name = "--priority",
              .value = "N",
-             .help = "of sets that are due, the highest comes first (0 to 100, default 50)"},
-            {.name = "--limits",
-             .value = "LIMITS",
-             .help = "\"items=1000000 bytes=500GiB file=50GiB churn=20GiB revisions=500\", with "
-                     "-warn (items-warn=N) to be warned only; none"}};
+             .help = "of sets that are due, the highest comes first (0 to 100, default 50)"}};
 }
 
 Result<> timing_settings(const Arguments& args, Dict& config) {
@@ -128,7 +124,6 @@ Result<> timing_settings(const Arguments& args, Dict& config) {
             return usage("--priority: a number from 0 to 100");
         config.set("priority", Value(priority));
     }
-    if (auto limits = args.value("--limits")) config.set("limits", Value(*limits));
     return {};
 }
 
@@ -139,8 +134,7 @@ void add_timing(JsonObject& object, const Dict& config) {
         .add("avoid", config.texts("avoid"))
         .add("upload_rate", config.number("upload-rate"))
         .add("download_rate", config.number("download-rate"))
-        .add("priority", config.number("priority"))
-        .add("limits", config.text("limits"));
+        .add("priority", config.number("priority"));
 }
 
 std::vector<std::pair<std::string, std::string>> timing_rows(const Dict& config,
@@ -167,8 +161,6 @@ std::vector<std::pair<std::string, std::string>> timing_rows(const Dict& config,
             rows.emplace_back(name, size_text(config.number(key), looks) + " a second");
     if (config.has("priority") && config.number("priority") != 50)
         rows.emplace_back("priority", std::to_string(config.number("priority")));
-    if (config.has("limits") && config.text("limits") != "none")
-        rows.emplace_back("limits", config.text("limits"));
     return rows;
 }
 

@@ -17,7 +17,7 @@ std::vector<JsonObject> condition_objects(const Context& context,
 // "no window is open until 22:00 (for 3 hours)"
 std::string condition_sentence(const Dict& condition, const Context& context);
 
-// --window --jitter --max-deferral --avoid --upload-rate --download-rate --priority --limits
+// --window --jitter --max-deferral --avoid --upload-rate --download-rate --priority
 std::vector<OptionSpec> timing_options();
 Result<> timing_settings(const Arguments& args, Dict& config);
 void add_timing(JsonObject& object, const Dict& config);

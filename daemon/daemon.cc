@@ -43,9 +43,17 @@ Result<> Daemon::prepare() {
         service.keep = &Notifier::keep;
         service.forget = &Notifier::forget;
     }
+    service.busy_changed = [this](bool busy) {
+        if (host_ != nullptr) host_->set_busy(busy);
+    };
+    service.pressure_wanted = [this](bool wanted, unsigned percent) {
+        if (host_ != nullptr) host_->watch_pressure(wanted, percent);
+    };
     service_ = std::make_unique<Service>(loop_, *store_, clock_, events_, std::move(service));
     service_->load();
     objects_ = std::make_unique<ObjectTree>(loop_, *bus_, *service_);
+    host_ = std::make_unique<HostConditions>(
+        loop_, [this](std::vector<Reason> reasons) { service_->host_changed(std::move(reasons)); });
     on_terminate_ = TRY(loop_.on_signal(SIGTERM, [this] { stop({}); }));
     on_interrupt_ = TRY(loop_.on_signal(SIGINT, [this] { stop({}); }));
     on_hang_up_ = TRY(loop_.on_signal(SIGHUP, [this] {
@@ -71,6 +79,7 @@ void Daemon::name_is_ours(Result<> answer) {
                                       std::to_string(service_->policy().sets.size()) + " sets");
     notifier_.ready("Serving " + std::to_string(service_->policy().sets.size()) + " sets");
     service_->begin();
+    host_->start();
 }
 
 // Jobs end as interrupted, with what they have stored so far kept for the next run.

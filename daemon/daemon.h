@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/result.h"
 #include "daemon/ipc/bus.h"
+#include "daemon/ipc/host_conditions.h"
 #include "daemon/ipc/object_tree.h"
 #include "daemon/jobs/service.h"
 #include "daemon/notifier.h"
@@ -48,6 +49,7 @@ class Daemon {
     std::unique_ptr<Bus> bus_;
     std::unique_ptr<Service> service_;
     std::unique_ptr<ObjectTree> objects_;
+    std::unique_ptr<HostConditions> host_;
     Notifier notifier_;
     LoopHandle on_terminate_, on_interrupt_, on_hang_up_;
     Timer patience_;

@@ -11,10 +11,8 @@ const std::vector<Command>& commands() {
                 all.push_back(std::move(command));
             }
         };
-        add("Everyday", {status_command(), run_command()});
-        add("Everyday", pause_commands());
-        add("Everyday",
-            {jobs_command(), attach_command(), cancel_command(), log_command(), watch_command()});
+        add("Everyday", {status_command(), run_command(), pause_command(), jobs_command(),
+                         attach_command(), cancel_command(), log_command(), watch_command()});
         add("Finding and restoring",
             {history_command(), revisions_command(), show_command(), ls_command(), cat_command(),
              find_command(), diff_command(), restore_command(), undo_command(), resume_command()});

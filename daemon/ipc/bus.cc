@@ -227,6 +227,56 @@ void Bus::lost(int error_number) {
         tell_owner(Error::from_errno(error_number, "the bus connection is lost"));
 }
 
+namespace {
+
+using Heard = std::function<void(sd_bus_message*)>;
+
+// The function lives as long as the slot.
+BusSlot keep(sd_bus_slot* slot, std::unique_ptr<Heard> heard) {
+    sd_bus_slot_set_destroy_callback(slot,
+                                     [](void* userdata) { delete static_cast<Heard*>(userdata); });
+    (void)heard.release();
+    return BusSlot(slot);
+}
+
+}  // namespace
+
+BusSlot Bus::on_signal(const char* sender, const char* path, const char* interface,
+                       const char* member, std::function<void(sd_bus_message*)> told) {
+    auto heard = std::make_unique<Heard>(std::move(told));
+    sd_bus_slot* slot = nullptr;
+    const int r = sd_bus_match_signal_async(
+        bus_.get(), &slot, sender, path, interface, member,
+        [](sd_bus_message* message, void* userdata, sd_bus_error*) {
+            (*static_cast<Heard*>(userdata))(message);
+            return 0;
+        },
+        nullptr, heard.get());
+    return r < 0 ? BusSlot() : keep(slot, std::move(heard));
+}
+
+BusSlot Bus::ask(const char* service, const char* path, const char* interface, const char* member,
+                 const std::function<int(sd_bus_message*)>& fill,
+                 std::function<void(sd_bus_message*)> answered) {
+    sd_bus_message* made = nullptr;
+    int r = sd_bus_message_new_method_call(bus_.get(), &made, service, path, interface, member);
+    std::unique_ptr<sd_bus_message, BusCloser> message(made);
+    if (r >= 0) r = sd_bus_message_set_auto_start(made, 0);
+    if (r >= 0) r = fill(made);
+    auto heard = std::make_unique<Heard>(std::move(answered));
+    sd_bus_slot* slot = nullptr;
+    if (r >= 0)
+        r = sd_bus_call_async(
+            bus_.get(), &slot, made,
+            [](sd_bus_message* answer, void* userdata, sd_bus_error*) {
+                (*static_cast<Heard*>(userdata))(
+                    sd_bus_message_is_method_error(answer, nullptr) > 0 ? nullptr : answer);
+                return 0;
+            },
+            heard.get(), 0);
+    return r < 0 ? BusSlot() : keep(slot, std::move(heard));
+}
+
 void Bus::request_name(std::function<void(Result<>)> done) {
     name_done_ = std::move(done);
     sd_bus_slot* slot = nullptr;

@@ -104,6 +104,15 @@ class Bus {
     void emit(const std::string& path, const std::string& interface, const std::string& member,
               const std::vector<wire::Value>& values);
 
+    // What other services say. `told` gets each such signal; `answered` the answer, or nullptr when
+    // the service is away, refuses, or takes too long; no service is started for it. The slot ends
+    // it. None may be kept longer than the Bus.
+    BusSlot on_signal(const char* sender, const char* path, const char* interface,
+                      const char* member, std::function<void(sd_bus_message*)> told);
+    BusSlot ask(const char* service, const char* path, const char* interface, const char* member,
+                const std::function<int(sd_bus_message*)>& fill,
+                std::function<void(sd_bus_message*)> answered);
+
     // Writes out what is queued; blocks. For the end only.
     void flush();
 

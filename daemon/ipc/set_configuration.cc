@@ -2,7 +2,6 @@
 #include "daemon/ipc/set_object.h"
 #include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
-#include "daemon/policy/limit_rules.h"
 #include "daemon/policy/timing.h"
 
 namespace backup {
@@ -34,7 +33,6 @@ wire::Dict set_configuration(const BackupSet& set) {
         {"upload-rate", set.upload_rate},
         {"download-rate", set.download_rate},
         {"priority", std::uint32_t{set.priority}},
-        {"limits", format_limits(set.limits)},
         {"adopt", set.adopt},
         {"hostname", set.hostname},
     };
@@ -56,8 +54,6 @@ Result<> change_timing(BackupSet& set, wire::DictReader& changes) {
         if (*value > 100) return invalid_argument("priority: 0 to 100");
         set.priority = static_cast<unsigned>(*value);
     }
-    if (auto value = changes.text("limits"))
-        set.limits = TRY_DURING(parse_limits(*value), "limits");
     return {};
 }
 

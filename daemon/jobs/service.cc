@@ -155,6 +155,7 @@ void Service::begin() {
     for (const auto& [name, repository] : policy_->repositories) probe(name);
     tick_.start(std::chrono::seconds(1));
     write_metrics();
+    tell_pressure_wanted();
 }
 
 // Watching begins with the first policy; how it is done is settled then, sets come and go.
@@ -280,7 +281,10 @@ void Service::apply(LoadedPolicy loaded) {
     auto old = std::exchange(policy_, std::make_shared<Policy>(std::move(loaded.policy)));
     pool_.set_policies(policy_->repositories);
     zone_ = Zone::local();
-    if (begun_) write_metrics();
+    if (begun_) {
+        write_metrics();
+        tell_pressure_wanted();
+    }
     set_rates(clock_.now());
     std::set<std::string> touched;  // repositories to look into
     for (const auto& [name, repository] : policy_->repositories) {
@@ -367,6 +371,7 @@ void Service::change_repository_record(const std::string& name,
 
 void Service::job_added(const Job& job) {
     history_.give_way(true);
+    tell_busy();
     if (job.record().kind == "backup") {
         sets_[job.record().set].record.last_attempt = job.record().begin;
         resumes_.erase(job.record().set);
@@ -415,6 +420,7 @@ void Service::job_finished(const Job& job) {
     if (record.kind == "forget" || record.kind == "gc") refresh_repository(record.repository);
     if (made_revision) history_.poke();
     history_.give_way(runner_.active() > 0);
+    tell_busy();
     if (record.kind == "check" || record.kind == "verify" || record.kind == "gc")
         change_repository_record(record.repository, nullptr, [](Result<>) {});
     if (listener_ != nullptr) {

@@ -39,6 +39,10 @@ struct ServiceOptions {
     std::function<UniqueFd(const std::string& name)> inherit;
     std::function<void(const std::string& name, int fd)> keep;
     std::function<void(const std::string& name)> forget;
+    // Told when the first job begins and the last one ends; and whether any set wants to know of
+    // pressure, from which percentage on. May be empty.
+    std::function<void(bool busy)> busy_changed;
+    std::function<void(bool wanted, unsigned percent)> pressure_wanted;
 };
 
 // Jobs are told as JobListener says. Changes of the manager's own values are told by any_changed().
@@ -215,6 +219,8 @@ class Service final : private JobListener {
     void tell_health(const HealthReport& report);
     // Into the file that node_exporter reads, if there is one and the text is another.
     void write_metrics();
+    void tell_busy();
+    void tell_pressure_wanted();
     void verify_what_is_due(Timestamp now, Timestamp& wake);
     void collect_what_is_due(Timestamp now, Timestamp& wake);
     void rest();
@@ -251,6 +257,7 @@ class Service final : private JobListener {
     std::shared_ptr<Rates> rates_;
     WallTimer tick_;
     Timer rest_;
+    bool told_busy_ = false;
     Metrics metrics_;
     std::string metrics_written_;
     Timer metrics_timer_;

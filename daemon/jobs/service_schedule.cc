@@ -99,7 +99,13 @@ Verdict Service::decide_for(const BackupSet& set, Timestamp now) const {
     static const std::string machine = machine_id();
     const RunFacts facts = run_facts(set);
     const std::vector<Reason> holds = holds_of(set, now);
-    return decide({set, facts, windows_of(set), holds, machine, now});
+    // Who asked for the run may have chosen not to wait for a window.
+    const auto asked = asked_.find(set.id);
+    const bool ignores_windows =
+        asked != asked_.end() && asked->second.ignored.has(Condition::window);
+    const WindowPlan windows =
+        ignores_windows ? WindowPlan(BackupSet(), nullptr, zone_) : windows_of(set);
+    return decide({set, facts, windows, holds, machine, now});
 }
 
 Verdict Service::verdict(const BackupSet& set) const {
@@ -295,7 +301,7 @@ void Service::tick() {
     hold_or_resume(now, wake);
     std::vector<const BackupSet*> sets;
     for (const auto& [id, set] : policy_->sets)
-        if (set.enabled) sets.push_back(&set);
+        if (set.enabled || asked_.contains(id)) sets.push_back(&set);
     std::ranges::stable_sort(sets, std::greater<>(), &BackupSet::priority);
     for (const BackupSet* set : sets) {
         const Timestamp late =
@@ -343,6 +349,21 @@ void Service::changed_everywhere() {
         listener_->any_changed();
     }
     tick_now();
+}
+
+void Service::tell_busy() {
+    const bool is_busy = runner_.active() > 0;
+    if (!options_.busy_changed || is_busy == told_busy_) return;
+    told_busy_ = is_busy;
+    options_.busy_changed(is_busy);
+}
+
+void Service::tell_pressure_wanted() {
+    if (!options_.pressure_wanted) return;
+    const bool is_wanted = std::ranges::any_of(policy_->sets, [this](const auto& entry) {
+        return entry.second.enabled && avoids(entry.second, *policy_, Condition::pressure);
+    });
+    options_.pressure_wanted(is_wanted, policy_->pressure_percent);
 }
 
 void Service::host_changed(std::vector<Reason> reasons) {

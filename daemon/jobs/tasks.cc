@@ -11,6 +11,7 @@
 #include "daemon/jobs/checkpoints.h"
 #include "daemon/jobs/full_check.h"
 #include "daemon/jobs/guarded_run.h"
+#include "daemon/jobs/hooks.h"
 #include "daemon/repository/reserve.h"
 
 namespace backup {
@@ -318,7 +319,17 @@ void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t n
 
 JobBody backup_body(RepositoryPool& pool, const Clock& clock, BackupTask task) {
     return [&pool, &clock, task = std::move(task)](JobContext& job) {
+        const BackupSet& set = task.policy->sets.at(task.set);
+        HookFacts facts{task.set, task.trigger, task.full ? "full" : "incremental", "", ""};
+        if (auto begun = run_hook_before(set.hooks, facts, job); !begun.ok())
+            return failed(std::move(begun).error());
         auto outcome = back_up(pool, clock, task, job);
+        facts.outcome = outcome.ok()                                     ? "complete"
+                        : outcome.error().kind() == ErrorKind::cancelled ? "cancelled"
+                                                                         : "failed";
+        if (outcome.ok()) facts.revision = outcome->revision;
+        if (outcome.ok() && job.exceptions.count() > 0) facts.outcome = "exceptions";
+        run_hook_after(set.hooks, facts, job);
         // What was stored is not what can be read: everybody must know.
         if (!outcome.ok() && outcome.error().code() == ErrorCode::repository_damaged)
             pool.report_damage(task.policy->sets.at(task.set).repository,

@@ -186,7 +186,7 @@ std::string format_set_config(const BackupSet& set) {
     return "# The backup set \"" + set.id +
            "\". See backupd.toml(5); `backupctl config reload` takes changes over.\n" +
            set_body(set, true, false) + keep_section(set.keep) + guard_section(set.guard) +
-           section("limits", limits_body(set.limits)) + section("hooks", hooks_body(set.hooks));
+           section("hooks", hooks_body(set.hooks));
 }
 
 std::string format_repository_config(const RepositoryPolicy& repository) {
@@ -233,7 +233,6 @@ std::string format_policy(const Policy& policy) {
             out += "\n[set." + toml_quoted(id) + ".keep]\n" + keep;
         if (const std::string guard = guard_body(set.guard); !guard.empty())
             out += "\n[set." + toml_quoted(id) + ".guard]\n" + guard;
-        out += section("set." + toml_quoted(id) + ".limits", limits_body(set.limits));
         out += section("set." + toml_quoted(id) + ".hooks", hooks_body(set.hooks));
     }
     return out;

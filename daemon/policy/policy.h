@@ -76,20 +76,6 @@ struct GuardRules {
     bool operator==(const GuardRules&) const = default;
 };
 
-// How much of something a set may have; 0: no limit. Above `soft` a run warns, above `hard` it does
-// not take more in.
-struct Limit {
-    std::uint64_t soft = 0, hard = 0;
-    bool operator==(const Limit&) const = default;
-};
-struct Limits {
-    Limit items, bytes;  // of the newest revision
-    Limit file_bytes;    // of one file
-    Limit churn_bytes;   // read anew within a day
-    Limit revisions;     // that are kept
-    bool operator==(const Limits&) const = default;
-};
-
 // Commands of the administrator around a run of a set: a program and its arguments, no shell.
 struct Hooks {
     std::vector<std::string> before, after;
@@ -127,7 +113,6 @@ struct BackupSet {
     std::optional<std::vector<std::string>> avoid;
     std::uint64_t upload_rate = 0, download_rate = 0;  // bytes a second; 0: no limit
     unsigned priority = 50;                            // of sets that are due, the highest first
-    Limits limits;
     Hooks hooks;
     KeepRules keep;
     GuardRules guard;

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "common/path.h"
-#include "daemon/policy/limit_rules.h"
 #include "daemon/policy/toml_document.h"
 #include "daemon/policy/units.h"
 
@@ -79,25 +78,6 @@ void read_command(ConfigTable& table, std::string_view key, std::vector<std::str
     out = std::move(command);
 }
 
-void read_limits(ConfigTable& set, const std::string& file, LoadedPolicy& into, Limits& out) {
-    const TomlValue* root = set.table("limits");
-    if (root == nullptr) return;
-    ConfigTable table(*root, file, "[limits]", into.problems);
-    for (const LimitName& limit : kLimits) {
-        const auto take = [&](const std::string& key, std::uint64_t& value) {
-            if (limit.is_size) return table.size(key, value);
-            auto number = static_cast<std::int64_t>(value);
-            const Taken taken = table.whole_number(key, 0, std::int64_t{1} << 53, number);
-            value = static_cast<std::uint64_t>(number);
-            return taken;
-        };
-        const std::string name(limit.name);
-        take(name, (out.*limit.member).hard);
-        take(name + std::string(kWarnSuffix), (out.*limit.member).soft);
-    }
-    table.finish();
-}
-
 void read_hooks(ConfigTable& set, const std::string& file, LoadedPolicy& into, Hooks& out) {
     const TomlValue* root = set.table("hooks");
     if (root == nullptr) return;
@@ -138,7 +118,6 @@ void read_timing(ConfigTable& table, const std::string& file, LoadedPolicy& into
     std::int64_t priority = set.priority;
     table.whole_number("priority", 0, kMostPriority, priority);
     set.priority = static_cast<unsigned>(priority);
-    read_limits(table, file, into, set.limits);
     read_hooks(table, file, into, set.hooks);
 }
 
@@ -197,21 +176,6 @@ std::string timing_body(const BackupSet& set, bool hints) {
     if (set.upload_rate != 0) out += line("upload-rate", rate(set.upload_rate));
     if (set.download_rate != 0) out += line("download-rate", rate(set.download_rate));
     if (set.priority != plain.priority) out += line("priority", std::to_string(set.priority));
-    return out;
-}
-
-std::string limits_body(const Limits& limits) {
-    std::string out;
-    const auto add = [&](const LimitName& name, std::string_view suffix, std::uint64_t value) {
-        if (value == 0) return;
-        const std::string text = format_limit(name, value);
-        out += line(std::string(name.name) + std::string(suffix),
-                    name.is_size ? toml_quoted(text) : text);
-    };
-    for (const LimitName& name : kLimits) {
-        add(name, "", (limits.*name.member).hard);
-        add(name, kWarnSuffix, (limits.*name.member).soft);
-    }
     return out;
 }
 

@@ -15,7 +15,7 @@ namespace backup {
 
 // windows
 void read_windows(ConfigTable& table, std::vector<Window>& out);
-// windows jitter max-deferral avoid upload-rate download-rate priority, [limits], [hooks]
+// windows jitter max-deferral avoid upload-rate download-rate priority, [hooks]
 void read_timing(ConfigTable& table, const std::string& file, LoadedPolicy& into, BackupSet& set);
 // [rates], [health], [metrics], [conditions]
 void read_rates(const TomlValue& root, const std::string& file, LoadedPolicy& into);
@@ -26,8 +26,7 @@ void read_conditions(const TomlValue& root, const std::string& file, LoadedPolic
 // Lines that read back to the same; with `hints`, what is left at its default as a comment.
 std::string timing_body(const BackupSet& set, bool hints);
 std::string windows_line(const std::vector<Window>& windows);  // "" without any
-// The bodies of the tables; "" when all is at its default.
-std::string limits_body(const Limits& limits);
+// The body of the table; "" when all is at its default.
 std::string hooks_body(const Hooks& hooks);
 std::string service_tables(const Policy& policy);
 

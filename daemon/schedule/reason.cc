@@ -27,7 +27,6 @@ constexpr std::array<Word, kConditions> kWords = {{
     {Condition::low_space, "low-space", false},
     {Condition::sleep, "sleep", false},
     {Condition::restore, "restore", false},
-    {Condition::limit, "limit", false},
 }};
 
 std::string ignorable() {

@@ -28,9 +28,8 @@ enum class Condition : std::uint8_t {
     low_space,    // the storage is full
     sleep,        // the machine is about to sleep or to go down
     restore,      // somebody waits for a restore
-    limit,        // the policy's hard limit
 };
-inline constexpr std::size_t kConditions = 14;
+inline constexpr std::size_t kConditions = 13;
 std::string_view to_string(Condition condition);
 std::optional<Condition> condition_from_string(std::string_view word);
 

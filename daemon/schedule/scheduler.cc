@@ -14,7 +14,6 @@ bool always_counts(Condition condition) {
         case Condition::guard:
         case Condition::locked:
         case Condition::offline:
-        case Condition::limit:
             return true;
         case Condition::window:
         case Condition::battery:
@@ -67,8 +66,7 @@ Verdict decide(const ScheduleQuestion& question) {
     for (const Reason& reason : verdict.reasons) {
         // A pause without an end, and what only a person can end.
         if (!reason.until &&
-            (reason.condition == Condition::paused || reason.condition == Condition::guard ||
-             reason.condition == Condition::limit))
+            (reason.condition == Condition::paused || reason.condition == Condition::guard))
             will_end = false;
         if (reason.until) from = std::max(from, *reason.until);
     }
@@ -107,7 +105,7 @@ std::vector<Reason> holding(const WindowPlan& windows, const std::vector<Reason>
         // A run that is under way has an answer to the guard's question, and finds out itself what
         // becomes of its storage.
         if (reason.condition != Condition::guard && reason.condition != Condition::locked &&
-            reason.condition != Condition::low_space && reason.condition != Condition::limit)
+            reason.condition != Condition::low_space)
             reasons.push_back(reason);
     if (!windows.at(now).is_open) reasons.push_back(closed(windows.next_opening(now)));
     return remaining(std::move(reasons), ignored);

@@ -36,7 +36,7 @@ def busctl(m, *args, **how):
 @promise("what the objects serve is what the interface files describe")
 def _(m):
     tool = os.path.join(HERE, "../support/bus_interface.py")
-    for path, interface in [*OBJECTS.items(), (f"/org/backupd1/job/{m.job}", "Job")]:
+    for path, interface in [*OBJECTS.items(), ("/org/backupd1", "Metrics"), (f"/org/backupd1/job/{m.job}", "Job")]:
         file = os.path.join(XML, f"org.backupd1.{interface}.xml")
         m.run([sys.executable, tool, "--live", m.address, "org.backupd1", path, file]).expect(0)
 
@@ -99,6 +99,7 @@ def _(m):
     equal(m.daemon.poll(), None)
     after = {r["id"] for r in m.revisions()}
     check({r["id"] for r in before} <= after, "a revision is gone")
+    m.ctl("resume").expect(0)  # Pause was among what it called
     m.ctl("run", "home", "--wait").expect(0)
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """How well all is: by exit code, told once per change, and measured."""
+import json
 import os
 import sys
 import time
@@ -166,6 +167,58 @@ def _(m):
     )
     equal([n for n in os.listdir(m.top) if n.startswith("backupd.prom")], ["backupd.prom"])
     equal(os.stat(m.prom).st_mode & 0o777, 0o644)
+
+
+@promise("commands around a run: told what it is about; one before that fails ends it, unless the policy does not insist")
+def _(m):
+    note = m.write("note", '#!/bin/sh\necho "$1 $BACKUPD_SET $BACKUPD_TRIGGER $BACKUPD_OUTCOME" >> "$2"\n[ ! -e "$2.fail" ] || { echo no volume >&2; exit 3; }\n', 0o755)
+    out = m.path("hooks")
+    path = m.path("config/sets.d/home.toml")
+    with open(path) as f:
+        plain = f.read()
+    m.write("config/sets.d/home.toml", plain + f'[hooks]\nbefore = ["{note}", "before", "{out}"]\nafter = ["{note}", "after", "{out}"]\n')
+    m.ctl("config", "reload").expect(0)
+    m.backup()
+    equal(m.read("hooks").decode().splitlines(), ["before home user ", "after home user complete"])
+    m.write("hooks.fail", "")
+    reply = m.ctl("run", "home", "--wait").expect(1, "no volume", "status 3")
+    check("nothing was read" in reply.err + reply.out, reply)
+    m.ctl("set", "edit", "home", "--title", "kept").expect(0)
+    with open(path) as f:
+        contains(f.read(), "[hooks]")
+    m.write("config/sets.d/home.toml", plain + f'[hooks]\nbefore = ["{note}", "before", "{out}"]\nmust-succeed = false\n')
+    m.ctl("config", "reload").expect(0)
+    m.backup()
+    m.write("config/sets.d/home.toml", plain + '[hooks]\nbefore = ["sh -c x"]\n')
+    m.ctl("config", "reload").expect(2, "absolute path")
+    m.write("config/sets.d/home.toml", plain + '[hooks]\nbefore = ["/bin/sleep", "1000"]\ntimeout = "1s"\n')
+    m.ctl("config", "reload").expect(0)
+    m.ctl("run", "home", "--wait").expect(1, "too long")
+    m.write("config/sets.d/home.toml", plain)
+    m.ctl("config", "reload").expect(0)
+
+
+@promise("the examples for mail and webhooks say host, health, reason and remedy")
+def _(m):
+    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../systemd")
+    for name in ("sendmail", "curl"):
+        m.write(f"bin/{name}", f'#!/bin/sh\necho "$@" > {m.path(name + ".args")}\ncat > {m.path(name + ".in")}\n', 0o755)
+    said = {
+        "PATH": m.path("bin") + ":" + os.environ["PATH"],
+        "BACKUPD_HOST": "box",
+        "BACKUPD_HEALTH": "at-risk",
+        "BACKUPD_HEALTH_BEFORE": "ok",
+        "BACKUPD_REASON": 'set "home": \\ never',
+        "BACKUPD_REMEDY": "run it",
+    }
+    m.run([os.path.join(here, "health-mail"), "root"], env=said, input=b"all of it\n").expect(0)
+    mail = m.read("sendmail.in").decode()
+    for part in ("To: root\n", "Subject: backups of box: at-risk (was ok)\n", said["BACKUPD_REASON"], "run it", "all of it"):
+        contains(mail, part)
+    m.run([os.path.join(here, "health-webhook"), "http://127.0.0.1:1/"], env=said).expect(0)
+    posted = json.loads(m.read("curl.in"))
+    equal((posted["host"], posted["health"], posted["before"], posted["reason"]), ("box", "at-risk", "ok", said["BACKUPD_REASON"]))
+    contains(m.read("curl.args").decode(), "http://127.0.0.1:1/")
 
 
 if __name__ == "__main__":

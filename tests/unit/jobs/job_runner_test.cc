@@ -381,6 +381,65 @@ TEST_F(Stalling, AJobThatStandsStillForTenMinutesIsToldOnceUntilItMoves) {
     EXPECT_EQ(warnings(2), 0u);
 }
 
+// A body that uploads through its gate, like a backup that keeps what it has when it is stopped.
+class HeldJob : public JobRunnerTest {
+  protected:
+    std::shared_ptr<Rates::Gate> gate =
+        std::make_shared<Rates>(clock)->gate(Rates::Way::up, "home");
+    JobRequest uploading() {
+        JobRequest made = request("home", [gate = gate](JobContext&) {
+            JobOutcome outcome;
+            if (!gate->pass(100)) outcome.error = Error(ErrorKind::cancelled, "cut off");
+            return outcome;
+        });
+        made.gate = gate;
+        return made;
+    }
+};
+
+TEST_F(HeldJob, UploadsNothingUntilItIsResumed) {
+    gate->close();
+    runner.start(uploading(), [this](Result<const Job*> job) {
+        const std::uint64_t id = (*job)->id();
+        runner.hold(id, "it is not the time");
+        EXPECT_EQ(runner.find(id)->state(), JobState::paused);
+        EXPECT_EQ(runner.find(id)->held_for(), "it is not the time");
+        EXPECT_EQ(gate->passed(), 0u);
+        runner.resume(id);
+        EXPECT_EQ(runner.find(id)->state(), JobState::running);
+    });
+    run_until_finished(1);
+    EXPECT_EQ(state.job(1)->value().outcome, "complete");
+    EXPECT_EQ(gate->passed(), 100u);
+}
+
+TEST_F(HeldJob, ParkedEndsAsInterruptedWithTheReason) {
+    gate->close();
+    runner.start(uploading(), [this](Result<const Job*> job) {
+        runner.park((*job)->id());  // not held: nothing happens
+        runner.hold((*job)->id(), "it is not the time");
+        runner.park((*job)->id());
+    });
+    run_until_finished(1);
+    const JobRecord record = state.job(1)->value();
+    EXPECT_EQ(record.outcome, "interrupted");
+    EXPECT_EQ(record.error_name, "Paused");
+    EXPECT_NE(record.message.find("it is not the time"), std::string::npos);
+    EXPECT_TRUE(runner.find(1)->was_parked());
+    EXPECT_EQ(gate->passed(), 0u);
+}
+
+TEST_F(HeldJob, CancelledOrShutDownWhileItIsHeldComesToItsEnd) {
+    gate->close();
+    runner.start(uploading(), [this](Result<const Job*> job) {
+        runner.hold((*job)->id(), "it is not the time");
+        EXPECT_TRUE(runner.cancel((*job)->id()).ok());
+    });
+    run_until_finished(1);
+    EXPECT_EQ(state.job(1)->value().outcome, "cancelled");
+    EXPECT_EQ(gate->passed(), 0u);
+}
+
 TEST(JobTest, GuessesItsEndFromTheRate) {
     TestClock clock;
     Job job({}, {});
