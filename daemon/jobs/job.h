@@ -114,6 +114,7 @@ class Job {
     std::string held_for_;
     std::optional<MonotonicTime> held_since_;
     bool was_parked_ = false;
+    std::optional<MonotonicTime> cancelled_at_;
     Timestamp launched_{};  // by the machine's own clock, as is progress_->first_byte_usec
     // Shared with readers of reports, who may outlive the job object.
     std::shared_ptr<Progress> progress_ = std::make_shared<Progress>();

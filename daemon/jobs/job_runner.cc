@@ -11,6 +11,8 @@ namespace backup {
 
 namespace {
 
+constexpr Duration kStoreAfterCancel = std::chrono::seconds(5);
+
 Error stopping() {
     return Error(ErrorKind::cancelled, ErrorCode::shutting_down, "the daemon is stopping");
 }
@@ -54,7 +56,10 @@ JobRunner::JobRunner(Loop& loop, StateStore& store, Executor& journal, EventLog&
 }
 
 JobRunner::~JobRunner() {
-    for (auto& [id, job] : jobs_) job->stop_.request_stop();
+    for (auto& [id, job] : jobs_) {
+        job->stop_.request_stop();
+        if (job->request_.gate) job->request_.gate->let_go();
+    }
     jobs_.clear();  // joins
 }
 
@@ -244,6 +249,7 @@ Result<> JobRunner::cancel(std::uint64_t id) {
     job->stop_.request_stop();
     // Or it would wait for the gate to open before it ends.
     if (job->held_since_) job->request_.gate->let_go();
+    if (!job->cancelled_at_) job->cancelled_at_ = clock_.monotonic();
     if (job->state_ == JobState::queued) {
         job->state_ = JobState::cancelling;
         job->body_returned_ = true;
@@ -385,6 +391,10 @@ void JobRunner::sample() {
     for (auto& [id, job] : jobs_) {
         if (job->is_done()) continue;
         running = true;
+        // What is in flight is stored first, but at a low rate that could take hours.
+        if (job->cancelled_at_ && job->request_.gate &&
+            clock_.monotonic() - *job->cancelled_at_ >= kStoreAfterCancel)
+            job->request_.gate->let_go();
         // A backup that gives way to a restore has not stalled.
         const bool may_move =
             job->state() == JobState::running && !(restores && job->record().kind == "backup");

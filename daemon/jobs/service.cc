@@ -401,6 +401,10 @@ void Service::job_finished(const Job& job) {
         known.last_result = record.outcome;
         ignoring_.erase(record.set);
         held_.erase(record.set);
+        if (record.error_name == to_string(ErrorCode::no_space) &&
+            !full_.contains(record.repository))
+            full_[record.repository] = {clock_.now(), clock_.now(), false};
+        if (made_revision) full_.erase(record.repository);
         if (record.outcome == "interrupted" && job.was_parked()) {
             resumes_[record.set] = clock_.now();
             parked_.insert(record.set);

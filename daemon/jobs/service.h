@@ -219,6 +219,8 @@ class Service final : private JobListener {
     void tell_health(const HealthReport& report);
     // Into the file that node_exporter reads, if there is one and the text is another.
     void write_metrics();
+    // Whether storage that was full has room again, now and then.
+    void look_for_space(Timestamp now, Timestamp& wake);
     void tell_busy();
     void tell_pressure_wanted();
     void verify_what_is_due(Timestamp now, Timestamp& wake);
@@ -257,6 +259,11 @@ class Service final : private JobListener {
     std::shared_ptr<Rates> rates_;
     WallTimer tick_;
     Timer rest_;
+    struct Full {
+        Timestamp since{}, looked{};
+        bool is_looking = false;
+    };
+    std::map<std::string, Full> full_;  // by repository: a run found no room there
     bool told_busy_ = false;
     Metrics metrics_;
     std::string metrics_written_;

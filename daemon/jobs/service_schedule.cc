@@ -3,6 +3,7 @@
 
 #include "daemon/guard/guard.h"
 #include "daemon/jobs/service.h"
+#include "daemon/repository/reserve.h"
 
 namespace backup {
 
@@ -11,6 +12,7 @@ namespace {
 // A look at everything at least this often, whatever was foreseen.
 constexpr Duration kLongestSleep = std::chrono::minutes(15);
 constexpr Duration kLongestSleepOfTests = std::chrono::milliseconds(100);
+constexpr Duration kLookForSpace = std::chrono::minutes(1);
 constexpr Duration kShortestSleep = std::chrono::milliseconds(20);
 // A job that is held for longer gives its memory and its lock back, and is taken up later.
 constexpr Duration kParkAfter = std::chrono::minutes(2);
@@ -82,6 +84,11 @@ std::vector<Reason> Service::holds_of(const BackupSet& set, Timestamp now) const
         away.of_storage = true;
         list.push_back(std::move(away));
     }
+    if (auto full = full_.find(set.repository); full != full_.end())
+        list.push_back({Condition::low_space,
+                        "the storage of repository '" + set.repository +
+                            "' is full: `backupctl gc " + set.repository + "`",
+                        full->second.since});
     if (is_restoring())
         list.push_back({Condition::restore, "a restore is running, and comes first"});
     if (auto asked = asked_.find(set.id); asked != asked_.end())
@@ -317,6 +324,7 @@ void Service::tick() {
     }
     collect_what_is_due(now, wake);
     verify_what_is_due(now, wake);
+    look_for_space(now, wake);
     watch_health(wake);
     // A disk that was unplugged may be back.
     const MonotonicTime elapsed = clock_.monotonic();
@@ -349,6 +357,31 @@ void Service::changed_everywhere() {
         listener_->any_changed();
     }
     tick_now();
+}
+
+void Service::look_for_space(Timestamp now, Timestamp& wake) {
+    for (auto& [name, full] : full_) {
+        const Duration every = clock_.jumps_unseen() ? kLongestSleepOfTests : kLookForSpace;
+        if (full.is_looking) continue;
+        if (full.looked <= now && now < full.looked + every) {
+            wake = std::min(wake, full.looked + every);
+            continue;
+        }
+        full.is_looking = true;
+        full.looked = now;
+        io_.run(
+            [this, name = name]() -> Result<> {
+                RepositoryHandle opened = TRY(pool_.open(name));
+                return check_reserve(*opened->storage.backend, 1);
+            },
+            [this, name = name](Result<> room) {
+                if (auto found = full_.find(name); found != full_.end()) {
+                    found->second.is_looking = false;
+                    if (room.ok()) full_.erase(found);
+                }
+                changed_everywhere();
+            });
+    }
 }
 
 void Service::tell_busy() {

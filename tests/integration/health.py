@@ -79,14 +79,14 @@ def _(m):
 
 @promise("a promise that is exceeded degrades, later it is a risk; a set that is watched and unchanged keeps it")
 def _(m):
-    m.set_clock(3 * DAY // 2)
+    m.set_clock(DAY // 2)
     wait_for("tracking", lambda: m.json("status")["sets"][0]["tracking"] == "live")
     m.write("src/a", "two\n")
     wait_for("the change", lambda: m.json("status")["sets"][0]["pending"] > 0)
-    m.set_clock(3 * DAY)
+    m.set_clock(2 * DAY)
     # A machine that was asleep is given ten minutes.
     wait_for("the grace", lambda: m.ctl("health").code == 0)
-    pass_time(m, 3 * DAY, 650)
+    pass_time(m, 2 * DAY, 650)
     wait_for("degraded", lambda: m.ctl("health").code == 20)
     equal([f["code"] for f in m.json("health", code=20)["findings"]], ["late"])
     wait_for("the word", lambda: len(told(m)) == 3)
