@@ -157,7 +157,9 @@ def _(m):
     set_time(m, 22, 0, 1, day=1)
     parked = jobs(m)[0]["id"]
     wait_for("the next window's run", lambda: m.ctl("ls", m.path("src/large")).code == 0, seconds=60)
-    resumed = min((j for j in jobs(m) if j["id"] > parked), key=lambda j: j["id"])
+    first = lambda: min((j for j in jobs(m) if j["id"] > parked), key=lambda j: j["id"])  # noqa: E731
+    wait_for("its end", lambda: first()["outcome"])
+    resumed = first()
     equal((resumed["outcome"], resumed["trigger"]), ("complete", "resume"))
     grown = stored(m) - m.before
     check(64 * MIB <= grown < 66 * MIB, "stored", grown / MIB, "MiB for a file of 64")
@@ -184,6 +186,7 @@ def _(m):
 
 @promise("a pause holds runs, outlasts the daemon, and ends by itself or by resume")
 def _(m):
+    wait_for("the end of what runs", lambda: is_backed_up(m), seconds=60)
     m.ctl("pause", "--for", "2h").expect(0, "paused until")
     m.write("src/a", "five\n")
     wait_for("the set to wait", lambda: home(m)["waiting_for"] == ["paused"], seconds=30)
