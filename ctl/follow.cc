@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/path.h"
+#include "ctl/exit_code.h"
 #include "ctl/stream.h"
 #include "ctl/terminal.h"
 
@@ -404,6 +405,13 @@ Result<ExitCode> Follower::run(const std::vector<std::string>& jobs) {
 }
 
 }  // namespace
+
+Error error_of(const JobView& view) {
+    if (!view.finished)
+        return Error(ErrorKind::io, ErrorCode::daemon_unreachable,
+                     "backupd went away before the job ended");
+    return Error(ErrorKind::io, error_code_from_bus(view.error_name), view.message);
+}
 
 Result<ExitCode> follow_jobs(Context& context, const std::vector<std::string>& jobs,
                              const FollowOptions& options) {

@@ -25,6 +25,9 @@ struct FollowOptions {
 Result<ExitCode> follow_jobs(Context& context, const std::vector<std::string>& jobs,
                              const FollowOptions& options);
 
+// Of a job that came to no good end, with the code that following it would have given.
+Error error_of(const JobView& view);
+
 // Whether a verb that waits only for people should wait: --wait, --no-wait, else a terminal.
 bool waits_for_people(const Context& context);
 

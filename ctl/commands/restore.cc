@@ -198,8 +198,7 @@ Result<bool> preview(Context& context, Client& client, const std::vector<std::st
                 WaitEnd::interrupted)
                 return Error(ErrorKind::cancelled, ErrorCode::none, "stopped waiting");
         const JobView& view = client.view(job);
-        if (view.result != "complete" && view.result != "exceptions")
-            return Error(ErrorKind::conflict, ErrorCode::conflict, view.message);
+        if (view.result != "complete" && view.result != "exceptions") return error_of(view);
         const Looks& looks = context.note_looks();
         std::string text = "Would do: " + counts_sentence("restore", view.details, looks);
         for (const char* key : {"bytes-replaced", "bytes-deleted"})

@@ -21,8 +21,7 @@ Result<> preview(Context& context, Client& client, std::uint64_t id) {
         if (client.wait(std::chrono::milliseconds(1000), interrupt.fd()) == WaitEnd::interrupted)
             return Error(ErrorKind::cancelled, ErrorCode::none, "stopped waiting");
     const JobView& view = client.view(job);
-    if (view.result != "complete" && view.result != "exceptions")
-        return Error(ErrorKind::conflict, ErrorCode::conflict, view.message);
+    if (view.result != "complete" && view.result != "exceptions") return error_of(view);
     context.sentence("Would do: " + counts_sentence("restore", view.details, context.note_looks()) +
                      (view.errors > 0 ? "; " + count_text(view.errors, "object", "objects") +
                                             " changed since and stay as they are"

@@ -227,6 +227,7 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
             request.on_conflict = shared->on_conflict;
             request.dry_run = shared->dry_run;
             request.verify = shared->verify;
+            request.goes_on = shared->resumes != 0;
             request.delete_others = shared->delete_others;
             request.clock = &clock;
             request.pace = shared->place.pace;

@@ -54,8 +54,8 @@ Result<Revision> find_by_id(Repository& repository, const std::string& id) {
 // What a restore created and nobody has changed since.
 class CreatedObjects {
   public:
-    CreatedObjects(Repository& repository, Timestamp ended, JobContext& job)
-        : repository_(repository), ended_(ended), job_(job) {}
+    CreatedObjects(Repository& repository, const UndoTask& task, JobContext& job)
+        : repository_(repository), ended_(task.ended), only_plans_(task.dry_run), job_(job) {}
 
     Result<> add(const UndoRecord& record) {
         if (record.created.empty()) return {};
@@ -99,15 +99,17 @@ class CreatedObjects {
         job_.exceptions.add(path, Error(ErrorKind::conflict, ErrorCode::conflict, why));
     }
 
-    // Created by an undo, from a revision of what a restore had replaced: by their names alone.
-    void add_named(const std::string& path) {
+    // Without a revision that says what is in it: by their names alone. A directory below that was
+    // changed since may have been moved there with all that is in it, so it stays as a whole.
+    void add_named(const std::string& path, bool is_below = false) {
         struct stat status {};
         if (::lstat(path.c_str(), &status) != 0) return;
-        if (!S_ISDIR(status.st_mode) && is_changed(status)) return stays(path, kChanged);
+        if ((is_below || !S_ISDIR(status.st_mode)) && is_changed(status))
+            return stays(path, kChanged);
         objects_.push_back({path, S_ISDIR(status.st_mode)});
         if (!S_ISDIR(status.st_mode)) return;
         UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-        for (const std::string& name : names_in(fd)) add_named(path + "/" + name);
+        for (const std::string& name : names_in(fd)) add_named(path + "/" + name, true);
     }
 
     bool is_changed(const struct stat& status) const {
@@ -155,13 +157,14 @@ class CreatedObjects {
             stays(path, "it cannot be looked into: it stays");
             return false;
         }
-        remove_leftovers(fd.get());
+        if (!only_plans_) remove_leftovers(fd.get());
         const Bytes json = TRY(repository_.blobs().load({BlobType::tree, *node.subtree}));
         std::vector<Node> nodes = TRY(decode_tree(json));
         std::ranges::sort(nodes, {}, &Node::name);
         bool all = true;
         for (const std::string& entry : names_in(fd)) {
             const auto found = std::ranges::lower_bound(nodes, entry, {}, &Node::name);
+            if (only_plans_ && is_left_over(entry)) continue;
             if (found == nodes.end() || found->name != entry) {
                 stays(path + "/" + entry, "the restore did not make it: it stays");
                 all = false;
@@ -178,8 +181,49 @@ class CreatedObjects {
 
     Repository& repository_;
     const Timestamp ended_;
+    const bool only_plans_;
     JobContext& job_;
     std::vector<TouchedObject> objects_;
+};
+
+// An undo in several passes: what one has changed is not somebody else's change to the next.
+class OwnChanges final : public ChangeLog {
+  public:
+    // `log`: may be none.
+    explicit OwnChanges(ChangeLog* log) : log_(log) {}
+
+    bool contains(std::string_view path) const {
+        for (;;) {
+            if (before_.contains(path)) return true;
+            const std::size_t slash = path.rfind('/');
+            if (slash == 0 || slash == path.npos) return false;
+            path = path.substr(0, slash);
+        }
+    }
+    void touched(const std::vector<TouchedObject>& objects) {
+        for (const TouchedObject& one : objects)
+            if (!one.is_directory) now_.insert(one.path);
+    }
+    void end_pass() { before_.merge(now_); }
+
+    void will_create(std::string_view path, std::string_view source) override {
+        now_.emplace(path);
+        if (log_ != nullptr) log_->will_create(path, source);
+    }
+    void will_change_entries(std::string_view path, const timespec& mtime) override {
+        if (log_ != nullptr) log_->will_change_entries(path, mtime);
+    }
+    void will_alter(std::string_view path) override {
+        if (log_ != nullptr) log_->will_alter(path);
+    }
+    void left(std::string_view path, const timespec& mtime) override {
+        if (log_ != nullptr) log_->left(path, mtime);
+    }
+    Result<> sync() override { return log_ != nullptr ? log_->sync() : Result<>(); }
+
+  private:
+    ChangeLog* const log_;
+    std::set<std::string, std::less<>> before_, now_;  // now_: calls come one at a time
 };
 
 // Directories in which nothing happened since get their times back.
@@ -246,16 +290,19 @@ Result<JobOutcome> take_back(const UndoTask& task, const Clock& clock, JobContex
     request.dry_run = task.dry_run;
     request.verify = task.verify;
     request.clock = &clock;
-    request.change_log = log.get();
+    OwnChanges own(log.get());
+    request.change_log = log ? &own : nullptr;
+    request.is_ours = [&](const std::string& path) { return own.contains(path); };
     request.unchanged_since = task.ended;
     std::set<std::string> altered;
-    CreatedObjects created(repository, task.ended, job);
+    CreatedObjects created(repository, task, job);
     for (const UndoRecord& one : task.records) {
         TRY(created.add(one));
         altered.insert(one.altered.begin(), one.altered.end());
     }
     request.alters = [&](const std::string& path) { return altered.contains(path); };
     request.protect = [&](const std::vector<TouchedObject>& touched) {
+        if (kept.size() > 1) own.touched(touched);
         return keep_touched(task.place, "/", touched, *log, clock, job);
     };
     request.remove = created.take();
@@ -278,6 +325,7 @@ Result<JobOutcome> take_back(const UndoTask& task, const Clock& clock, JobContex
         sum.steps.insert(sum.steps.end(), one.steps.begin(), one.steps.end());
         sum.cannot_hold = std::move(one.cannot_hold);
         request.remove.clear();
+        own.end_pass();
     }
     JobOutcome outcome;
     outcome.counts = counts_of(sum);

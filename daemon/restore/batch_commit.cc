@@ -237,7 +237,6 @@ Result<> BatchWriter::link_in_place(BatchInFlight& batch, std::uint32_t index) {
     const std::string name = landing_name(batch, index);
     int rc = 0;
     if (state.action != Action::replace) {
-        if (directories_.is_adopted(object.parent)) (void)::unlinkat(to->get(), name.c_str(), 0);
         rc = ::linkat(from->get(), head.name.c_str(), to->get(), name.c_str(), 0);
     } else {
         state.temp_name = next_temp_name();

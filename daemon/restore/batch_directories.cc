@@ -1,5 +1,6 @@
 // Directories of a batch: entered before anything in them is made, left when all of it is in place.
 #include <cerrno>
+#include <cstring>
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -70,6 +71,7 @@ Result<DirectoryState> BatchWriter::look_at_directory(const EnterDirectory& ente
         if (S_ISDIR(status.st_mode)) {
             directories_.set_device(enter.directory, status.st_dev);
             directories_.set_found_mtime(enter.directory, status.st_mtim);
+            take_from_removal(enter.parent, name);
             return become(
                 is_marked_unfinished(fd.get()) ? DirectoryState::resumed : DirectoryState::existed,
                 std::move(name));
@@ -216,9 +218,16 @@ Result<> BatchWriter::reveal_one(const BatchInFlight::HiddenTop& top) {
     const std::string before = directories_.name(top.directory);
     if (directories_.rename(top.directory, top.name, rename) != 0)
         return Error::from_errno(errno, "give the directory its name");
-    if (has_swapped && ::unlinkat(above->get(), before.c_str(), 0) != 0)
-        return Error::from_errno(errno, "remove what stood in place of the directory");
-    return {};
+    if (!has_swapped || ::unlinkat(above->get(), before.c_str(), 0) == 0) return {};
+    // It is no longer what it was a moment ago: it gets its place back.
+    const int error_number = errno;
+    const auto swap = [&](const char* from, const char* to) {
+        return ::renameat2(above->get(), from, above->get(), to, RENAME_EXCHANGE);
+    };
+    (void)directories_.rename(top.directory, before, swap);
+    return Error(
+        ErrorKind::conflict, ErrorCode::conflict,
+        std::string("what stands in its place cannot be removed: ") + std::strerror(error_number));
 }
 
 // Everything below fails with it, told by this one exception.
@@ -258,10 +267,15 @@ BatchWriter::Leaving BatchWriter::leaving_of(const LeaveDirectory& leave,
     if (!is_ours ||
         (options_.alters && !options_.alters(directories_.target_path(leave.directory))))
         return Leaving::as_it_is;
+    const auto may_alter = [&] {
+        return options_.planned == nullptr ||
+               options_.planned->is_same(directories_.target_path(leave.directory), status);
+    };
     if (!has_metadata((*at)->get(), status, NodeType::dir, leave.metadata, batch)) {
         if (options_.record != nullptr)
             options_.record->alter(directories_.target_path(leave.directory), status);
-        return Leaving::altered;
+        // What the plan did not find so was not kept.
+        return may_alter() ? Leaving::altered : Leaving::as_it_is;
     }
     const bool has_moved =
         now.tv_sec != status.st_mtim.tv_sec || now.tv_nsec != status.st_mtim.tv_nsec;

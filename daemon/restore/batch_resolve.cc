@@ -137,6 +137,7 @@ Result<Action> BatchWriter::classify(BatchInFlight& batch, std::uint32_t index) 
                                         path_of(*batch.plan, object), *options_.record))
             action = Action::replace;
     }
+    if (look.existing.is_there) take_from_removal(object.parent, name);
     if (look.existing.is_there) {
         if (options_.record != nullptr && object.type == NodeType::file &&
             look.existing.same_content)
@@ -153,12 +154,24 @@ Result<Action> BatchWriter::classify(BatchInFlight& batch, std::uint32_t index) 
             look_at(directory->get(), other, object, *batch.plan, blobs_, check, options_.stop));
         const Action found = decide(options_.on_conflict, beside.existing);
         if (found == Action::keep_both) continue;
+        if (beside.existing.is_there && options_.removal != nullptr) {
+            std::lock_guard lock(mutex_);
+            options_.removal->keep_beside(directories_.target_path(object.parent, other));
+        }
         state.landing_name = other;
         state.inode = beside.inode;
         return found == Action::create ? Action::keep_both : found;
     }
     return Error(ErrorKind::conflict, ErrorCode::conflict,
                  "there are " + std::to_string(kMostNames) + " restored copies beside it already");
+}
+
+// What the revision has does not go, whoever named it.
+void BatchWriter::take_from_removal(DirectoryIndex parent, const std::string& name) {
+    if (options_.removal == nullptr) return;
+    std::lock_guard lock(mutex_);
+    if (options_.removal->count() != 0)
+        options_.removal->keep(directories_.target_path(parent, name));
 }
 
 Action BatchWriter::may_touch(BatchInFlight& batch, std::uint32_t index, Action action) {
@@ -180,9 +193,11 @@ Action BatchWriter::may_touch(BatchInFlight& batch, std::uint32_t index, Action 
 
 const char* BatchWriter::why_left_alone(int directory_fd, const std::string& name,
                                         const std::string& path, const struct stat& there) const {
+    if (S_ISSOCK(there.st_mode)) return "a socket could not be given back: it was left as it is";
     const bool is_planned = options_.planned != nullptr && options_.planned->is_same(path, there);
+    const bool is_known = is_planned || (options_.is_ours && options_.is_ours(path));
     // One that has further names gets a new ctime when another of them goes.
-    if (!is_planned && options_.unchanged_since && !S_ISDIR(there.st_mode) && there.st_nlink == 1 &&
+    if (!is_known && options_.unchanged_since && !S_ISDIR(there.st_mode) && there.st_nlink == 1 &&
         time_of(there.st_ctim) > *options_.unchanged_since)
         return "it was changed after the restore: it was left as it is";
     if (S_ISREG(there.st_mode) && is_open_for_writing(directory_fd, name.c_str()))

@@ -153,9 +153,16 @@ Result<> BatchWriter::adopt_file(BatchInFlight& batch, std::uint32_t index) {
     // Below a directory that is ours alone the owner may be the right one already.
     const bool is_ours = S_ISREG(status.st_mode) && status.st_nlink == 1 &&
                          (is_inside || status.st_uid == ::geteuid());
-    if (is_ours && (status.st_mode & 0600) != 0600)
-        (void)::fchmodat(directory->get(), name.c_str(), 0600, 0);
     UniqueFd fd;
+    if (is_ours && (status.st_mode & 0600) != 0600) {
+        // By descriptor: the name may lead elsewhere by now.
+        fd.reset(::openat(directory->get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+        struct stat named {};
+        if (fd && ::fstat(fd.get(), &named) == 0 && named.st_ino == status.st_ino &&
+            named.st_dev == status.st_dev)
+            (void)::chmod(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), 0600);
+    }
+    fd.reset();
     if (is_ours)
         fd.reset(
             ::openat(directory->get(), name.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
@@ -205,6 +212,19 @@ Result<> BatchWriter::adopt_file(BatchInFlight& batch, std::uint32_t index) {
             }
         }
         offset += length;
+    }
+    return {};
+}
+
+Result<> BatchWriter::drop_unmade(const BatchInFlight& batch) {
+    if (!batch.has_adopted || options_.dry_run) return {};
+    for (std::uint32_t i = 0; i < batch.states.size(); ++i) {
+        const ObjectState& state = batch.states[i];
+        const PlanObject& object = batch.plan->objects[i];
+        if (!state.is_hidden || state.is_made || !directories_.is_adopted(object.parent)) continue;
+        const SharedFd directory = TRY(directories_.open(object.parent));
+        if (::unlinkat(directory->get(), landing_name(batch, i).c_str(), 0) != 0 && errno != ENOENT)
+            return Error::from_errno(errno, "remove what an earlier restore left");
     }
     return {};
 }

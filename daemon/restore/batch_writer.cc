@@ -94,7 +94,10 @@ Result<> BatchWriter::write(BatchInFlight& batch, std::stop_token stop) {
                        refused.missing ? "blob " + refused.missing->short_hex() +
                                              " is missing from the repository"
                                        : "the stored size does not match the content")));
-    return make_objects(batch, stop);
+    for (const ContentPlan::Refused& refused : batch.content.refused)
+        discard_temp(batch, refused.object);
+    TRY(make_objects(batch, stop));
+    return drop_unmade(batch);
 }
 
 Result<> BatchWriter::fail(BatchInFlight& batch, std::uint32_t index, Error error) {

@@ -101,8 +101,9 @@ class BatchWriter {
         const ObjectStamps* known_right = nullptr;
         const std::unordered_set<std::string>* unsettled = nullptr;  // not to be touched either
         ChangeLog* change_log = nullptr;
-        std::function<bool(const std::string& path)> alters;  // see RestoreRequest
-        std::optional<Timestamp> unchanged_since;             // see RestoreRequest
+        std::function<bool(const std::string& path)> is_ours;  // see RestoreRequest
+        std::function<bool(const std::string& path)> alters;   // see RestoreRequest
+        std::optional<Timestamp> unchanged_since;              // see RestoreRequest
         std::stop_token stop;  // looked at while existing or written files are read
         std::shared_ptr<Pace> pace;
     };
@@ -166,6 +167,7 @@ class BatchWriter {
     Result<> resolve_one(BatchInFlight& batch, std::uint32_t index);
     Result<> resolve_link(BatchInFlight& batch, std::uint32_t index);
     Result<Action> classify(BatchInFlight& batch, std::uint32_t index);
+    void take_from_removal(DirectoryIndex parent, const std::string& name);
     // `action`, or `set_aside` with an exception where what is there must be left alone.
     Action may_touch(BatchInFlight& batch, std::uint32_t index, Action action);
     // nullptr: it may be replaced, altered.
@@ -184,6 +186,8 @@ class BatchWriter {
     Result<> adopt_files(BatchInFlight& batch, const std::vector<bool>& wanted,
                          std::stop_token stop);
     Result<> adopt_file(BatchInFlight& batch, std::uint32_t index);
+    // What an earlier run had made of them must not appear with their directory.
+    Result<> drop_unmade(const BatchInFlight& batch);
     void remove_unused_leftovers();
 
     // content

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -26,6 +27,14 @@ std::string child_of(const std::string& path, std::string_view name) {
     return child.append(name);
 }
 
+std::optional<std::uint64_t> mount_of(int directory_fd) {
+    struct statx status {};
+    if (::statx(directory_fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) != 0 ||
+        (status.stx_mask & STATX_MNT_ID) == 0)
+        return std::nullopt;
+    return status.stx_mnt_id;
+}
+
 Result<std::vector<std::string>> entries_of(int directory_fd) {
     UniqueFd fd(::openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd) return Error::from_errno(errno, "list the directory");
@@ -44,6 +53,13 @@ Result<std::vector<std::string>> entries_of(int directory_fd) {
 }
 
 }  // namespace
+
+bool is_on_same_mount(int directory_fd, int other_fd) {
+    struct stat status {
+    }, other{};
+    return ::fstat(directory_fd, &status) == 0 && ::fstat(other_fd, &other) == 0 &&
+           status.st_dev == other.st_dev && mount_of(directory_fd) == mount_of(other_fd);
+}
 
 Result<> Removal::add_others(int directory_fd, const std::string& path, const std::string& source,
                              std::vector<std::string> names, PlanRecord& record) {
@@ -86,6 +102,7 @@ bool Removal::clear_way(int parent_fd, const std::string& name, const std::strin
     if (was_named) {
         // It was to go: now it gives way to something else, after all that is in it.
         doomed_[known->second].is_cancelled = true;
+        ++cancelled_;
         index_.erase(known);
     } else if (!spares_ ||
                !add_tree(parent_fd, name, {path, source}, status.st_dev, 0, false, record)) {
@@ -95,6 +112,19 @@ bool Removal::clear_way(int parent_fd, const std::string& name, const std::strin
     for (std::size_t i = was_named ? 0 : before; i < doomed_.size(); ++i)
         if (doomed_[i].path.starts_with(below)) doomed_[i].is_first = true;
     return true;
+}
+
+void Removal::keep(const std::string& path) {
+    const auto known = index_.find(path);
+    if (known == index_.end()) return;
+    doomed_[known->second].is_cancelled = true;
+    ++cancelled_;
+    index_.erase(known);
+}
+
+void Removal::keep_beside(const std::string& path) {
+    keep(path);
+    kept_.insert(path);
 }
 
 void Removal::doom(std::string path, const struct stat& status, PlanRecord& record) {
@@ -112,6 +142,7 @@ bool Removal::add_tree(int parent_fd, const std::string& name, Place place, dev_
     struct stat status {};
     if (::fstatat(parent_fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT;
+    if (kept_.contains(place.path)) return false;
     const bool is_directory = S_ISDIR(status.st_mode);
     // A socket could not be given back.
     if (status.st_dev != device || S_ISSOCK(status.st_mode) || depth > kDeepest) return spare();
@@ -121,7 +152,7 @@ bool Removal::add_tree(int parent_fd, const std::string& name, Place place, dev_
             ::openat(parent_fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
         struct stat opened {};
         if (!fd || ::fstat(fd.get(), &opened) != 0 || opened.st_ino != status.st_ino ||
-            opened.st_dev != device)
+            opened.st_dev != device || !is_on_same_mount(parent_fd, fd.get()))
             return spare();
         auto names = entries_of(fd.get());
         if (!names.ok()) return spare();

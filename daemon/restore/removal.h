@@ -1,11 +1,12 @@
 // Removal is what a restore takes away: found while the restore is planned, and removed object by
 // object, each only if it is still what was looked at. Never through a symbolic link, never on
-// another file system than the directory it was found in. One thread.
+// another file system or mount than the directory it was found in. One thread.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -21,6 +22,9 @@
 #include "daemon/runtime/progress.h"
 
 namespace backup {
+
+// False also for a bind mount, which shows the same file system at another place.
+bool is_on_same_mount(int directory_fd, int other_fd);
 
 class Removal {
   public:
@@ -40,9 +44,15 @@ class Removal {
     bool clear_way(int parent_fd, const std::string& name, const std::string& path,
                    const std::string& source, PlanRecord& record);
 
-    std::uint64_t count() const { return doomed_.size(); }
+    // It is in the revision: it does not go, whoever named it.
+    void keep(const std::string& path);
+    // A copy that was restored beside something before: nor does this, which the revision does not
+    // name.
+    void keep_beside(const std::string& path);
+
+    std::uint64_t count() const { return doomed_.size() - cancelled_; }
     std::uint64_t spared() const { return spared_; }
-    bool is_doomed(const std::string& path) const { return index_.contains(path); }
+    void spare() { ++spared_; }
 
     struct Outcome {
         std::uint64_t removed = 0, set_aside = 0;
@@ -81,7 +91,8 @@ class Removal {
     const Spares spares_;
     std::vector<Doomed> doomed_;  // children before their directories
     std::map<std::string, std::size_t, std::less<>> index_;
-    std::uint64_t spared_ = 0;
+    std::set<std::string, std::less<>> kept_;  // beside what the revision names
+    std::uint64_t spared_ = 0, cancelled_ = 0;
 };
 
 }  // namespace backup

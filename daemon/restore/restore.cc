@@ -68,6 +68,7 @@ struct Restore {
     Removal removal;
     std::optional<ChangeTeller> teller;
     std::unordered_set<std::string> unsettled;
+    std::unordered_set<DirectoryIndex> elsewhere;  // behind a mount: nothing is removed there
     bool is_planned = false;
     std::uint64_t planned_bytes = 0, planned_items = 0;
 
@@ -84,6 +85,7 @@ struct Restore {
         options.threads = worker_count(request.threads);
         options.suffix = backup_suffix(snapshot.time);
         options.stop = stop;
+        options.is_ours = request.is_ours;
         options.alters = request.alters;
         options.unchanged_since = request.unchanged_since;
         return options;
@@ -99,6 +101,8 @@ struct Restore {
     Result<RestoreResult> plan(bool counts_all);
     Result<> add_others(DirectoryTable& directories, DirectoryIndex directory,
                         std::vector<std::string> names);
+    bool is_elsewhere(DirectoryTable& directories, DirectoryIndex directory,
+                      const std::string& source, int fd);
     UniqueFd open_for_space(dev_t device, const std::string& path) const;
     Result<> check_space(RestoreCounts& counts) const;
     Result<> protect();
@@ -235,6 +239,20 @@ Result<RestoreResult> Restore::plan(bool counts_all) {
     return result;
 }
 
+// Below something that is mounted in what was asked for: the revision does not speak of it.
+bool Restore::is_elsewhere(DirectoryTable& directories, DirectoryIndex directory,
+                           const std::string& source, int fd) {
+    const DirectoryIndex above = directories.parent(directory);
+    if (elsewhere.contains(above)) return elsewhere.insert(directory).second;
+    const auto is_asked = [&](const std::string& text) { return text == source; };
+    if (std::ranges::any_of(request.paths, is_asked) ||
+        std::ranges::any_of(snapshot.paths, is_asked))
+        return false;
+    const Result<SharedFd> parent = directories.open(above);
+    if (parent.ok() && is_on_same_mount((*parent)->get(), fd)) return false;
+    return elsewhere.insert(directory).second;
+}
+
 // Only what belongs to the revision: of a directory above the paths of its set it has a part alone.
 Result<> Restore::add_others(DirectoryTable& directories, DirectoryIndex directory,
                              std::vector<std::string> names) {
@@ -248,6 +266,10 @@ Result<> Restore::add_others(DirectoryTable& directories, DirectoryIndex directo
     });
     if (!is_whole) return {};
     const SharedFd at = TRY(directories.open(directory));
+    if (is_elsewhere(directories, directory, source, at->get())) {
+        removal.spare();
+        return {};
+    }
     return removal.add_others(at->get(), directories.target_path(directory), source,
                               std::move(names), record);
 }
@@ -292,7 +314,7 @@ Result<> Restore::check_space(RestoreCounts& counts) const {
         if (is_fuller) counts.space_needed = needed;
         if (is_fuller) counts.space_free = free;
         const bool lacks_inodes = room.f_files != 0 && space.objects > room.f_favail;
-        if (request.dry_run || (needed <= free && !lacks_inodes)) continue;
+        if (request.dry_run || request.goes_on || (needed <= free && !lacks_inodes)) continue;
         return Error(ErrorKind::no_space, ErrorCode::no_space,
                      lacks_inodes
                          ? "not enough space in the target: it has room for " +

@@ -61,6 +61,9 @@ struct RestoreRequest {
     ConflictMode on_conflict = ConflictMode::fail;
     bool dry_run = false;
     bool verify = false;  // read back after writing
+    // One that was cut off: what it left takes room that is used again, so a lack of space is no
+    // reason not to begin.
+    bool goes_on = false;
     unsigned threads = 0;
     const Clock* clock = nullptr;
 
@@ -87,6 +90,8 @@ struct RestoreRequest {
     std::function<bool(const std::string& path)> alters;
     // What was changed after this is left alone. None: all is as it may be.
     std::optional<Timestamp> unchanged_since;
+    // But for what an earlier part of the same undo has changed.
+    std::function<bool(const std::string& path)> is_ours;
     // Existing directories that get this mtime in the end.
     std::vector<std::pair<std::string, timespec>> mtimes;
     std::shared_ptr<Pace> pace;  // of what is fetched; none: as fast as can be

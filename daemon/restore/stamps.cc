@@ -69,7 +69,8 @@ bool ObjectStamps::is_same(std::string_view path, const struct stat& status) con
 
 bool is_open_for_writing(int directory_fd, const char* name) {
     UniqueFd fd(::openat(directory_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (!fd) return false;
+    // A lease of a file server, say, which may still have something to write.
+    if (!fd) return errno == EWOULDBLOCK;
     // Whoever opens it for writing in this instant makes the kernel signal us: by default one that
     // would end the process.
     (void)::fcntl(fd.get(), F_SETSIG, SIGURG);

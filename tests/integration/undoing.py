@@ -231,6 +231,39 @@ def _(m):
     compare(picture(m.path("src")), before)
 
 
+@promise("a plan that fails gives the exit code of its failure, also on a terminal")
+def _(m):
+    arrange(m)
+    job = restore(m, "--on-conflict", "replace", code=3)["job"]
+    os.rename(m.path("repo"), m.path("repo.away"))
+    try:
+        said, code = on_terminal(m, b"y", "undo", str(job))
+        check(code in (10, 13), (code, said))
+    finally:
+        os.rename(m.path("repo.away"), m.path("repo"))
+
+
+@promise("undo of a restore that was gone on with gives back what was there last")
+def _(m):
+    before = arrange(m)
+    m.stop()
+    m.start(env={"BACKUPD_FAILPOINTS": "restore.remove=fail@2"})  # what stood in the way is gone by then, and all is written
+    try:
+        job = restore(m, "--on-conflict", "replace", "--delete", code=1)["job"]
+    finally:
+        m.restart()
+    equal(m.read("src/differs"), b"from the backup\n")
+    m.write("src/differs", "edited between the two\n")
+    result = m.ctl("--json", "resume", str(job)).expect(0).result
+    equal(m.read("src/differs"), b"from the backup\n")
+    m.ctl("undo", str(result["job"]), "--yes").expect(0)
+    equal(m.read("src/differs"), b"edited between the two\n")
+    now = picture(m.path("src"))
+    equal(sorted(now), sorted(before))
+    for path in set(now) - {"differs"}:
+        equal((path, now[path][4]), (path, before[path][4]))
+
+
 @promise("a backup gives way to a restore and goes on after it")
 def _(m):
     arrange(m)

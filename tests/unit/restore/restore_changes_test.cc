@@ -1,5 +1,6 @@
 // What a restore touches: planned, told, kept first, and nothing else.
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <set>
 
@@ -271,6 +272,144 @@ TEST_F(ChangesTest, WhatIsNamedIsRemovedAndDirectoriesOnlyWhenNothingElseIsInThe
     EXPECT_EQ(counts.set_aside, 1u);
     EXPECT_FALSE(fs::exists(target_ / "d/more"));
     EXPECT_TRUE(fs::exists(target_ / "d/a"));
+}
+
+TEST_F(ChangesTest, DirectoriesInWhichThingsAreRemovedHaveTheTimesOfTheRevisionInTheEnd) {
+    RestoreRequest wanted = arranged(ConflictMode::replace);
+    wanted.delete_others = true;
+    restore(wanted);
+    EXPECT_EQ(status_of(target_ / "d").st_mtim.tv_sec, kThen.seconds);
+    EXPECT_EQ(status_of(target_ / "d/sub").st_mtim.tv_sec, kThen.seconds);
+    EXPECT_EQ(log_of_changes_.after.at("/d/sub"), kThen.seconds);
+}
+
+TEST_F(ChangesTest, ADirectoryThatGotOtherMetadataSinceThePlanIsNotAltered) {
+    RestoreRequest wanted = request(
+        maker_.commit({maker_.dir("d", {maker_.file("a", "old a"), maker_.file("b", "old b")})}));
+    restore(wanted);
+    write_file(target_ / "d/a", "edited");
+    const timespec times[2] = {{kThen.seconds, static_cast<long>(kThen.nanoseconds)},
+                               {kThen.seconds, static_cast<long>(kThen.nanoseconds)}};
+    ASSERT_EQ(::utimensat(AT_FDCWD, (target_ / "d").c_str(), times, 0), 0);
+    wanted.on_conflict = ConflictMode::replace;
+    wanted.protect = [this](const std::vector<TouchedObject>& touched) {
+        EXPECT_EQ(touched.size(), 1u);
+        fs::permissions(target_ / "d", fs::perms::owner_all);
+        return answer_;
+    };
+    restore(wanted);
+    EXPECT_EQ(read_file(target_ / "d/a"), "old a");
+    EXPECT_EQ(status_of(target_ / "d").st_mode & 07777, 0700u);
+}
+
+TEST_F(ChangesTest, NothingIsRemovedThatABindMountShows) {
+    RestoreRequest wanted = arranged(ConflictMode::skip);
+    const std::string outside = scratch_.path() + "/outside";
+    fs::create_directory(outside);
+    write_file(outside + "/canary", "alive");
+    fs::create_directory(target_ / "d/more/shown");
+    before_.reset();
+    const Mount mount(outside.c_str(), target_ / "d/more/shown", nullptr, MS_BIND);
+    if (!mount.is_there()) GTEST_SKIP() << "no right to mount";
+    wanted.delete_others = true;
+    const RestoreCounts counts = restore(wanted);
+    EXPECT_EQ(read_file(outside + "/canary"), "alive");
+    EXPECT_EQ(counts.spared, 1u);
+    EXPECT_FALSE(protected_.contains("/d/more/shown/canary"));
+    EXPECT_FALSE(fs::exists(target_ / "d/sub/extra"));
+}
+
+// The revision has the empty directory that a disk is mounted on, or a file of that name.
+TEST_F(ChangesTest, NothingIsRemovedFromADiskThatIsMountedInWhatIsRestored) {
+    for (const char* name : {"sub", "b"}) {
+        RestoreRequest wanted = arranged(ConflictMode::replace);
+        fs::create_directory(target_ / "d" / name);
+        before_.reset();
+        const Mount mount("none", target_ / "d" / name, "tmpfs", 0, "size=1m");
+        if (!mount.is_there()) GTEST_SKIP() << "no right to mount";
+        fs::create_directory(target_ / "d" / name / "deep");
+        write_file(target_ / "d" / name / "deep/photo", "the only one");
+        wanted.delete_others = true;
+        restore(wanted);
+        EXPECT_EQ(read_file(target_ / "d" / name / "deep/photo"), "the only one");
+        EXPECT_FALSE(protected_.contains(std::string("/d/") + name + "/deep/photo"));
+        EXPECT_EQ(read_file(target_ / "d/a"), "old a");
+    }
+}
+
+TEST_F(ChangesTest, WhatIsAskedForMayBeADiskOfItsOwn) {
+    fs::create_directory(target_ / "d");
+    const Mount mount("none", target_ / "d", "tmpfs", 0, "size=1m");
+    if (!mount.is_there()) GTEST_SKIP() << "no right to mount";
+    RestoreRequest wanted = arranged(ConflictMode::replace);
+    wanted.delete_others = true;
+    EXPECT_EQ(restore(wanted).deleted, 3u);
+    EXPECT_FALSE(fs::exists(target_ / "d/sub/extra"));
+}
+
+TEST_F(ChangesTest, ACopyThatWasRestoredBesideIsNotRemovedByTheNextRun) {
+    RestoreRequest wanted = arranged(ConflictMode::keep_both);
+    before_.reset();
+    wanted.delete_others = true;
+    const auto copies = [&] {
+        Paths names;
+        for (const auto& entry : fs::directory_iterator(target_ / "d"))
+            names.insert(entry.path().filename().string());
+        return names;
+    };
+    EXPECT_EQ(restore(wanted).kept_both, 1u);
+    const Paths once = copies();
+    EXPECT_EQ(once.size(), 4u);  // a, its copy, b, sub
+    EXPECT_EQ(restore(wanted).deleted, 0u);
+    EXPECT_EQ(copies(), once);
+}
+
+TEST_F(ChangesTest, AFileThatAnotherProgramHasLeasedForWritingIsSetAside) {
+    RestoreRequest wanted = arranged(ConflictMode::replace);
+    UniqueFd holder(::open((target_ / "d/a").c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_EQ(::fcntl(holder.get(), F_SETSIG, SIGURG), 0);
+    wanted.protect = [&](const std::vector<TouchedObject>&) {
+        EXPECT_EQ(::fcntl(holder.get(), F_SETLEASE, F_WRLCK), 0);
+        return answer_;
+    };
+    EXPECT_EQ(restore(wanted).set_aside, 1u);
+    holder.reset();  // else reading waits for it
+    EXPECT_EQ(read_file(target_ / "d/a"), "edited");
+}
+
+TEST_F(ChangesTest, ASocketIsNotReplacedForItCouldNotBeGivenBack) {
+    RestoreRequest wanted = arranged(ConflictMode::replace);
+    ASSERT_EQ(::mknod((target_ / "d/b").c_str(), S_IFSOCK | 0600, 0), 0);
+    before_.reset();
+    EXPECT_EQ(restore(wanted).set_aside, 1u);
+    EXPECT_TRUE(S_ISSOCK(status_of(target_ / "d/b").st_mode));
+    EXPECT_EQ(read_file(target_ / "d/a"), "old a");
+}
+
+// As in an undo: what a restore created was replaced by the next one, and is in its revision.
+TEST_F(ChangesTest, WhatIsNamedToGoAndIsInTheRevisionComesBackWithoutAWord) {
+    RestoreRequest wanted = request(maker_.commit({maker_.file("a", "kept")}));
+    write_file(target_ / "a", "created");
+    wanted.on_conflict = ConflictMode::replace;
+    wanted.remove = {{"/a", false}};
+    const RestoreCounts counts = restore(wanted);
+    expect_no_exceptions();
+    EXPECT_EQ(counts.deleted, 0u);
+    EXPECT_EQ(read_file(target_ / "a"), "kept");
+}
+
+// Two passes of one undo: what the first has given back may be older than what the second has.
+TEST_F(ChangesTest, WhatIsLeftAloneForItsChangeMayHaveBeenChangedByUs) {
+    RestoreRequest wanted =
+        request(maker_.commit({maker_.file("a", "later"), maker_.file("b", "later")}));
+    wanted.on_conflict = ConflictMode::replace;
+    wanted.unchanged_since = SystemClock().now() - std::chrono::hours(1);
+    wanted.is_ours = [](const std::string& path) { return path == "/a"; };
+    write_file(target_ / "a", "given back a moment ago");
+    write_file(target_ / "b", "edited by somebody");
+    EXPECT_EQ(restore(wanted).set_aside, 1u);
+    EXPECT_EQ(read_file(target_ / "a"), "later");
+    EXPECT_EQ(read_file(target_ / "b"), "edited by somebody");
 }
 
 TEST(ObjectStamps, TellAChangedObjectFromTheSame) {

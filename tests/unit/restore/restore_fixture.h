@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -63,6 +64,25 @@ inline std::map<std::string, std::string> picture(const fs::path& root) {
     }
     return all;
 }
+
+// Needs the right to mount; unmounted with the object.
+class Mount {
+  public:
+    Mount(const char* what, const fs::path& where, const char* type, unsigned long flags,
+          const char* options = nullptr)
+        : where_(where),
+          is_there_(::geteuid() == 0 && ::mount(what, where.c_str(), type, flags, options) == 0) {}
+    ~Mount() {
+        if (is_there_) ::umount2(where_.c_str(), MNT_DETACH);
+    }
+    Mount(const Mount&) = delete;
+    Mount& operator=(const Mount&) = delete;
+    bool is_there() const { return is_there_; }
+
+  private:
+    const fs::path where_;
+    const bool is_there_;
+};
 
 class RestoreTest : public ::testing::Test {
   protected:

@@ -131,5 +131,44 @@ TEST_F(ResumeTest, WhatIsLeftOfOtherThingsGoesWhenTheRestoreIsOver) {
     expect_no_temp_files();
 }
 
+TEST_F(ResumeTest, NoPartOfAFileAppearsWithADirectoryThatWasBegun) {
+    Node lost = maker_.file("lost", noise(2 * kBlob, 9), kBlob);
+    lost.content.back() = blob_id(as_bytes("no such blob"));
+    Node directory = maker_.dir("d", {lost, maker_.file("whole", "w")});
+    const std::string name = left_over(content_mark("d", *directory.subtree));
+    fs::create_directory(target_ / name);
+    fs::permissions(target_ / name, fs::perms::owner_all);
+    write_file(target_ / name / "lost", noise(2 * kBlob, 9).substr(0, kBlob));
+    restore({directory});
+    EXPECT_TRUE(has_exception("/d/lost", ErrorKind::corrupt));
+    EXPECT_FALSE(fs::exists(target_ / "d/lost"));
+    EXPECT_EQ(read_file(target_ / "d/whole"), "w");
+}
+
+TEST_F(ResumeTest, EmptyFilesOfADirectoryThatWasBegunAreMadeAnew) {
+    Node directory = maker_.dir("d", {maker_.file("empty", ""), maker_.file("full", "f")});
+    const std::string name = left_over(content_mark("d", *directory.subtree));
+    fs::create_directory(target_ / name);
+    fs::permissions(target_ / name, fs::perms::owner_all);
+    write_file(target_ / name / "empty", "");
+    restore({directory});
+    expect_no_exceptions();
+    EXPECT_EQ(status_of(target_ / "d/empty").st_mtim.tv_sec, kThen.seconds);
+    EXPECT_EQ(read_file(target_ / "d/full"), "f");
+}
+
+TEST_F(ResumeTest, WhatIsGoneOnWithNeedsNoRoomTwice) {
+    const Mount mount("none", target_, "tmpfs", 0, "size=300k");
+    if (!mount.is_there()) GTEST_SKIP() << "no right to mount";
+    RestoreRequest wanted = request(maker_.commit({large_}));
+    write_file(target_ / left_over(mark_), content_);
+    Result<RestoreResult> refused = run(wanted);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code(), ErrorCode::no_space);
+    wanted.goes_on = true;
+    EXPECT_EQ(restore(wanted).bytes_resumed, kBlobs * kBlob);
+    expect_whole();
+}
+
 }  // namespace
 }  // namespace backup
