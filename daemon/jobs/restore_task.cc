@@ -104,6 +104,11 @@ void name_older(Repository& repository, const RevisionId& id, JobContext& job, J
 
 }  // namespace
 
+std::size_t longest_kept(const std::string& target) {
+    constexpr std::size_t kPathMax = 4095;
+    return kPathMax - std::min(target.size() + 1, kPathMax);
+}
+
 std::vector<std::pair<std::string, std::uint64_t>> counts_of(const RestoreResult& result) {
     const RestoreCounts& counts = result.counts;
     return {
@@ -232,6 +237,7 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
             request.clock = &clock;
             request.pace = shared->place.pace;
             request.change_log = log.get();
+            request.longest_kept = longest_kept(record.target);
             if (shared->spares)
                 request.spares = [&](const std::string& source, const std::string& path,
                                      bool is_directory) {

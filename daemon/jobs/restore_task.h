@@ -67,6 +67,9 @@ Result<std::unordered_set<std::string>> keep_touched(const RestorePlace& place,
                                                      UndoLog& log, const Clock& clock,
                                                      JobContext& job);
 
+// The longest path below the target that can be kept: it is looked up as a whole.
+std::size_t longest_kept(const std::string& target);
+
 std::vector<std::pair<std::string, std::uint64_t>> counts_of(const RestoreResult& result);
 void add_plan(const RestoreResult& result, JobOutcome& outcome, Timestamp now);
 

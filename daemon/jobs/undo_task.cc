@@ -293,6 +293,7 @@ Result<JobOutcome> take_back(const UndoTask& task, const Clock& clock, JobContex
     OwnChanges own(log.get());
     request.change_log = log ? &own : nullptr;
     request.is_ours = [&](const std::string& path) { return own.contains(path); };
+    request.longest_kept = longest_kept("/");
     request.unchanged_since = task.ended;
     std::set<std::string> altered;
     CreatedObjects created(repository, task, job);

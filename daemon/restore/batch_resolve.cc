@@ -200,6 +200,8 @@ const char* BatchWriter::why_left_alone(int directory_fd, const std::string& nam
     if (!is_known && options_.unchanged_since && !S_ISDIR(there.st_mode) && there.st_nlink == 1 &&
         time_of(there.st_ctim) > *options_.unchanged_since)
         return "it was changed after the restore: it was left as it is";
+    if (path.size() > options_.longest_kept)
+        return "its path is too long for its present state to be kept: it was left as it is";
     if (S_ISREG(there.st_mode) && is_open_for_writing(directory_fd, name.c_str()))
         return "another program has it open for writing: it was left as it is";
     if (options_.planned != nullptr && !is_planned)

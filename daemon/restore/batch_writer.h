@@ -104,6 +104,7 @@ class BatchWriter {
         std::function<bool(const std::string& path)> is_ours;  // see RestoreRequest
         std::function<bool(const std::string& path)> alters;   // see RestoreRequest
         std::optional<Timestamp> unchanged_since;              // see RestoreRequest
+        std::size_t longest_kept = SIZE_MAX;                   // likewise
         std::stop_token stop;  // looked at while existing or written files are read
         std::shared_ptr<Pace> pace;
     };

@@ -145,7 +145,9 @@ bool Removal::add_tree(int parent_fd, const std::string& name, Place place, dev_
     if (kept_.contains(place.path)) return false;
     const bool is_directory = S_ISDIR(status.st_mode);
     // A socket could not be given back.
-    if (status.st_dev != device || S_ISSOCK(status.st_mode) || depth > kDeepest) return spare();
+    if (status.st_dev != device || S_ISSOCK(status.st_mode) || depth > kDeepest ||
+        place.path.size() > longest_path_)
+        return spare();
     if (spares_ && spares_(place.source, place.path, is_directory)) return spare();
     if (is_directory) {
         UniqueFd fd(

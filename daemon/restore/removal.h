@@ -31,7 +31,9 @@ class Removal {
     // See RestoreRequest. None: nothing but what is named goes.
     using Spares =
         std::function<bool(const std::string& source, const std::string& path, bool is_directory)>;
-    Removal(int target_fd, Spares spares) : target_fd_(target_fd), spares_(std::move(spares)) {}
+    // Objects with longer paths are spared.
+    Removal(int target_fd, Spares spares, std::size_t longest_path)
+        : target_fd_(target_fd), spares_(std::move(spares)), longest_path_(longest_path) {}
 
     // Entries of a directory (target path, path in the revision) whose names are not among `names`,
     // with all that is in them.
@@ -89,6 +91,7 @@ class Removal {
 
     const int target_fd_;
     const Spares spares_;
+    const std::size_t longest_path_;
     std::vector<Doomed> doomed_;  // children before their directories
     std::map<std::string, std::size_t, std::less<>> index_;
     std::set<std::string, std::less<>> kept_;  // beside what the revision names

@@ -51,7 +51,8 @@ struct Restore {
           exceptions(log),
           stop(std::move(stopped)),
           record(asked.dry_run),
-          removal(asked.target_fd, asked.delete_others ? spares() : Removal::Spares()) {
+          removal(asked.target_fd, asked.delete_others ? spares() : Removal::Spares(),
+                  asked.longest_kept) {
         if (asked.change_log != nullptr && !asked.dry_run)
             teller.emplace(*asked.change_log, asked.target_fd);
     }
@@ -88,6 +89,7 @@ struct Restore {
         options.is_ours = request.is_ours;
         options.alters = request.alters;
         options.unchanged_since = request.unchanged_since;
+        options.longest_kept = request.longest_kept;
         return options;
     }
     DirectoryTable new_table() const {

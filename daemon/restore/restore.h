@@ -85,6 +85,8 @@ struct RestoreRequest {
     // is kept.
     std::function<Result<std::unordered_set<std::string>>(const std::vector<TouchedObject>&)>
         protect;
+    // Objects whose path below the target is longer cannot be kept, and are left alone.
+    std::size_t longest_kept = SIZE_MAX;
     ChangeLog* change_log = nullptr;  // none: the restore cannot be taken back
     // Which existing directories may be altered where the mode says so. None: all.
     std::function<bool(const std::string& path)> alters;

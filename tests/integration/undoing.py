@@ -4,6 +4,7 @@ import contextlib
 import os
 import pty
 import shutil
+import stat
 import sys
 import time
 
@@ -11,6 +12,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from machine import ready  # noqa: E402
 from promises import check, contains, equal, main, promise, skip, wait_for  # noqa: E402
 
+SUPPORT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support")
+NASTY, TREE_DIFF = os.path.join(SUPPORT, "nasty_tree.py"), os.path.join(SUPPORT, "tree_diff.py")
 THEN = 1_600_000_000_000_000_001
 
 
@@ -331,6 +334,26 @@ def _(m):
     m.ctl("undo", str(result["job"]), "--yes").expect(3, "mine", "differs")
     equal(sorted(os.listdir(m.path("fresh/src"))), ["differs", "sub"])
     equal(os.listdir(m.path("fresh/src/sub")), ["mine"])
+
+
+@promise("whatever a file system can hold comes back by undo as it was: holes, attributes, links, devices, odd names")
+def _(m):
+    arrange(m)
+    shutil.rmtree(m.path("src"))
+    m.run([sys.executable, NASTY, "make", m.path("src"), "--full"]).expect(0)
+    for base, _, names in os.walk(m.path("src")):
+        for name in names:
+            if stat.S_ISSOCK(os.lstat(os.path.join(base, name)).st_mode):
+                os.unlink(os.path.join(base, name))  # could not be given back, so it is not removed either
+    m.write("src/differs", "nasty\n")
+    m.run([sys.executable, TREE_DIFF, "--snap", m.path("src"), "-o", m.path("before")]).expect(0)
+    result = restore(m, "--on-conflict", "replace", "--delete")
+    check(result["counts"]["deleted"] > 50, result)
+    equal(m.read("src/differs"), b"from the backup\n")
+    m.ctl("undo", str(result["job"]), "--yes").expect(0)
+    differ = m.run([sys.executable, TREE_DIFF, m.path("before"), m.path("src"), "--sparse", "kept"])
+    check(differ.code == 0, differ)
+    m.run([sys.executable, NASTY, "rm", m.path("src")])
 
 
 @promise("what was changed after the restore is left as it is by undo, and listed: exit code 3")
