@@ -175,7 +175,9 @@ void WalkWorker::enter(Directory& directory) {
     if (error < 0) return leave_out(directory, -error, "list");
 
     directory.before_size = before_json.size();
-    bool is_split = !keep_unlisted && names_.size() > 2 * kBatchNames;
+    // Names that were asked for one by one are found by their paths: there is no descriptor to
+    // share.
+    bool is_split = directory.lists && !keep_unlisted && names_.size() > 2 * kBatchNames;
     std::size_t batches = is_split ? (names_.size() + kBatchNames - 1) / kBatchNames : 1;
     directory.fragments.resize(batches);
     append(directory.fragments[0].out, as_bytes(kTreeBegin));

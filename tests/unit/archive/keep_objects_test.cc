@@ -70,6 +70,19 @@ TEST_F(KeepObjectsTest, NoRuleOfAnySetLeavesAnythingOut) {
     EXPECT_EQ(node(*kept, at("link"))->link_target, "nowhere");
 }
 
+TEST_F(KeepObjectsTest, ThousandsInOneDirectoryAreKept) {
+    std::vector<ObjectToKeep> objects;
+    for (int i = 0; i < 3000; ++i) {
+        const std::string name = "d/f" + std::to_string(i);
+        put(name, name);
+        objects.push_back({at(name), false});
+    }
+    auto kept = keep(objects);
+    ASSERT_TRUE(kept.ok()) << kept.error().message();
+    EXPECT_EQ(names(*kept, at("d")).size(), 3000u);
+    EXPECT_EQ(content(*node(*kept, at("d/f2999"))), "d/f2999");
+}
+
 TEST_F(KeepObjectsTest, WhatIsGoneIsLeftOut) {
     put("here", "here\n");
     auto kept = keep({{at("here"), false}, {at("gone"), false}});
