@@ -48,6 +48,11 @@ def arrange(m):
     return picture(m.path("src"))
 
 
+def arrange_anew(m):
+    os.makedirs(m.path("src"), exist_ok=True)
+    arrange(m)
+
+
 def picture(root):
     """Bytes and metadata of everything below, and of the directory itself."""
     found = {}
@@ -360,6 +365,7 @@ def _(m):
     differ = m.run([sys.executable, TREE_DIFF, m.path("before"), m.path("src"), "--sparse", "kept", *UNHELD])
     check(differ.code == 0, differ)
     m.run([sys.executable, NASTY, "rm", m.path("src")])
+    arrange_anew(m)
 
 
 @promise("what was changed after the restore is left as it is by undo, and listed: exit code 3")
