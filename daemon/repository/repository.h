@@ -25,8 +25,8 @@
 #include "daemon/repository/key_file.h"
 #include "daemon/repository/lock.h"
 #include "daemon/repository/snapshot.h"
-#include "daemon/runtime/precedence.h"
 #include "daemon/repository/stored_packs.h"
+#include "daemon/runtime/precedence.h"
 
 namespace backup {
 
@@ -79,8 +79,8 @@ struct WriteOptions {
     // does.
     Precedence* gives_way_to = nullptr;
     bool verify_before_upload = true;  // decode what was encoded, before a pack is uploaded
-    // The revision whose trees this run takes over without looking at all that is below them: if our
-    // lock was lost it must still be there.
+    // The revision whose trees this run takes over without looking at all that is below them: if
+    // our lock was lost it must still be there.
     std::optional<RevisionId> continues;
     // Whose run this is, if the next one of the same is to find what it stored, should it be killed
     // (stored_packs.h). One session of an owner at a time. Empty: nobody's.
