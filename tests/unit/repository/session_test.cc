@@ -12,7 +12,7 @@
 namespace backup {
 namespace {
 
-constexpr WriteOptions kSmallPacks{.pack_bytes = 8 << 10, .most_upload_bytes = 16 << 10};
+const WriteOptions kSmallPacks{.pack_bytes = 8 << 10, .most_upload_bytes = 16 << 10};
 
 CheckResult check_all(Repository& repository) {
     Progress progress;
