@@ -99,7 +99,7 @@ def _(m):
     # What is watched without a gap and does not change needs no run.
     m.set_clock(30 * DAY)
     pass_time(m, 30 * DAY, 650)
-    equal(m.ctl("health").code, 0)
+    wait_for("what is watched and unchanged to be well", lambda: m.ctl("health").code == 0)
 
 
 @promise("a configuration that does not load degrades")

@@ -233,8 +233,10 @@ TEST_F(HealthTest, DegradesWhenThePromiseIsExceeded) {
     EXPECT_EQ(judge(), Health::degraded);
     policy.sets["home"].interval_seconds = 13 * 3600;
     EXPECT_EQ(judge(), Health::ok);
-    policy.sets["home"].interval_seconds = 3600;
+    policy.sets["home"].interval_seconds = 12 * 3600;
     EXPECT_EQ(judge(), Health::degraded);
+    policy.sets["home"].interval_seconds = 3600;
+    EXPECT_EQ(judge(), Health::at_risk);
 }
 
 TEST_F(HealthTest, IsAtRiskWithoutASuccessOrWithDamage) {
