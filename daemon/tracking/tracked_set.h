@@ -54,6 +54,9 @@ class TrackedSet {
     };
     void absorb(const VolumeId& volume, const WatchBatch& batch, const Resolver& resolver,
                 Timestamp now);
+    // To be called when another watcher answers for a file system: what one does not find, because
+    // it begins at other roots, the next one may.
+    void forget_places() { verdicts_.clear(); }
 
     // Everything must be compared; the state is `scanning` until that is done.
     void need_scan(std::string reason, Timestamp now);
@@ -140,7 +143,8 @@ class TrackedSet {
     Timestamp scan_since_{};
     std::uint64_t losses_ = 0;
     std::map<std::string, HeldState> held_;
-    // Where directories were when last asked; forgotten when any directory moves.
+    // Where directories were when last asked; forgotten when any directory moves, and with the
+    // watcher that was asked.
     std::unordered_map<std::string, Verdict> verdicts_;
 };
 

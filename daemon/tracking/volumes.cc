@@ -182,6 +182,7 @@ void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
     keep_group(volume, name);
     for (const std::string& id : volume.sets)
         if (SetState* state = find(id)) {
+            state->tracked.forget_places();
             if (is_inherited && volume.is_kept && state->may_resume) {
                 host_.tracking_message(LogLevel::info,
                                        "set '" + id + "' is tracked on from where it stopped");

@@ -30,6 +30,11 @@ constexpr std::size_t kReadBytes = std::size_t{256} << 10;
 // A queue of this many records is read on without a pause.
 constexpr std::uint64_t kLongQueue = 50'000;
 
+// That an object cannot be opened says nothing about whether it is there.
+bool is_shortage(int error) {
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == EINTR;
+}
+
 bool is_below(const std::string& path, const Path& root) {
     const std::string& top = root.text();
     if (root.is_root()) return true;
@@ -275,20 +280,32 @@ std::optional<std::string> FanotifyWatcher::path_of(const ObjectHandle& director
 // stays open, or it could not be unmounted.
 UniqueFd FanotifyWatcher::open_object(const Root& root, KernelHandle& kernel) {
     const UniqueFd mount(open(root.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK));
+    if (!mount) {
+        if (is_shortage(errno)) lose_object(errno);
+        return {};
+    }
     // Where nothing is mounted any more, the handle would be another file system's.
     struct stat status {};
-    if (!mount || fstat(mount.get(), &status) != 0 || status.st_dev != root.device) return {};
+    if (fstat(mount.get(), &status) != 0 || status.st_dev != root.device) return {};
     int fd = -1;
     // ENOMEM comes and goes; ESTALE is how a deleted object answers.
     for (int tries = 0; tries < 3; ++tries) {
         fd = open_by_handle_at(mount.get(), kernel.get(), O_PATH | O_CLOEXEC);
         if (fd >= 0 || (errno != ENOMEM && errno != EINTR)) break;
     }
+    if (fd < 0 && is_shortage(errno)) lose_object(errno);
     return UniqueFd(fd);
 }
 
+// Whoever asked takes the object for gone, and what is known of it for settled: a comparison says
+// what is true of it.
+void FanotifyWatcher::lose_object(int error) {
+    const std::string reason = Error::from_errno(error, "open what an event is about").message();
+    mailbox_.fill([&](Collector& collector) { collector.lose(reason); });
+}
+
 std::optional<std::string> FanotifyWatcher::path_through(const Root& root,
-                                                         const ObjectHandle& handle) const {
+                                                         const ObjectHandle& handle) {
     KernelHandle kernel, found;
     if (!kernel.assign(handle)) return std::nullopt;
     const UniqueFd object = open_object(root, kernel);

@@ -63,8 +63,9 @@ class FanotifyWatcher : public Watcher, private EventQueue {
         Path path;
         std::uint64_t device = 0;
     };
-    static UniqueFd open_object(const Root& root, KernelHandle& kernel);
-    std::optional<std::string> path_through(const Root& root, const ObjectHandle& handle) const;
+    UniqueFd open_object(const Root& root, KernelHandle& kernel);
+    void lose_object(int error);
+    std::optional<std::string> path_through(const Root& root, const ObjectHandle& handle);
 
     std::vector<Root> roots_;
     const std::uint64_t device_;

@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -777,6 +778,23 @@ TEST_P(WatcherContract, ADirectoryThatIsRenamedAllTheTimeIsNeverTakenForGone) {
     barrier();
     EXPECT_EQ(watcher_->path_of(restless), std::nullopt);
     EXPECT_FALSE(watcher_->facts_of(restless).has_value());
+}
+
+TEST_P(WatcherContract, WhatCannotBeOpenedForWantOfDescriptorsIsNotTakenForGone) {
+    if (!is_fanotify()) GTEST_SKIP() << "inotify needs no descriptor to tell where a watch is";
+    fs::create_directory(at("dir"));
+    arm();
+    const ObjectHandle directory = handle(at("dir"));
+    ASSERT_EQ(barrier().lost, "");
+    rlimit before{};
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit none{0, before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const auto path = watcher_->path_of(directory);
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    EXPECT_EQ(path, std::nullopt);
+    EXPECT_NE(barrier().lost, "") << "all must be compared";
+    EXPECT_EQ(watcher_->path_of(directory), at("dir"));
 }
 
 TEST_P(WatcherContract, ExcludedDirectoriesTakeNoWatch) {

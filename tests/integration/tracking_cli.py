@@ -337,6 +337,52 @@ def _(m):
     m.ctl("set", "remove", "later", "--yes").expect(0)
 
 
+def goes_round(m):
+    """Until the old watch's reader has told what happened up to now."""
+
+    def rounds():
+        tasks = f"/proc/{m.daemon.pid}/task"
+        for task in os.listdir(tasks):
+            with open(f"{tasks}/{task}/comm") as f:
+                if f.read().startswith("watch-"):
+                    with open(f"{tasks}/{task}/status") as f:
+                        yield int(next(line for line in f if line.startswith("voluntary")).split()[1])
+
+    seen = sum(rounds())
+
+    def went_round():
+        m.write("beside/noise", "on a quiet machine nobody else wakes it\n")
+        return sum(rounds()) > seen + 20
+
+    wait_for("the reader", went_round)
+
+
+@promise("a set that is new beside others misses nothing of what was just written where it begins")
+def _(m):
+    settled(m)
+    if status(m)["watching"] != "fanotify":
+        skip("there are no marks on file systems here")
+    m.env["BACKUPD_FAILPOINTS"] = f"watch.begin=gate:{m.path('gate')}@1+"
+    m.restart()
+    settled(m)
+    m.write("gate", "")
+    m.write("young/f", "one\n")
+    m.ctl("set", "create", "young", "--repo", "main", m.path("young"), "--no-automatic").expect(0)
+    wait_for("the new watch", lambda: os.path.exists(m.path("gate.reached")))
+    # The watch that goes has heard of this, and knows no such place.
+    m.write("young/f", "two\n")
+    goes_round(m)
+    os.unlink(m.path("gate"))
+    m.backup("young")
+    wait_for("the watch", lambda: m.json("status", "young")["sets"][0]["tracking"] == "live")
+    m.write("young/f", "three\n")
+    m.backup("young")
+    m.ctl("cat", m.path("young/f")).expect(0, "three")
+    m.ctl("set", "remove", "young", "--yes").expect(0)
+    del m.env["BACKUPD_FAILPOINTS"]
+    m.restart()
+
+
 @promise("a watch that ends with changes untold and no other to follow costs a comparison, not the daemon")
 def _(m):
     settled(m)
@@ -359,22 +405,8 @@ def _(m):
     m.ctl("set", "create", "other", "--repo", "main", m.path("beside/link/task"), "--no-automatic").expect(0)
     wait_for("the new watch", lambda: os.path.exists(m.path("gate.reached")))
 
-    def rounds():  # of the old watch's reader
-        tasks = f"/proc/{m.daemon.pid}/task"
-        for task in os.listdir(tasks):
-            with open(f"{tasks}/{task}/comm") as f:
-                if f.read().startswith("watch-"):
-                    with open(f"{tasks}/{task}/status") as f:
-                        yield int(next(line for line in f if line.startswith("voluntary")).split()[1])
-
     m.write("src/a", "untold\n")
-    seen = sum(rounds())
-
-    def went_round():
-        m.write("beside/noise", "on a quiet machine nobody else wakes it\n")
-        return sum(rounds()) > seen + 20
-
-    wait_for("the reader", went_round)
+    goes_round(m)
     os.unlink(m.path("gate"))
     m.backup()
     check(m.daemon.poll() is None, "the daemon died")
