@@ -53,6 +53,7 @@ TrackerImpl::~TrackerImpl() {
     // Only now: up to its end the thread may have begun another scan, and a scrub takes a day.
     scanner_.request_stop();
     scrubber_.request_stop();
+    weigher_.request_stop();
     if (scanner_.joinable()) scanner_.join();
     if (scrubber_.joinable()) scrubber_.join();
     if (weigher_.joinable()) weigher_.join();

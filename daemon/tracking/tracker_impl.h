@@ -186,9 +186,16 @@ class TrackerImpl final : public Tracker {
     void note_missed(const std::string& set, const Missed& missed);
 
     // ---- weighing.cc
+    struct Weighing {
+        std::string set;
+        Generation generation = 0;  // of the queue when it began, like `runs` of the set
+        std::uint64_t runs = 0;
+        Weight weight;
+        std::vector<WaitingSample::Object> strangers;
+        Duration took{};
+    };
     void start_weighing();
-    void weighed(const std::string& set, Generation generation, std::uint64_t runs,
-                 const Weight& weight, Duration took);
+    void weighed(const Weighing& done);
 
     // ---- answers.cc
     void publish();

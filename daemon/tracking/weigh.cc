@@ -75,6 +75,10 @@ WaitingSample sample_of(const ChangeQueue& queue, std::size_t most) {
             if (marks.listing() != nullptr) add({}, *marks.listing());
             if (marks.subtree() != nullptr) add({}, *marks.subtree());
         }
+        for (const auto& [handle, mark] : volume.objects) {
+            if (sample.objects.size() == most) break;
+            sample.objects.push_back({id, handle, mark.generation});
+        }
     }
     return sample;
 }
@@ -130,6 +134,28 @@ Weight weigh(const WaitingSample& sample, const HandleResolver& resolver,
     weight.bytes = static_cast<std::uint64_t>(static_cast<double>(bytes) * share);
     weight.nothing_count = static_cast<std::uint64_t>(static_cast<double>(nothing) * share);
     return weight;
+}
+
+std::optional<std::vector<WaitingSample::Object>> strangers_among(
+    const std::vector<WaitingSample::Object>& objects, const HandleResolver& resolver,
+    const InodesInRevision& inodes_in_revision) {
+    std::vector<WaitingSample::Object> strangers;
+    std::vector<std::uint64_t> inodes;
+    std::vector<std::pair<std::uint64_t, const WaitingSample::Object*>> present;
+    for (const WaitingSample::Object& object : objects) {
+        if (auto facts = resolver.facts_of(object.volume, object.handle)) {
+            inodes.push_back(facts->inode);
+            present.emplace_back(facts->inode, &object);
+        } else {
+            strangers.push_back(object);  // gone, and each of its names was told to be
+        }
+    }
+    if (present.empty()) return strangers;
+    const auto known = inodes_in_revision(inodes);
+    if (!known) return std::nullopt;
+    for (const auto& [inode, object] : present)
+        if (!known->contains(inode)) strangers.push_back(*object);
+    return strangers;
 }
 
 }  // namespace backup

@@ -25,8 +25,15 @@ struct WaitingSample {
         bool may_be_nothing = false;  // its place in the revision is known
         bool is_born = false;         // in a directory that the revision does not have
     };
+    // Of which only the handle is known: a file with several names, as a rule.
+    struct Object {
+        VolumeId volume;
+        ObjectHandle handle;
+        Generation generation = 0;
+    };
     std::vector<Name> names;
     std::uint64_t waiting = 0;  // what `names` stands for
+    std::vector<Object> objects;
 };
 // Something of the volume was renamed since the revision: where its directories were then is not
 // looked for, and so no name is known to be of nothing.
@@ -49,5 +56,15 @@ using NamesInRevision =
 
 Weight weigh(const WaitingSample& sample, const HandleResolver& resolver,
              const NamesInRevision& names_in_revision);
+
+// Which of these inodes the revision has. Nothing: not known.
+using InodesInRevision = std::function<std::optional<std::unordered_set<std::uint64_t>>(
+    const std::vector<std::uint64_t>& inodes)>;
+
+// Those that the revision has under no name. The marks of all names that such a file got since are
+// marks of their own: it is no business of the set. Nothing: not known.
+std::optional<std::vector<WaitingSample::Object>> strangers_among(
+    const std::vector<WaitingSample::Object>& objects, const HandleResolver& resolver,
+    const InodesInRevision& inodes_in_revision);
 
 }  // namespace backup

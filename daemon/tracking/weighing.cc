@@ -4,6 +4,7 @@
 #include <set>
 
 #include "daemon/restore/restore.h"
+#include "daemon/tracking/inode_names.h"
 #include "daemon/tracking/tracker_impl.h"
 
 namespace backup {
@@ -25,13 +26,7 @@ class Revision {
         : host_(host), set_(std::move(set)), expected_(std::move(expected)) {}
 
     std::optional<std::unordered_set<std::string>> names(const std::string& directory) {
-        if (!is_asked_) {
-            is_asked_ = true;
-            auto base = host_.base_of(set_);
-            if (base.ok() && *base && (**base).revision.id.hex() == expected_)
-                base_ = std::move(*base);
-        }
-        if (!base_) return std::nullopt;
+        if (!is_there()) return std::nullopt;
         Repository& repository = *base_->repository;
         auto node = find_node(repository, base_->revision.snapshot.tree, directory);
         std::unordered_set<std::string> names;
@@ -50,7 +45,27 @@ class Revision {
         return names;
     }
 
+    std::optional<std::unordered_set<std::uint64_t>> known_inodes(
+        const std::vector<std::uint64_t>& inodes, std::stop_token stop) {
+        if (!is_there()) return std::nullopt;
+        auto found = names_of_inodes(base_->repository->blobs(), base_->revision.snapshot.tree,
+                                     inodes, std::move(stop));
+        if (!found.ok()) return std::nullopt;
+        std::unordered_set<std::uint64_t> known;
+        for (const auto& [inode, path] : *found) known.insert(inode);
+        return known;
+    }
+
   private:
+    bool is_there() {
+        if (!std::exchange(is_asked_, true)) {
+            auto base = host_.base_of(set_);
+            if (base.ok() && *base && (**base).revision.id.hex() == expected_)
+                base_ = std::move(*base);
+        }
+        return base_.has_value();
+    }
+
     TrackerHost& host_;
     const std::string set_, expected_;
     bool is_asked_ = false;
@@ -79,10 +94,11 @@ void TrackerImpl::start_weighing() {
                              state->weighed.next_look_back <= now;
         state->weighed.is_looking_back = may_look_back;
         if (weigher_.joinable()) weigher_.join();
-        weigher_ = std::jthread(
-            [this, began = now, set = id, may_look_back, sample = std::move(sample),
-             resolver = resolver_of(watchers_of(*state)), base = state->tracked.base().revision,
-             runs = state->runs, generation = state->tracked.queue().generation()] {
+        weigher_ =
+            std::jthread([this, began = now, set = id, may_look_back, sample = std::move(sample),
+                          resolver = resolver_of(watchers_of(*state)),
+                          base = state->tracked.base().revision, runs = state->runs,
+                          generation = state->tracked.queue().generation()](std::stop_token stop) {
                 Revision revision(host_, set, base);
                 Weight weight = weigh(sample, resolver,
                                       [&](const std::string& directory)
@@ -90,34 +106,47 @@ void TrackerImpl::start_weighing() {
                                           if (!may_look_back) return std::nullopt;
                                           return revision.names(directory);
                                       });
-                Duration took = clock_.monotonic() - began;
-                post([this, set, generation, runs, weight = std::move(weight), took] {
-                    weighed(set, generation, runs, weight, took);
-                });
+                auto strangers =
+                    strangers_among(sample.objects, resolver,
+                                    [&](const std::vector<std::uint64_t>& inodes)
+                                        -> std::optional<std::unordered_set<std::uint64_t>> {
+                                        if (!may_look_back) return std::nullopt;
+                                        return revision.known_inodes(inodes, stop);
+                                    });
+                if (!strangers) weight.unknown += sample.objects.size();
+                Weighing done{set, generation, runs, std::move(weight), {}, {}};
+                if (strangers) done.strangers = std::move(*strangers);
+                done.took = clock_.monotonic() - began;
+                post([this, done = std::move(done)] { weighed(done); });
             });
         return;
     }
 }
 
-void TrackerImpl::weighed(const std::string& set, Generation generation, std::uint64_t runs,
-                          const Weight& weight, Duration took) {
+void TrackerImpl::weighed(const Weighing& done) {
+    const Weight& weight = done.weight;
     is_weighing_ = false;
-    SetState* state = find(set);
+    SetState* state = find(done.set);
     if (state == nullptr) return;
-    state->weighed.generation = generation;
+    state->weighed.generation = done.generation;
     state->weighed.bytes = weight.bytes;
     state->weighed.nothing = weight.nothing_count;
     MonotonicTime now = clock_.monotonic();
-    state->weighed.next = now + std::max<Duration>(kPause, took * kMostShare);
+    const Duration rest = done.took * kMostShare;
+    state->weighed.next = now + std::max<Duration>(kPause, rest);
     if (state->weighed.is_looking_back)
-        state->weighed.next_look_back = now + (weight.unknown != 0 ? kLongPause : kLookBackPause);
+        state->weighed.next_look_back =
+            now + std::max<Duration>(weight.unknown != 0 ? kLongPause : kLookBackPause, rest);
     if (state->tracked.needs_scan()) return;
     if (weight.unknown != 0) {  // asked again then, also if nothing else changes
         state->weighed.generation = 0;
         state->weighed.next = std::max(state->weighed.next, state->weighed.next_look_back);
     }
     // A run may have seen a name that is gone now: what it makes of it is not known here.
-    if (state->runs != runs || !state->running.expired()) return;
+    if (state->runs != done.runs || !state->running.expired()) return;
+    for (const WaitingSample::Object& stranger : done.strangers)
+        state->tracked.queue().drop_object(stranger.volume, stranger.handle, stranger.generation);
+    if (state->tracked.queue().empty()) state->last_change.reset();
     // A directory that was renamed meanwhile was looked for in the revision where it is now, and
     // not where it was: no name is known to be of nothing then.
     std::set<VolumeId> volumes;
@@ -127,7 +156,7 @@ void TrackerImpl::weighed(const std::string& set, Generation generation, std::ui
         if (volume == volumes_.end()) return;
         drain(volume->second, true);
     }
-    state = find(set);
+    state = find(done.set);
     if (state == nullptr || state->tracked.needs_scan()) return;
     ChangeQueue& queue = state->tracked.queue();
     for (const VolumeId& id : volumes) {

@@ -77,7 +77,7 @@ def _(m):
     equal(len(told(m)), 2, "a restart is no change")
 
 
-@promise("a promise that is exceeded degrades, later it is a risk; a run makes it well")
+@promise("a promise that is exceeded degrades, later it is a risk; a set that is watched and unchanged keeps it")
 def _(m):
     m.set_clock(DAY // 2)
     wait_for("tracking", lambda: m.json("status")["sets"][0]["tracking"] == "live")
@@ -96,6 +96,13 @@ def _(m):
     wait_for("at risk", lambda: m.ctl("health").code == 21)
     m.backup()
     wait_for("well", lambda: m.ctl("health").code == 0)
+    # What is watched without a gap and does not change needs no run, whatever others write beside it.
+    m.write("elsewhere/a", "one\n")
+    os.link(m.path("elsewhere/a"), m.path("elsewhere/b"))
+    m.write("elsewhere/b", "two\n")
+    m.set_clock(30 * DAY)
+    pass_time(m, 30 * DAY, 650)
+    wait_for("what is watched and unchanged to be well", lambda: m.ctl("health").code == 0)
 
 
 @promise("a configuration that does not load degrades")

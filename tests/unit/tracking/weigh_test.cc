@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -130,6 +131,44 @@ TEST_F(WeighTest, OfAListingTheFilesAreCounted) {
     for (int i = 0; i < 400; ++i) write(std::to_string(i), 10);
     queue_.mark_listing("v", directory_, Timestamp{});
     EXPECT_EQ(weighed().bytes, 4000u);
+}
+
+TEST_F(WeighTest, AnObjectThatTheRevisionDoesNotHaveIsNoBusinessOfTheSet) {
+    WatchBatch batch;
+    batch.objects = {"stranger", "known", "gone"};
+    queue_.absorb("v", batch, Timestamp{});
+    resolver_.facts_of = [](const VolumeId&,
+                            const ObjectHandle& handle) -> std::optional<Watcher::ObjectFacts> {
+        if (handle == "gone") return std::nullopt;
+        return Watcher::ObjectFacts{1, handle == "known" ? 7U : 8U, 2, false};
+    };
+    const auto objects = sample_of(queue_).objects;
+    ASSERT_EQ(objects.size(), 3U);
+    std::vector<std::uint64_t> asked;
+    const auto strangers = strangers_among(objects, resolver_, [&](const auto& inodes) {
+        asked = inodes;
+        return std::optional(std::unordered_set<std::uint64_t>{7});
+    });
+    EXPECT_EQ(std::set<std::uint64_t>(asked.begin(), asked.end()), (std::set<std::uint64_t>{7, 8}));
+    ASSERT_TRUE(strangers.has_value());
+    std::set<ObjectHandle> handles;
+    for (const auto& stranger : *strangers) handles.insert(stranger.handle);
+    EXPECT_EQ(handles, (std::set<ObjectHandle>{"stranger", "gone"}));
+    for (const auto& stranger : *strangers)
+        queue_.drop_object(stranger.volume, stranger.handle, stranger.generation);
+    EXPECT_EQ(queue_.size(), 1U) << "a name of the set is written through another one";
+}
+
+TEST_F(WeighTest, NoObjectIsAStrangerWhileTheRevisionIsNotKnown) {
+    WatchBatch batch;
+    batch.objects = {"stranger"};
+    queue_.absorb("v", batch, Timestamp{});
+    resolver_.facts_of = [](const VolumeId&, const ObjectHandle&) {
+        return std::optional(Watcher::ObjectFacts{1, 8, 2, false});
+    };
+    EXPECT_FALSE(strangers_among(sample_of(queue_).objects, resolver_, [](const auto&) {
+                     return std::optional<std::unordered_set<std::uint64_t>>();
+                 }).has_value());
 }
 
 }  // namespace backup
