@@ -2,11 +2,14 @@
 // to the codecs of this room. Pure.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "common/clock.h"
 #include "common/result.h"
@@ -30,29 +33,43 @@ inline bool take_varint(std::string_view& from, std::uint64_t& value) {
     return false;
 }
 
+// A record says once what its fields are, for both directions, with a function found beside this:
+//
+//   void describe(auto& field, Of<JobRecord> auto& job) { field(1, job.id); field(2, job.kind); }
+//
+// A vector is one field for each element, a record within a record is a field of its fields.
+template <typename T, typename Record>
+concept Of = std::same_as<std::remove_const_t<T>, Record>;
+
 // Fields with their default value are left out.
 class FieldWriter {
   public:
-    void text(std::uint8_t tag, std::string_view value) {
-        if (!value.empty()) field(tag, value);
+    void operator()(std::uint8_t tag, const std::string& text) {
+        if (!text.empty()) put(tag, text);
     }
-    void number(std::uint8_t tag, std::uint64_t value) {
-        if (value != 0) always(tag, value);
+    void operator()(std::uint8_t tag, std::integral auto number) {
+        if (number != 0) put_number(tag, static_cast<std::uint64_t>(number));
     }
-    void always(std::uint8_t tag, std::uint64_t value) {
+    void operator()(std::uint8_t tag, Timestamp time) { (*this)(tag, ticks(time)); }
+    void operator()(std::uint8_t tag, const std::optional<Timestamp>& time) {
+        if (time) put_number(tag, ticks(*time));  // present, if only as the epoch
+    }
+    void operator()(std::uint8_t tag, const std::pair<std::string, std::uint64_t>& count) {
         std::string bytes;
-        put_varint(bytes, value);
-        field(tag, bytes);
+        put_varint(bytes, count.second);
+        bytes += count.first;
+        put(tag, bytes);
     }
-    void time(std::uint8_t tag, Timestamp value) { number(tag, ticks(value)); }
-    void end(std::uint8_t tag, const std::optional<Timestamp>& value) {
-        if (value) always(tag, ticks(*value));  // present, if only as the epoch
+    template <typename T>
+    void operator()(std::uint8_t tag, const std::vector<T>& values) {
+        for (const T& value : values) (*this)(tag, value);
     }
-    void count(std::uint8_t tag, const std::pair<std::string, std::uint64_t>& value) {
-        std::string bytes;
-        put_varint(bytes, value.second);
-        bytes += value.first;
-        field(tag, bytes);
+    template <typename Record>
+    requires std::is_class_v<Record>
+    void operator()(std::uint8_t tag, const Record& record) {
+        FieldWriter inner;
+        describe(inner, record);
+        (*this)(tag, inner.out_);
     }
     std::string take() { return std::move(out_); }
 
@@ -60,7 +77,12 @@ class FieldWriter {
     static std::uint64_t ticks(Timestamp time) {
         return static_cast<std::uint64_t>(time.time_since_epoch().count());
     }
-    void field(std::uint8_t tag, std::string_view bytes) {
+    void put_number(std::uint8_t tag, std::uint64_t number) {
+        std::string bytes;
+        put_varint(bytes, number);
+        put(tag, bytes);
+    }
+    void put(std::uint8_t tag, std::string_view bytes) {
         out_ += static_cast<char>(tag);
         put_varint(out_, bytes.size());
         out_ += bytes;
@@ -68,10 +90,24 @@ class FieldWriter {
     std::string out_;
 };
 
+// Fields that the record does not name are passed over: a newer program wrote them.
 class FieldReader {
   public:
     explicit FieldReader(std::string_view bytes) : rest_(bytes) {}
 
+    // False: the bytes are damaged.
+    template <typename Record>
+    bool read(Record& record) {
+        while (next()) describe(*this, record);
+        return good_;
+    }
+
+    template <typename T>
+    void operator()(std::uint8_t tag, T& value) {
+        if (tag == tag_) take(value);
+    }
+
+  private:
     // The next field; false at the end, and for a value that is damaged.
     bool next() {
         if (!good_ || rest_.empty()) return false;
@@ -84,38 +120,56 @@ class FieldReader {
         rest_.remove_prefix(length);
         return true;
     }
-    std::uint8_t tag() const { return tag_; }
 
-    void text(std::string& out) { out.assign(bytes_); }
-    std::string_view bytes() const { return bytes_; }
     std::uint64_t number() {
         std::uint64_t value = 0;
         std::string_view bytes = bytes_;
         if (!take_varint(bytes, value) || !bytes.empty()) good_ = false;
         return value;
     }
-    Timestamp time() { return Timestamp(Duration(static_cast<std::int64_t>(number()))); }
-    std::pair<std::string, std::uint64_t> count() {
-        std::uint64_t value = 0;
+    void take(std::string& text) { text.assign(bytes_); }
+    void take(bool& flag) { flag = number() != 0; }
+    template <std::integral T>
+    void take(T& value) {
+        value = static_cast<T>(number());
+    }
+    void take(Timestamp& time) { time = Timestamp(Duration(static_cast<std::int64_t>(number()))); }
+    void take(std::optional<Timestamp>& time) { take(time.emplace()); }
+    void take(std::pair<std::string, std::uint64_t>& count) {
         std::string_view bytes = bytes_;
-        if (!take_varint(bytes, value)) good_ = false;
-        return {std::string(bytes), value};
+        if (!take_varint(bytes, count.second)) good_ = false;
+        count.first.assign(bytes);
+    }
+    template <typename T>
+    void take(std::vector<T>& values) {
+        take(values.emplace_back());
+    }
+    template <typename Record>
+    requires std::is_class_v<Record>
+    void take(Record& record) {
+        record = {};
+        if (!FieldReader(bytes_).read(record)) good_ = false;
     }
 
-    bool good() const { return good_; }
-
-  private:
     std::string_view rest_;
     std::string_view bytes_;
     std::uint8_t tag_ = 0;
     bool good_ = true;
 };
 
-template <typename T>
-Result<T> checked(const FieldReader& reader, T value, const char* what) {
-    if (!reader.good())
+template <typename Record>
+std::string encode_fields(const Record& record) {
+    FieldWriter writer;
+    describe(writer, record);
+    return writer.take();
+}
+
+template <typename Record>
+Result<Record> decode_fields(std::string_view value, const char* what) {
+    Record record;
+    if (!FieldReader(value).read(record))
         return Error(ErrorKind::corrupt, std::string("state: a damaged record of a ") + what);
-    return value;
+    return record;
 }
 
 }  // namespace backup::state

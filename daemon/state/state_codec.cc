@@ -85,251 +85,102 @@ std::optional<std::uint64_t> id_of_key(std::string_view key) {
 
 // Tags are for ever: a number that was used is never given another meaning.
 
+void describe(auto& field, Of<JobRecord> auto& record) {
+    field(1, record.id);
+    field(2, record.kind);
+    field(3, record.set);
+    field(4, record.repository);
+    field(5, record.trigger);
+    field(6, record.mode);
+    field(7, record.uid);
+    field(8, record.parent);
+    field(9, record.begin);
+    field(10, record.end);
+    field(11, record.outcome);
+    field(12, record.error_name);
+    field(13, record.message);
+    field(14, record.revision);
+    field(15, record.exceptions);
+    field(16, record.counts);
+}
+
 std::string encode(const JobRecord& record) {
-    FieldWriter writer;
-    writer.number(1, record.id);
-    writer.text(2, record.kind);
-    writer.text(3, record.set);
-    writer.text(4, record.repository);
-    writer.text(5, record.trigger);
-    writer.text(6, record.mode);
-    writer.number(7, record.uid);
-    writer.text(8, record.parent);
-    writer.time(9, record.begin);
-    writer.end(10, record.end);
-    writer.text(11, record.outcome);
-    writer.text(12, record.error_name);
-    writer.text(13, record.message);
-    writer.text(14, record.revision);
-    writer.number(15, record.exceptions);
-    for (const auto& count : record.counts) writer.count(16, count);
-    return writer.take();
+    return encode_fields(record);
 }
 
 Result<JobRecord> decode_job(std::string_view value) {
-    JobRecord record;
-    FieldReader reader(value);
-    while (reader.next()) {
-        switch (reader.tag()) {
-            case 1:
-                record.id = reader.number();
-                break;
-            case 2:
-                reader.text(record.kind);
-                break;
-            case 3:
-                reader.text(record.set);
-                break;
-            case 4:
-                reader.text(record.repository);
-                break;
-            case 5:
-                reader.text(record.trigger);
-                break;
-            case 6:
-                reader.text(record.mode);
-                break;
-            case 7:
-                record.uid = static_cast<std::uint32_t>(reader.number());
-                break;
-            case 8:
-                reader.text(record.parent);
-                break;
-            case 9:
-                record.begin = reader.time();
-                break;
-            case 10:
-                record.end = reader.time();
-                break;
-            case 11:
-                reader.text(record.outcome);
-                break;
-            case 12:
-                reader.text(record.error_name);
-                break;
-            case 13:
-                reader.text(record.message);
-                break;
-            case 14:
-                reader.text(record.revision);
-                break;
-            case 15:
-                record.exceptions = reader.number();
-                break;
-            case 16:
-                record.counts.push_back(reader.count());
-                break;
-        }
-    }
-    return checked(reader, std::move(record), "job");
+    return decode_fields<JobRecord>(value, "job");
+}
+
+void describe(auto& field, Of<JobLine> auto& line) {
+    field(1, line.time);
+    field(2, line.type);
+    field(3, line.level);
+    field(4, line.object);
+    field(5, line.kind);
+    field(6, line.message);
 }
 
 std::string encode(const JobLine& line) {
-    FieldWriter writer;
-    writer.time(1, line.time);
-    writer.text(2, line.type);
-    writer.text(3, line.level);
-    writer.text(4, line.object);
-    writer.text(5, line.kind);
-    writer.text(6, line.message);
-    return writer.take();
+    return encode_fields(line);
 }
 
 Result<JobLine> decode_line(std::string_view value) {
-    JobLine line;
-    FieldReader reader(value);
-    while (reader.next()) {
-        switch (reader.tag()) {
-            case 1:
-                line.time = reader.time();
-                break;
-            case 2:
-                reader.text(line.type);
-                break;
-            case 3:
-                reader.text(line.level);
-                break;
-            case 4:
-                reader.text(line.object);
-                break;
-            case 5:
-                reader.text(line.kind);
-                break;
-            case 6:
-                reader.text(line.message);
-                break;
-        }
-    }
-    return checked(reader, std::move(line), "line");
+    return decode_fields<JobLine>(value, "line");
+}
+
+void describe(auto& field, Of<SetRecord> auto& record) {
+    field(1, record.last_attempt);
+    field(2, record.last_success);
+    field(3, record.protected_until);
+    field(4, record.last_result);
+    field(5, record.latest_revision);
+    field(6, record.last_number);
+    field(7, record.last_full);
+    field(8, record.unexplained);
 }
 
 std::string encode(const SetRecord& record) {
-    FieldWriter writer;
-    writer.time(1, record.last_attempt);
-    writer.time(2, record.last_success);
-    writer.time(3, record.protected_until);
-    writer.text(4, record.last_result);
-    writer.text(5, record.latest_revision);
-    writer.number(6, record.last_number);
-    writer.time(7, record.last_full);
-    writer.number(8, record.unexplained);
-    return writer.take();
+    return encode_fields(record);
 }
 
 Result<SetRecord> decode_set(std::string_view value) {
-    SetRecord record;
-    FieldReader reader(value);
-    while (reader.next()) {
-        switch (reader.tag()) {
-            case 1:
-                record.last_attempt = reader.time();
-                break;
-            case 2:
-                record.last_success = reader.time();
-                break;
-            case 3:
-                record.protected_until = reader.time();
-                break;
-            case 4:
-                reader.text(record.last_result);
-                break;
-            case 5:
-                reader.text(record.latest_revision);
-                break;
-            case 6:
-                record.last_number = reader.number();
-                break;
-            case 7:
-                record.last_full = reader.time();
-                break;
-            case 8:
-                record.unexplained = reader.number();
-                break;
-        }
-    }
-    return checked(reader, std::move(record), "set");
+    return decode_fields<SetRecord>(value, "set");
+}
+
+void describe(auto& field, Of<RepositoryRecord> auto& record) {
+    field(1, record.repository_id);
+    field(2, record.password_generated);
+    field(3, record.sheet_tested);
+    field(4, record.last_check);
+    field(5, record.last_check_result);
+    field(6, record.key_hint);
+    field(7, record.last_collect);
+    field(8, record.last_collect_attempt);
+    field(9, record.last_collect_result);
+    field(10, record.emptied);
 }
 
 std::string encode(const RepositoryRecord& record) {
-    FieldWriter writer;
-    writer.text(1, record.repository_id);
-    writer.number(2, record.password_generated ? 1 : 0);
-    writer.number(3, record.sheet_tested ? 1 : 0);
-    writer.time(4, record.last_check);
-    writer.text(5, record.last_check_result);
-    writer.text(6, record.key_hint);
-    writer.time(7, record.last_collect);
-    writer.time(8, record.last_collect_attempt);
-    writer.text(9, record.last_collect_result);
-    writer.number(10, record.emptied ? 1 : 0);
-    return writer.take();
+    return encode_fields(record);
 }
 
 Result<RepositoryRecord> decode_repository(std::string_view value) {
-    RepositoryRecord record;
-    FieldReader reader(value);
-    while (reader.next()) {
-        switch (reader.tag()) {
-            case 1:
-                reader.text(record.repository_id);
-                break;
-            case 2:
-                record.password_generated = reader.number() != 0;
-                break;
-            case 3:
-                record.sheet_tested = reader.number() != 0;
-                break;
-            case 4:
-                record.last_check = reader.time();
-                break;
-            case 5:
-                reader.text(record.last_check_result);
-                break;
-            case 6:
-                reader.text(record.key_hint);
-                break;
-            case 7:
-                record.last_collect = reader.time();
-                break;
-            case 8:
-                record.last_collect_attempt = reader.time();
-                break;
-            case 9:
-                reader.text(record.last_collect_result);
-                break;
-            case 10:
-                record.emptied = reader.number() != 0;
-                break;
-        }
-    }
-    return checked(reader, std::move(record), "repository");
+    return decode_fields<RepositoryRecord>(value, "repository");
+}
+
+void describe(auto& field, Of<PackRecord> auto& record) {
+    field(1, record.owner);
+    field(2, record.size);
+    field(3, record.since);
 }
 
 std::string encode(const PackRecord& record) {
-    FieldWriter writer;
-    writer.text(1, record.owner);
-    writer.number(2, record.size);
-    writer.time(3, record.since);
-    return writer.take();
+    return encode_fields(record);
 }
 
 Result<PackRecord> decode_pack(std::string_view value) {
-    PackRecord record;
-    FieldReader reader(value);
-    while (reader.next()) {
-        switch (reader.tag()) {
-            case 1:
-                reader.text(record.owner);
-                break;
-            case 2:
-                record.size = reader.number();
-                break;
-            case 3:
-                record.since = reader.time();
-                break;
-        }
-    }
-    return checked(reader, std::move(record), "pack");
+    return decode_fields<PackRecord>(value, "pack");
 }
 
 }  // namespace backup::state

@@ -1,5 +1,6 @@
 #include "daemon/state/state_codec.h"
 
+#include <cstdio>
 #include <tuple>
 
 #include <gtest/gtest.h>
@@ -231,6 +232,41 @@ TEST(StateCodec, ACheckpointComesBackWithEveryField) {
     const std::string bytes = encode(record);
     for (std::size_t cut = 0; cut < bytes.size(); ++cut)
         (void)decode_checkpoint(bytes.substr(0, cut));  // refused or shorter, never a crash
+}
+
+// What is in the databases of people must be understood by later programs.
+TEST(StateCodec, RecordsAreKeptInTheSameFormForEver) {
+    const auto hex = [](const std::string& bytes) {
+        std::string text;
+        for (const unsigned char byte : bytes) {
+            char two[3];
+            std::snprintf(two, sizeof two, "%02x", byte);
+            text += two;
+        }
+        return text;
+    };
+    JobRecord job{.id = 300, .kind = "backup", .set = "home", .uid = 1000};
+    job.begin = Timestamp(Duration(1700000000123456789));
+    job.end = Timestamp{};
+    job.counts = {{"files-new", 1}, {"", 0}, {"b", UINT64_MAX}};
+    EXPECT_EQ(hex(encode(job)),
+              "0102ac0202066261636b75700304686f6d650702e8070909959a97ece39fe7cb170a0100"
+              "100a0166696c65732d6e6577100100100bffffffffffffffffff0162");
+    CheckpointRecord checkpoint{.repository_id = "r", .job = 7, .unsettled = {"/a", "/b"}};
+    checkpoint.half.push_back({.path = "/x", .mtime_seconds = -3, .mtime_nanoseconds = 5});
+    checkpoint.half.back().chunks = std::string(2, '\0');
+    EXPECT_EQ(hex(encode(checkpoint)),
+              "01017203010709022f6109022f620a1701022f78040afdffffffffffffffff0105010509020000");
+    GuardRecord guard;
+    guard.source.kind = "k";
+    guard.source.pins = true;
+    guard.source.since = Timestamp(Duration(9));
+    guard.window_opaque = 4;
+    guard.line.message = "m";
+    EXPECT_EQ(hex(encode(guard)), "010901016b0301090a0101040104080305016d");
+    RepositoryRecord repository{.repository_id = "x", .sheet_tested = true};
+    repository.last_check = Timestamp(Duration(-1));
+    EXPECT_EQ(hex(encode(repository)), "010178030101040affffffffffffffffff01");
 }
 
 }  // namespace
