@@ -1,7 +1,7 @@
 // The undo book says of each restore what is needed to take it back, or to go on with it: what was
 // asked for, the revision that holds what it replaced, what it created, and the times of the
 // directories it worked in. One file per job, written ahead of the changes; a lost one costs the
-// undo of what was created, never data: what was replaced is in the repository. See decision 0040.
+// undo of what was created, never data: what was replaced is in the repository. See decision 0035.
 #pragma once
 
 #include <cstdint>
