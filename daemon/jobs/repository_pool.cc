@@ -51,12 +51,15 @@ std::vector<RepositoryHandle> RepositoryPool::open_ones() const {
     return opened;
 }
 
-void RepositoryPool::rest() {
+bool RepositoryPool::rest() {
     awake_ = false;
-    for (const RepositoryHandle& opened : open_ones()) opened->repository->rest();
+    bool is_done = true;
+    for (const RepositoryHandle& opened : open_ones())
+        is_done = opened->repository->rest() && is_done;
     remove_old_index_copies();
     // What the heap keeps for the next job may be hundreds of megabytes.
     ::malloc_trim(0);
+    return is_done;
 }
 
 // Those of repositories that are not configured any more, and what a crash left of one being

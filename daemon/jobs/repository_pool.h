@@ -57,8 +57,8 @@ class RepositoryPool {
     // `woken` is called, from any thread, by the first open() after rest(), and by the very first.
     void on_wake(std::function<void()> woken) { woken_ = std::move(woken); }
     // For when nothing was asked for some time: gives up all memory that the next use brings back.
-    // What is open stays open. Blocks.
-    void rest();
+    // What is open stays open. Blocks. False: to be called again, see Repository::rest().
+    bool rest();
 
     // Those that vanished or changed are dropped; the others stay open.
     void set_policies(const std::map<std::string, RepositoryPolicy>& policies);

@@ -223,10 +223,14 @@ void Service::verify_what_is_due(Timestamp now, Timestamp& wake) {
 // Memory is given back some time after use, not right after it: the next run may follow at once.
 void Service::rest() {
     if (runner_.active() > 0) return rest_.start(kRestAfter);
-    io_.run([this] {
-        history_.index().rest();
-        pool_.rest();
-    });
+    io_.run(
+        [this] {
+            history_.index().rest();
+            return pool_.rest();
+        },
+        [this](bool is_done) {
+            if (!is_done) rest_.start(kRestAfter);
+        });
     // Comparing goes on taking memory: for seconds after a start, all the time for the scrubber.
     bool is_scanning =
         tracker_ != nullptr && std::ranges::any_of(policy_->sets, [this](const auto& set) {

@@ -44,9 +44,10 @@ Engine::Engine(Backend& backend, MasterKey key, const KeyId& key_id, RepositoryC
     assert(options.clock);
 }
 
-void Engine::rest() {
+bool Engine::rest() {
     loader_.spill(false);
     index_.drop_pages();
+    return remove_left_locks(lock_place());
 }
 
 LockPlace Engine::lock_place() const {

@@ -46,7 +46,7 @@ class Engine final : public Repository {
     Result<Bytes> unseal(ByteView sealed) const override { return key_.unseal(sealed); }
     const MasterKey& master_key() const override { return key_; }
 
-    void rest() override;
+    bool rest() override;
 
     LockPlace lock_place() const;
 

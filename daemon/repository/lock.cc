@@ -44,6 +44,34 @@ LiveLocks& live_locks() {
     return locks;
 }
 
+// The locks that nobody holds any more and whose files could not be removed, by repository: they
+// keep others out, us among them, until that works.
+class LeftLocks {
+  public:
+    void add(const std::string& repository, const LockId& id) {
+        std::lock_guard lock(mutex_);
+        ids_.emplace(repository, id);
+    }
+    std::vector<LockId> take(const std::string& repository) {
+        std::lock_guard lock(mutex_);
+        std::vector<LockId> taken;
+        std::erase_if(ids_, [&](const auto& entry) {
+            if (entry.first == repository) taken.push_back(entry.second);
+            return entry.first == repository;
+        });
+        return taken;
+    }
+
+  private:
+    std::mutex mutex_;  // guards ids_
+    std::set<std::pair<std::string, LockId>> ids_;
+};
+
+LeftLocks& left_locks() {
+    static LeftLocks locks;
+    return locks;
+}
+
 Result<> settle(const std::stop_token& stop) {
     if (!pause_for(stop, kSettle))
         return Error(ErrorKind::cancelled, ErrorCode::cancelled, "stopped while taking the lock");
@@ -85,15 +113,17 @@ Result<> check_for_conflict(const LockPlace& place, LockKind kind, const LockId*
     return {};
 }
 
-void remove_and_forget(const LockPlace& place, const LockId& id) {
+bool remove_and_forget(const LockPlace& place, const LockId& id, bool is_first = true) {
     Result<> removed = place.backend.remove_lock(id);
     if (!removed.ok()) {
-        log_warning(
-            "lock " + id.short_hex() +
-            " could not be removed, will be tried at the next start: " + removed.error().message());
-        return;
+        if (is_first)
+            log_warning("lock " + id.short_hex() +
+                        " could not be removed, will be tried again: " + removed.error().message());
+        left_locks().add(place.repository_id, id);
+        return false;
     }
     if (place.journal) place.journal->forget(place.repository_id, id);
+    return true;
 }
 
 }  // namespace
@@ -206,6 +236,7 @@ void RepositoryLock::withdraw(const LockId& id) {
 }
 
 Result<> RepositoryLock::take(std::stop_token stop) {
+    remove_left_locks(place_);
     TRY(check_for_conflict(place_, kind_, nullptr));
 
     const Written file = TRY(write_file());
@@ -290,6 +321,13 @@ Result<> RepositoryLock::renew(std::stop_token stop) {
         withdraw(id_);
     }
     return take(stop);
+}
+
+bool remove_left_locks(const LockPlace& place) {
+    bool are_gone = true;
+    for (const LockId& id : left_locks().take(place.repository_id))
+        are_gone = remove_and_forget(place, id, false) && are_gone;
+    return are_gone;
 }
 
 void remove_own_stale_locks(const LockPlace& place) {

@@ -68,7 +68,8 @@ class RepositoryLock {
                                                            std::stop_token stop) {
         return acquire(place, exclusive ? LockKind::exclusive : LockKind::shared, std::move(stop));
     }
-    // Removes the lock file; if that fails, the journal remembers it for the next open.
+    // Removes the lock file; if that fails, remove_left_locks() tries again, and the journal
+    // remembers it for the next open.
     ~RepositoryLock();
     RepositoryLock(const RepositoryLock&) = delete;
     RepositoryLock& operator=(const RepositoryLock&) = delete;
@@ -124,6 +125,10 @@ const LockFile* foreign_writer(const std::vector<FoundLock>& locks);
 
 // Stale: older than 30 minutes, or of a process of this host that is gone.
 bool is_stale(const LockFile& lock, Timestamp now, const Identity& self);
+
+// Tries again to remove the locks of this process in this repository that nobody holds and that
+// could not be removed; every acquire() does so first. False: some are still there.
+bool remove_left_locks(const LockPlace& place);
 
 // Removes what a killed process of ours left: locks that the journal remembers and no running
 // session holds, and those of dead processes of this host. Foreign stale ones are only reported, by

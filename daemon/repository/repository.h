@@ -185,8 +185,9 @@ class Repository {
     virtual Result<unsigned> remove_stale_locks(bool all) = 0;
 
     // After use, for some time or for good: a large index moves to its local copy, memory that the
-    // next use brings back is given up. The key stays. Cheap when there is nothing to do.
-    virtual void rest() = 0;
+    // next use brings back is given up. The key stays. Cheap when there is nothing to do. False: a
+    // lock of ours is still there that could not be removed; to be called again.
+    virtual bool rest() = 0;
 
     // Any unpacked file: index, snapshot, lock. Verified: name, MAC, decompressed size limit.
     virtual Result<Bytes> load_unpacked(FileType type, const FileId& id) = 0;

@@ -169,5 +169,28 @@ TEST_F(Locks, JournalKnowsALockBeforeItIsWritten) {
     EXPECT_EQ(journal.locks.size(), 1u);
 }
 
+TEST_F(Locks, OneThatCouldNotBeRemovedStandsInNobodysWayForLong) {
+    FlakyBackend flaky(backend);
+    LockPlace at{flaky, key, clock, &journal, 2, "a disk with a bad day"};
+    auto leave_one = [&] {
+        auto lock = must(RepositoryLock::acquire(at, false, {}));
+        flaky.fail_at(0, FlakyBackend::Fault::error);
+        lock.reset();
+        ASSERT_EQ(count(backend, FileType::lock), 1u);
+        ASSERT_EQ(journal.locks.size(), 1u);
+    };
+    leave_one();
+    EXPECT_TRUE(RepositoryLock::acquire(at, true, {}).ok()) << "it was ours";
+    EXPECT_EQ(count(backend, FileType::lock), 0u);
+    EXPECT_TRUE(journal.locks.empty());
+    leave_one();
+    flaky.fail_at(0, FlakyBackend::Fault::error);
+    EXPECT_FALSE(remove_left_locks(at));
+    EXPECT_EQ(count(backend, FileType::lock), 1u);
+    EXPECT_TRUE(remove_left_locks(at));
+    EXPECT_EQ(count(backend, FileType::lock), 0u);
+    EXPECT_TRUE(journal.locks.empty());
+}
+
 }  // namespace
 }  // namespace backup
