@@ -50,7 +50,9 @@ def mutate(m, rnd):
     for _ in range(2):  # something that takes a while
         m.write(f"src/bulk{rnd.randrange(5)}", rnd.randbytes(rnd.randrange(1, 6) << 20))
     for i in range(6):
-        m.write(f"src/small/{rnd.randrange(200)}", rnd.randbytes(rnd.randrange(20_000)))
+        name = f"src/small/{rnd.randrange(200)}"
+        if not os.path.isdir(m.path(name)):  # the mutations above make directories anywhere
+            m.write(name, rnd.randbytes(rnd.randrange(20_000)))
 
 
 def kill_after(m, seconds, *args):
