@@ -162,6 +162,38 @@ std::string host_name() {
                                                             : std::string();
 }
 
+struct FoundSet {
+    std::string id, host;
+    std::uint64_t newest = 0;  // microseconds since 1970
+};
+
+// What a repository holds, where this machine has no set of its own.
+std::vector<FoundSet> found_in(Client& client, const std::string& repository) {
+    std::vector<FoundSet> found;
+    auto sets = client.list_sets();
+    if (!sets.ok()) return found;
+    for (const auto& [id, object] : *sets) {
+        auto p = client.properties(object, "Set");
+        if (!p.ok() || p->text("State") != "found" || p->text("Repository") != repository) continue;
+        Dict options;
+        options.set("limit", Value(std::uint32_t{1}));
+        auto newest = client.list_revisions(object, "Set", options);
+        if (!newest.ok() || newest->list.empty()) continue;
+        found.push_back({id, newest->list[0].text("host"), newest->list[0].number("time")});
+    }
+    return found;
+}
+
+void tell_found(Context& context, const std::vector<FoundSet>& found) {
+    for (const FoundSet& set : found)
+        context.note("It holds " + printable(set.id) + " of the machine " + printable(set.host) +
+                     ", last backed up " + time_text(set.newest, context.looks()));
+    context.note("Look into it: backupctl revisions, backupctl ls PATH, backupctl history PATH");
+    context.note("Get it back:  backupctl restore PATH, or backupctl restore PATH --to DIR");
+    context.note("Go on with it on this machine: backupctl set edit " + printable(found[0].id) +
+                 " --enable");
+}
+
 Result<ExitCode> add_or_init(Context& context, bool init) {
     const auto& words = context.args().positionals();
     const std::string& name = words[0];
@@ -203,12 +235,19 @@ Result<ExitCode> add_or_init(Context& context, bool init) {
                         time_text(to_usec(context.now()), context.looks()),
                         password.secret.text()};
     if (sheet.fd) TRY(write_sheet(sheet, recovery_text(facts)));
+    const std::vector<FoundSet> found = init ? std::vector<FoundSet>() : found_in(*client, name);
     if (context.json()) {
         JsonObject object = context.object("repository");
         object.add("name", name)
             .add("url", url)
             .add("id", facts.repository_id)
             .add("created", init);
+        std::vector<JsonObject> holds;
+        for (const FoundSet& set : found) {
+            holds.push_back(JsonObject().add("set", set.id).add("host", set.host));
+            context.add_time(holds.back(), "newest", set.newest);
+        }
+        if (!holds.empty()) object.add("found", holds);
         if (password.generated && !sheet.fd)
             object.add("recovery", JsonObject()
                                        .add("url", url)
@@ -225,7 +264,10 @@ Result<ExitCode> add_or_init(Context& context, bool init) {
         if (sheet.fd)
             context.note("The recovery sheet is in " + printable(sheet.path) +
                          "; keep it apart from this machine.");
-        context.note("Next: backupctl set create NAME --repo " + printable(name) + " PATH...");
+        if (found.empty())
+            context.note("Next: backupctl set create NAME --repo " + printable(name) + " PATH...");
+        else
+            tell_found(context, found);
     }
     if (!hint.empty()) context.note(hint);
     return ExitCode::done;

@@ -125,7 +125,7 @@ std::string state_text(const SetFacts& set) {
 
 std::string next_text(const Context& context, const SetFacts& set) {
     const Dict& p = set.properties;
-    if (!p.flag("Enabled")) return "disabled";
+    if (!p.flag("Enabled")) return p.text("State") == "found" ? "not set up here" : "disabled";
     if (set.job && set.job->state != "paused") return "now";
     auto blocked = p.texts("BlockedBy");
     if (!blocked.empty()) {

@@ -248,7 +248,10 @@ Result<> ManagerObject::create_set(std::shared_ptr<Call> call) {
     TRY(options.finish());
     TRY(change_set(set, config));
     TRY(config.finish());
-    auto exists = [this, id = set.id] { return served_.service.find_set(id).ok(); };
+    auto exists = [this, id = set.id] {
+        auto known = served_.service.find_set(id);
+        return known.ok() && !(*known)->is_found;
+    };
     if (exists())
         return Error(ErrorKind::conflict, ErrorCode::conflict,
                      "a set '" + set.id + "' exists already");
@@ -267,6 +270,10 @@ Result<> ManagerObject::delete_set(std::shared_ptr<Call> call) {
     std::string id = TRY(call->string());
     TRY(call->no_options());
     BackupSet set = *TRY(served_.service.find_set(id));
+    if (set.is_found)
+        return Error(ErrorKind::conflict, ErrorCode::unsupported,
+                     "set '" + id + "' was found in " + set.origin +
+                         " and is not set up on this machine: there is nothing to remove");
     if (served_.service.jobs().active_backup(id) != nullptr)
         return Error(ErrorKind::conflict, ErrorCode::busy,
                      "a backup of set '" + id + "' is running: cancel it first");
@@ -288,9 +295,12 @@ Result<> ManagerObject::add_repository(std::shared_ptr<Call> call) {
     work.generated = options.boolean("generated").value_or(false);
     work.policy.password_file = options.text("password-file").value_or("");
     TRY(options.finish());
-    served_.service.change_configuration(work, [call, name = work.policy.name](Result<> done) {
+    served_.service.change_configuration(work, [this, call, name = work.policy.name,
+                                                init = work.init](Result<> done) {
         if (!done.ok()) return call->fail(done.error());
-        call->reply({wire::ObjectPath{wire::repository_path(name)}});
+        auto reply = [call, name] { call->reply({wire::ObjectPath{wire::repository_path(name)}}); };
+        if (init) return reply();
+        served_.service.refresh_repository(name, reply);  // what it holds is known then
     });
     return {};
 }

@@ -5,6 +5,7 @@
 
 #include "daemon/jobs/catalog.h"
 #include "daemon/jobs/checkpoints.h"
+#include "daemon/jobs/found_sets.h"
 #include "daemon/jobs/lifecycle.h"
 #include "daemon/jobs/tasks.h"
 #include "daemon/jobs/undo_book.h"
@@ -19,6 +20,7 @@ constexpr std::size_t kShownAfterRestart = 64;
 
 struct RepositoryView {
     std::map<std::string, SetStatus> sets;  // count and latest only
+    std::vector<BackupSet> found;
     std::optional<std::uint64_t> used_bytes;
 };
 
@@ -204,10 +206,15 @@ void Service::probe(const std::string& name) {
     if (begun_) refresh_repository(name);
 }
 
-void Service::refresh_repository(const std::string& name) {
+void Service::refresh_repository(const std::string& name, std::function<void()> done) {
     bool measure = pool_.status(name).used_bytes == 0;
+    std::set<std::string> taken;
+    for (const auto& [repository, sets] : found_)
+        for (const BackupSet& set : sets)
+            if (repository != name) taken.insert(set.id);
     io_.run(
-        [this, name, measure, policy = policy_]() -> Result<RepositoryView> {
+        [this, name, measure, policy = policy_, may_find = !has_own_sets(),
+         taken = std::move(taken)]() -> Result<RepositoryView> {
             RepositoryHandle opened = TRY(pool_.open(name));
             std::vector<Revision> revisions =
                 all_revisions(TRY(opened->repository->list_revisions()));
@@ -222,10 +229,14 @@ void Service::refresh_repository(const std::string& name) {
                         status.record.latest_revision = revision.id().hex();
                 }
             }
+            if (may_find) view.found = found_sets(revisions, name, own_identity().hostname, taken);
             if (measure) view.used_bytes = pack_bytes(*opened->storage.backend);
             return view;
         },
-        [this, name](Result<RepositoryView> view) {
+        [this, name, done = std::move(done)](Result<RepositoryView> view) {
+            const std::shared_ptr<void> at_end(nullptr, [&done](void*) {
+                if (done) done();
+            });
             if (!view.ok()) {
                 const std::string& message = view.error().message();
                 // Some messages name the repository themselves.
@@ -238,6 +249,7 @@ void Service::refresh_repository(const std::string& name) {
             probes_.succeeded(name);
             history_.poke();
             if (view->used_bytes) pool_.set_used_bytes(name, *view->used_bytes);
+            found(name, std::move(view->found));
             for (auto& [id, status] : view->sets) {
                 sets_[id].revision_count = status.revision_count;
                 sets_[id].record.latest_revision = status.record.latest_revision;
@@ -278,6 +290,7 @@ void Service::apply(LoadedPolicy loaded) {
         if (listener_ != nullptr) listener_->any_changed();
         return;
     }
+    add_found_sets(loaded.policy);
     auto old = std::exchange(policy_, std::make_shared<Policy>(std::move(loaded.policy)));
     pool_.set_policies(policy_->repositories);
     zone_ = Zone::local();

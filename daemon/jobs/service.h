@@ -178,8 +178,9 @@ class Service final : private JobListener {
     // remembered.
     void change_repository_record(const std::string& name,
                                   std::function<void(RepositoryRecord&)> change, Done done);
-    // Counts revisions anew, in the background.
-    void refresh_repository(const std::string& name);
+    // Counts revisions anew, in the background, and finds sets in it where there are none (see
+    // found_sets.h). `done`: whether or not it could be read.
+    void refresh_repository(const std::string& name, std::function<void()> done = {});
 
   private:
     void job_added(const Job& job) override;
@@ -188,6 +189,9 @@ class Service final : private JobListener {
     void job_removed(const Job& job) override;
 
     void apply(LoadedPolicy loaded);
+    bool has_own_sets() const;
+    void add_found_sets(Policy& policy);
+    void found(const std::string& repository, std::vector<BackupSet> sets);
     void read_records();
     void probe(const std::string& name);
     void track();
@@ -249,9 +253,10 @@ class Service final : private JobListener {
     std::map<std::string, Timestamp> full_tried_;
     HoldBook holds_;
     Deferrals deferrals_;
-    std::vector<Reason> host_;                         // conditions of the machine that are not met
-    std::map<std::string, std::vector<Reason>> held_;  // by set: why its job is paused
-    std::set<std::string> escalated_;                  // sets whose runs are put off for too long
+    std::vector<Reason> host_;  // conditions of the machine that are not met
+    std::map<std::string, std::vector<BackupSet>> found_;  // by repository, see found_sets.h
+    std::map<std::string, std::vector<Reason>> held_;      // by set: why its job is paused
+    std::set<std::string> escalated_;  // sets whose runs are put off for too long
     std::shared_ptr<const Zone> zone_ = Zone::local();
     Timestamp awake_since_{};
     // Of the last tick: a wall clock that went on while the other stood still was asleep.

@@ -65,6 +65,11 @@ void Service::start_backup(const std::string& id, const BackupStart& start,
                            std::function<void(Result<const Job*>)> started) {
     auto set = find_set(id);
     if (!set.ok()) return started(std::move(set).error());
+    if ((*set)->is_found)
+        return started(Error(ErrorKind::conflict, ErrorCode::conflict,
+                             "set '" + id + "' was found in repository '" + (*set)->repository +
+                                 "' and is not set up on this machine: `backupctl set edit " + id +
+                                 " --enable` goes on with it here"));
     if (std::string why = why_held(guards_.of(id)); !why.empty())
         return started(
             Error(ErrorKind::conflict, ErrorCode::conflict,

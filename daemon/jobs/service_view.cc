@@ -27,6 +27,7 @@ std::string Service::set_state(const BackupSet& set) const {
         return job->state() == JobState::queued   ? "queued"
                : job->state() == JobState::paused ? "paused"
                                                   : "running";
+    if (set.is_found) return "found";
     if (!set.enabled) return "disabled";
     if (repository_facts(set.repository).status.state == RepositoryState::damaged) return "error";
     return "idle";

@@ -117,6 +117,7 @@ struct BackupSet {
     KeepRules keep;
     GuardRules guard;
     std::string origin;
+    bool is_found = false;  // of no file: see daemon/jobs/found_sets.h
 };
 
 // How changes are noticed. A period of 0 switches the thing off.

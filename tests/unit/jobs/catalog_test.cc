@@ -1,8 +1,12 @@
 #include "daemon/jobs/catalog.h"
 
+#include <set>
+
 #include <gtest/gtest.h>
 
+#include "daemon/jobs/found_sets.h"
 #include "daemon/jobs/health.h"
+#include "daemon/policy/config_file.h"
 #include "daemon/schedule/scheduler.h"
 
 namespace backup {
@@ -404,6 +408,52 @@ TEST_F(HealthTest, MissedCollectionsDegradeItAlthoughBackupsSucceed) {
     EXPECT_EQ(judge(), Health::ok);
     repositories["main"].record.last_collect = kNow - 72h;
     EXPECT_EQ(judge(), Health::degraded);
+}
+
+TEST(FoundSets, AreTheLinesOfARepositoryAndDoNothingByThemselves) {
+    RevisionEntry kept = entry(6, 0, "home", 40);
+    kept.snapshot.tags = make_tags({.set = "home", .number = 40, .trigger = kPreRestore});
+    RevisionEntry gone = entry(7, 0, "gone", 1);
+    gone.snapshot.tags = make_tags({.set = "gone", .number = 1, .trashed = kNow});
+    const auto found = found_sets(
+        all_revisions({entry(1, 5, "home", 1, "here", {"/home", "/srv"}),
+                       entry(2, 3, "home", 2, "here", {"/home", "relative"}),
+                       entry(3, 4, "home", 7, "elsewhere"), entry(4, 2, "", 0),
+                       entry(5, 6, "docs", 9), entry(8, 7, "docs", 1, "third", {"relative"}),
+                       entry(9, 8, "two words", 1), kept, gone}),
+        "disk", "here", {"docs"});
+    ASSERT_EQ(found.size(), 4U);
+    EXPECT_EQ(found[0].id, "home");
+    EXPECT_EQ(found[0].paths, paths({"/home"})) << "those of the newest revision";
+    EXPECT_EQ(found[0].hostname, "");
+    EXPECT_EQ(found[1].id, "elsewhere-home");
+    EXPECT_EQ(found[1].hostname, "elsewhere");
+    EXPECT_EQ(found[2].id, "here-docs");
+    EXPECT_EQ(found[3].id, "here-two-words");
+    for (const BackupSet& set : found) {
+        EXPECT_FALSE(set.enabled);
+        EXPECT_TRUE(set.is_found);
+        EXPECT_EQ(set.repository, "disk");
+    }
+    // Each is its line, whatever it is called.
+    const auto list = all_revisions({entry(3, 4, "home", 7, "elsewhere"), entry(5, 6, "docs", 9)});
+    EXPECT_TRUE(belongs_to(list[0], line_of(found[1])));
+    EXPECT_FALSE(belongs_to(list[1], line_of(found[1])));
+}
+
+TEST(FoundSets, NamesThatNobodyCanTakeAreMadeOnesThatAreFree) {
+    const std::string longest(64, 'x');
+    const auto found =
+        found_sets(all_revisions({entry(1, 1, longest, 1), entry(2, 2, longest + "y", 1),
+                                  entry(3, 3, longest + "z", 1), entry(4, 4, "../x", 1, "..")}),
+                   "disk", "here", {longest});
+    ASSERT_EQ(found.size(), 4U);
+    std::set<std::string> names;
+    for (const BackupSet& set : found) {
+        EXPECT_TRUE(is_valid_name(set.id)) << set.id;
+        names.insert(set.id);
+    }
+    EXPECT_EQ(names.size(), 4U);
 }
 
 }  // namespace
