@@ -45,8 +45,15 @@ class TrackedRunImpl final : public TrackedRun {
         // must be known before the marks below it are cleared.
         for (auto& [id, volume] : tracker_.volumes_)
             if (volume.sets.contains(set_)) tracker_.drain(volume, true);
-        if (TrackedSet::definition_of(tracked.set(), tracker_.never_enter_) != definition_)
-            return;  // another set by now: it is compared anyway
+        if (state->serial != serial_) {
+            // Defined anew since: these are other marks, and what they were compared with is not
+            // the last revision any more.
+            state->commits = ++tracker_.last_serial_;
+            tracked.need_scan("the last revision was made of an earlier definition of the set",
+                              tracker_.clock_.now());
+            state->next_scan = MonotonicTime{};
+            return;
+        }
         bool is_fresh = tracked.queue().generation() > frozen_.generation;
         tracked.queue().clear(frozen_);
         bool is_compared = look_at_ == nullptr || look_at_->is_everything();
@@ -79,7 +86,7 @@ class TrackedRunImpl final : public TrackedRun {
         tracked.base_changed();
         tracked.protected_until = began_;
         state->has_base = true;
-        ++state->commits;
+        state->commits = ++tracker_.last_serial_;
         bool links_hold = look_at_ != nullptr && !look_at_->links_may_have_changed() &&
                           state->linked_of == parent_;
         state->linked_of = links_hold ? revision.hex() : "";
@@ -103,7 +110,7 @@ class TrackedRunImpl final : public TrackedRun {
     TrackerImpl& tracker_;
     std::string set_, definition_, reason_, parent_;
     FrozenMarks frozen_;
-    std::uint64_t losses_ = 0;
+    std::uint64_t serial_ = 0, losses_ = 0;
     bool knows_changes_ = false;
     Timestamp began_{};
     std::optional<Reread> reread_;
@@ -244,6 +251,7 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
                     tracked.queue().mark_listing(id, *handle, run->began_);
         }
         run->set_ = set;
+        run->serial_ = state->serial;
         run->paths_ = tracked.set().paths;
         run->exclude_ = tracked.set().exclude;
         run->definition_ = TrackedSet::definition_of(tracked.set(), never_enter_);

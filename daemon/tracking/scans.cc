@@ -61,13 +61,9 @@ void TrackerImpl::scan_unwatched() {
 }
 
 void TrackerImpl::begin_scan(const SetState& state) {
-    ScanOf what{state.tracked.set().id,
-                state.tracked.set(),
-                state.absent,
-                never_enter_,
-                state.tracked.losses(),
-                state.commits,
-                reread_of(state.tracked)};
+    ScanOf what{
+        state.tracked.set().id, state.tracked.set(),    state.absent,  never_enter_,
+        state.serial,           state.tracked.losses(), state.commits, reread_of(state.tracked)};
     scanning_set_ = what.set;
     scanner_ = std::jthread(
         [this, what = std::move(what)](std::stop_token stop) { scan(what, std::move(stop)); });
@@ -170,6 +166,10 @@ void TrackerImpl::scan_ended(const ScanOf& what, bool has_base, const std::strin
     SetState* state = find(what.set);
     if (state == nullptr) return;
     MonotonicTime now = clock_.monotonic();
+    if (what.serial != state->serial) {
+        state->next_scan = MonotonicTime{};  // another definition than the one that was compared
+        return;
+    }
     if (!state->tracked.needs_scan()) return;  // a run has compared everything meanwhile
     if (!done.ok()) {
         const Duration wait = kScanAgainAfter * (1u << std::min(state->scan_failures++, 10u));

@@ -1,6 +1,7 @@
 #include "daemon/tracking/tracked_set.h"
 
 #include <algorithm>
+#include <atomic>
 #include <climits>
 
 #include <fcntl.h>
@@ -84,6 +85,11 @@ bool get(std::string_view& in, Timestamp& time) {
     return true;
 }
 
+std::uint64_t next_loss() {
+    static std::atomic<std::uint64_t> last = 0;
+    return ++last;
+}
+
 Error bad_record(std::string_view key) {
     return Error(ErrorKind::corrupt, "the record " + std::string(key) + " of the queue is damaged");
 }
@@ -102,7 +108,7 @@ std::optional<HeldState> held_state(int fd) {
 }
 
 TrackedSet::TrackedSet(BackupSet set, Scope scope)
-    : set_(std::move(set)), scope_(std::move(scope)) {}
+    : set_(std::move(set)), scope_(std::move(scope)), losses_(next_loss()) {}
 
 std::string TrackedSet::definition_of(const BackupSet& set,
                                       const std::vector<std::string>& never_enter) {
@@ -231,7 +237,7 @@ void TrackedSet::absorb_move(const VolumeId& volume, const WatchBatch::Directory
 void TrackedSet::need_scan(std::string reason, Timestamp now) {
     if (scan_reason_.empty()) scan_since_ = now;
     scan_reason_ = std::move(reason);
-    ++losses_;
+    losses_ = next_loss();
 }
 
 void TrackedSet::compared(std::uint64_t losses) {

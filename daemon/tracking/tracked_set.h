@@ -63,7 +63,8 @@ class TrackedSet {
     bool needs_scan() const { return !scan_reason_.empty(); }
     const std::string& scan_reason() const { return scan_reason_; }
     Timestamp scan_since() const { return scan_since_; }
-    // Grows with each need_scan(): a comparison counts only if it is still the same at its end.
+    // Grows with each need_scan(): a comparison counts only if it is still the same at its end. Of
+    // no two sets the same, the one before under the same name included.
     std::uint64_t losses() const { return losses_; }
     // All was compared since `losses` was read, and what was renamed meanwhile is absorbed.
     void compared(std::uint64_t losses);
@@ -141,7 +142,7 @@ class TrackedSet {
     bool is_base_changed_ = false;
     std::string scan_reason_;
     Timestamp scan_since_{};
-    std::uint64_t losses_ = 0;
+    std::uint64_t losses_;
     std::map<std::string, HeldState> held_;
     // Where directories were when last asked; forgotten when any directory moves, and with the
     // watcher that was asked.

@@ -316,7 +316,9 @@ void TrackerImpl::set_policy(std::shared_ptr<const Policy> policy,
 }
 
 void TrackerImpl::apply(std::shared_ptr<const Policy> policy, std::vector<std::string> own_places) {
-    std::vector<std::string> places_before = std::exchange(never_enter_, std::move(own_places));
+    persist();  // a set that is defined anew goes on from what the store has
+    const std::vector<std::string> places_before =
+        std::exchange(never_enter_, std::move(own_places));
     policy_ = std::move(policy);
     std::map<std::string, std::unique_ptr<SetState>> before = std::exchange(sets_, {});
     auto scopes = std::make_shared<std::vector<Scope>>();
@@ -336,7 +338,7 @@ void TrackerImpl::apply(std::shared_ptr<const Policy> policy, std::vector<std::s
             sets_[id] = std::move(old->second);
             continue;
         }
-        auto state = std::make_unique<SetState>(TrackedSet(set, std::move(*scope)));
+        auto state = std::make_unique<SetState>(TrackedSet(set, std::move(*scope)), ++last_serial_);
         load(*state);
         TrackedSet::Base& base = state->tracked.base();
         if (old != before.end()) base.unproven = old->second->tracked.base().unproven;

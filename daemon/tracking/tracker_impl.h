@@ -56,7 +56,11 @@ class TrackerImpl final : public Tracker {
     friend class TrackedRunImpl;
 
     struct SetState {
-        explicit SetState(TrackedSet set) : tracked(std::move(set)) {}
+        SetState(TrackedSet set, std::uint64_t number)
+            : serial(number), tracked(std::move(set)), commits(number) {}
+        // Of no other one: a comparison, a run or a weighing may end when its set was defined anew,
+        // or removed and made again, and then says nothing of what is tracked now.
+        const std::uint64_t serial;
         TrackedSet tracked;
         std::map<std::string, VolumeId> places;  // where file systems of the set are mounted
         std::vector<Path> absent;                // where one is missing
@@ -69,7 +73,7 @@ class TrackerImpl final : public Tracker {
         bool is_unproven_marked = false;
         bool has_base = false;      // a revision to compare with
         bool is_unwritten = false;  // the store lacks some of it: all of it must be written
-        std::uint64_t commits = 0;  // revisions made since the start
+        std::uint64_t commits;      // another number with each revision, of no other state
         MonotonicTime next_scrub{};
         // Stopped cleanly in this boot: with inherited descriptors nothing was missed since.
         bool may_resume = false;
@@ -157,7 +161,7 @@ class TrackerImpl final : public Tracker {
         BackupSet definition;
         std::vector<Path> absent;
         std::vector<std::string> never_enter;
-        std::uint64_t losses = 0, commits = 0;
+        std::uint64_t serial = 0, losses = 0, commits = 0;
         std::optional<Reread> reread;
     };
     void begin_scan(const SetState& state);
@@ -188,6 +192,7 @@ class TrackerImpl final : public Tracker {
     // ---- weighing.cc
     struct Weighing {
         std::string set;
+        std::uint64_t serial = 0;
         Generation generation = 0;  // of the queue when it began, like `runs` of the set
         std::uint64_t runs = 0;
         Weight weight;
@@ -220,6 +225,7 @@ class TrackerImpl final : public Tracker {
     std::shared_ptr<const Policy> policy_;
     std::vector<std::string> never_enter_;
     std::map<std::string, std::unique_ptr<SetState>> sets_;
+    std::uint64_t last_serial_ = 0;  // of a state of a set, or one of its revisions
     std::map<VolumeId, TrackedVolume> volumes_;
     std::shared_ptr<std::vector<Scope>> scopes_ = std::make_shared<std::vector<Scope>>();
     std::unique_ptr<MountTable> mounts_;

@@ -94,11 +94,11 @@ void TrackerImpl::start_weighing() {
                              state->weighed.next_look_back <= now;
         state->weighed.is_looking_back = may_look_back;
         if (weigher_.joinable()) weigher_.join();
-        weigher_ =
-            std::jthread([this, began = now, set = id, may_look_back, sample = std::move(sample),
-                          resolver = resolver_of(watchers_of(*state)),
-                          base = state->tracked.base().revision, runs = state->runs,
-                          generation = state->tracked.queue().generation()](std::stop_token stop) {
+        weigher_ = std::jthread(
+            [this, began = now, set = id, may_look_back, sample = std::move(sample),
+             resolver = resolver_of(watchers_of(*state)), base = state->tracked.base().revision,
+             serial = state->serial, runs = state->runs,
+             generation = state->tracked.queue().generation()](std::stop_token stop) {
                 Revision revision(host_, set, base);
                 Weight weight = weigh(sample, resolver,
                                       [&](const std::string& directory)
@@ -114,7 +114,7 @@ void TrackerImpl::start_weighing() {
                                         return revision.known_inodes(inodes, stop);
                                     });
                 if (!strangers) weight.unknown += sample.objects.size();
-                Weighing done{set, generation, runs, std::move(weight), {}, {}};
+                Weighing done{set, serial, generation, runs, std::move(weight), {}, {}};
                 if (strangers) done.strangers = std::move(*strangers);
                 done.took = clock_.monotonic() - began;
                 post([this, done = std::move(done)] { weighed(done); });
@@ -127,7 +127,7 @@ void TrackerImpl::weighed(const Weighing& done) {
     const Weight& weight = done.weight;
     is_weighing_ = false;
     SetState* state = find(done.set);
-    if (state == nullptr) return;
+    if (state == nullptr || state->serial != done.serial) return;
     state->weighed.generation = done.generation;
     state->weighed.bytes = weight.bytes;
     state->weighed.nothing = weight.nothing_count;
@@ -156,8 +156,7 @@ void TrackerImpl::weighed(const Weighing& done) {
         if (volume == volumes_.end()) return;
         drain(volume->second, true);
     }
-    state = find(done.set);
-    if (state == nullptr || state->tracked.needs_scan()) return;
+    if (state->tracked.needs_scan()) return;
     ChangeQueue& queue = state->tracked.queue();
     for (const VolumeId& id : volumes) {
         auto marks = queue.volumes().find(id);

@@ -126,7 +126,7 @@ def main():
     parser.add_argument("--keep", action="store_true")
     a = parser.parse_args()
     vars(promises.options).update(build=os.path.abspath(a.build), keep=a.keep)
-    for name in ("plain", "mounts", "writers", "faults", "restarts", "races", "limits", "clocks", "upkeep"):
+    for name in ("plain", "mounts", "places", "writers", "faults", "restarts", "races", "limits", "clocks", "upkeep"):
         importlib.import_module(name)
     if os.geteuid() != 0:
         print("SKIP everything: mounting file systems of our own needs root")

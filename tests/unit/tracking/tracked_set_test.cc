@@ -128,6 +128,16 @@ TEST_F(TrackedSetTest, AComparisonThatALossOvertookCountsForNothing) {
     EXPECT_TRUE(tracked_.needs_scan());
 }
 
+TEST_F(TrackedSetTest, AComparisonOfTheSetAsItWasDefinedBeforeCountsForNothing) {
+    tracked_.need_scan("tracking begins", Timestamp{});
+    TrackedSet anew(definition(), *Scope::make(definition(), {}));
+    anew.need_scan("the definition of the set changed", Timestamp{});
+    anew.compared(tracked_.losses());
+    EXPECT_TRUE(anew.needs_scan());
+    anew.compared(anew.losses());
+    EXPECT_FALSE(anew.needs_scan());
+}
+
 // The run took a renamed directory over as it was before the loss, and the comparison with the
 // revision before it told of the rename only.
 TEST_F(TrackedSetTest, AComparisonDuringARunThatMetALossCountsForNothing) {
