@@ -334,7 +334,7 @@ void TrackerImpl::apply(std::shared_ptr<const Policy> policy, std::vector<std::s
         auto old = before.find(id);
         std::string definition = TrackedSet::definition_of(set, never_enter_);
         if (old != before.end() &&
-            TrackedSet::definition_of(old->second->tracked.set(), never_enter_) == definition) {
+            TrackedSet::definition_of(old->second->tracked.set(), places_before) == definition) {
             sets_[id] = std::move(old->second);
             continue;
         }

@@ -111,3 +111,16 @@ def _(t):
     t.live()
     t.run()
     t.same()
+
+
+@scenario(86, "a place that was ours and is not any more is watched like all else", own=True, fs=("ext4",))
+def _(t):
+    fill(t)
+    t.m.repository("second", t.path("store"))
+    t.protect()
+    t.m.ctl("repo", "remove", "second", "--yes").expect(0)
+    t.live()
+    t.run()
+    t.live()
+    t.write("store/f", b"not ours any more")
+    t.backed_up("store/f")
