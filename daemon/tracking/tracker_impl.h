@@ -141,6 +141,7 @@ class TrackerImpl final : public Tracker {
     void plan();
     // Mounts may have changed this very moment, before anybody is told.
     bool mounts_differ() const;
+    std::string scopes_of(const std::set<std::string>& sets) const;
     void arm(TrackedVolume& volume, const std::string& why);
     void note_places(SetState& state);
     void forget_group(TrackedVolume& volume);

@@ -23,6 +23,7 @@ struct TrackedVolume {
     Mount mount;
     std::vector<Path> roots;           // directories at or below the mount's place, of all sets
     std::set<std::string> sets;        // that have something on it
+    std::string scopes;                // what these sets look into, when it was armed
     std::shared_ptr<Watcher> watcher;  // nothing: scan only
     // For what is marked while there is no watcher.
     std::shared_ptr<KnownPlaces> places = std::make_shared<KnownPlaces>();

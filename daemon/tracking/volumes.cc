@@ -81,14 +81,20 @@ void TrackerImpl::plan() {
             volume = std::move(old->second);
             before.erase(old);
         }
+        // inotify has no watch where no set looked into when it was armed.
+        std::string scopes = scopes_of(plan.sets);
+        bool is_inotify =
+            volume.watcher != nullptr && volume.watcher->status().kind == WatchKind::inotify;
         bool is_same = volume.watcher != nullptr && volume.roots == plan.roots &&
-                       volume.mount.device == plan.mount.device;
+                       volume.mount.device == plan.mount.device &&
+                       !(is_inotify && volume.scopes != scopes);
         std::set<std::string> joined;
         std::ranges::set_difference(plan.sets, volume.sets, std::inserter(joined, joined.end()));
         volume.id = plan.id;
         volume.mount = plan.mount;
         volume.roots = std::move(plan.roots);
         volume.sets = std::move(plan.sets);
+        volume.scopes = std::move(scopes);
         if (is_same) {
             for (const std::string& id : joined)
                 if (SetState* state = find(id))
@@ -111,6 +117,21 @@ void TrackerImpl::plan() {
             }
     }
     for (auto& [id, state] : sets_) note_places(*state);
+}
+
+// Text that changes whenever these sets look into other directories.
+std::string TrackerImpl::scopes_of(const std::set<std::string>& sets) const {
+    std::string text;
+    for (const std::string& id : sets) {
+        auto state = sets_.find(id);
+        if (state == sets_.end()) continue;
+        const BackupSet& whole = state->second->tracked.set();
+        BackupSet looks_into;
+        looks_into.paths = whole.paths;
+        looks_into.exclude.patterns = whole.exclude.patterns;
+        text += TrackedSet::definition_of(looks_into, never_enter_);
+    }
+    return text;
 }
 
 void TrackerImpl::forget_group(TrackedVolume& volume) {

@@ -113,6 +113,38 @@ def _(t):
     t.same()
 
 
+@scenario(82, "what is not excluded any more is watched from then on", own=True, fs=("ext4",), watch=("inotify", "fanotify"))
+def _(t):
+    fill(t)
+    t.write("cache/f", b"excluded at first")
+    t.m.set("home", t.src, extra=("--no-automatic", "--guard", "off", "--exclude", "cache/"))
+    t.run()
+    t.live()
+    edit(t, "--no-exclude", "cache/")
+    t.live()
+    t.run()
+    t.live()
+    t.write("cache/f", b"changed")
+    t.backed_up("cache/f")
+    t.write("cache/new/f", b"below it, too")
+    t.backed_up("cache/new/f")
+
+
+@scenario(821, "a second set of the same place that excludes less: both are watched", own=True, fs=("ext4",), watch=("inotify",))
+def _(t):
+    fill(t)
+    t.write("cache/f", b"excluded from one")
+    t.m.set("home", t.src, extra=("--no-automatic", "--guard", "off", "--exclude", "cache/"))
+    t.run()
+    t.live()
+    t.m.set("other", t.src, extra=("--no-automatic", "--guard", "off"))
+    t.m.backup("other")
+    state = lambda: t.m.json("status", "other")["sets"][0]
+    wait_for("the other to be live", lambda: state()["tracking"] == "live")
+    t.write("cache/f", b"changed")
+    wait_for("the change to wait", lambda: state()["pending"] > 0)
+
+
 @scenario(86, "a place that was ours and is not any more is watched like all else", own=True, fs=("ext4",))
 def _(t):
     fill(t)
