@@ -125,8 +125,11 @@ class Planner {
             for (const auto& [name, mark] : marks.names) directory.names.push_back(name);
         }
         for (const auto& [name, mark] : marks.names) {
-            if (is_in) item(child_of(path, name), "name", mark);
-            if (is_in && mark.must_read) plan_.must_read_files.insert(child_of(path, name));
+            // A path of the set itself lies in a directory that is not in it.
+            if (is_in || is_in_set(child_of(path, name))) {
+                item(child_of(path, name), "name", mark);
+                if (mark.must_read) plan_.must_read_files.insert(child_of(path, name));
+            }
             // Above the set, too: it may be the way to it.
             if (mark.deep) take_subtree(child_of(path, name), mark);
         }

@@ -100,7 +100,10 @@ class TrackedRunImpl final : public TrackedRun {
         std::size_t slash = path.rfind('/');
         if (slash == std::string::npos || slash + 1 == path.size()) return;
         std::string directory = slash == 0 ? "/" : path.substr(0, slash);
-        if (tracked.scope().of_directory(directory) != Scope::Place::inside) return;
+        if (tracked.scope().of_directory(directory) != Scope::Place::inside) {
+            // A path of the set that is not there is waited for.
+            if (!tracked.scope().is_path(path) || !held_state(path)) return;
+        }
         auto place = tracker_.place_of(directory);
         if (place)
             tracked.queue().mark_name(place->first, place->second, path.substr(slash + 1), true,

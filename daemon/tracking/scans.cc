@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "daemon/archive/survey.h"
+#include "daemon/tracking/look_plan.h"
 #include "daemon/tracking/tracker_impl.h"
 
 namespace backup {
@@ -141,12 +142,19 @@ void TrackerImpl::take_findings(const std::string& set, const std::vector<ScanFi
     for (const ScanFinding& each : findings) {
         if (place == std::nullopt || last != each.finding.directory) {
             last = each.finding.directory;
-            // The paths of the set themselves are looked at by every run.
             bool is_inside = state->tracked.scope().of_directory(last) == Scope::Place::inside;
             place = is_inside ? place_of(last) : std::nullopt;
         }
-        // No such directory any more: whoever took it away is told by its parent.
-        if (!place) continue;
+        if (!place) {
+            const std::string path = join_path(last, each.finding.name);
+            using Place = Scope::Place;
+            // Else there is no such directory any more, and whoever took it away is told by its
+            // parent.
+            if (state->tracked.scope().of_directory(last) != Place::inside &&
+                state->tracked.scope().of_directory(path) != Place::outside)
+                mark_path_of_set(*state, path, each.finding);
+            continue;
+        }
         // What could not be looked into may differ anywhere below.
         if (each.finding.kind == SurveyFinding::Kind::unreadable && each.finding.is_directory)
             if (auto inside = place_of(join_path(last, each.finding.name)))
@@ -157,6 +165,36 @@ void TrackerImpl::take_findings(const std::string& set, const std::vector<ScanFi
                                          must_read, now);
     }
     if (!findings.empty()) state->last_change = now;
+}
+
+// Runs look at the paths of the set, and at what leads to them, whatever is marked; but without a
+// mark nothing would wait, and nobody would begin a run.
+void TrackerImpl::mark_path_of_set(SetState& state, const std::string& path,
+                                   const SurveyFinding& finding) {
+    using Kind = SurveyFinding::Kind;
+    const Timestamp now = clock_.now();
+    ChangeQueue& queue = state.tracked.queue();
+    // A path that is not there is waited for, unless the revision has it.
+    if (finding.kind == Kind::unreadable && !held_state(path)) return;
+    if (finding.is_directory && finding.kind != Kind::gone) {
+        if (auto place = place_of(path)) {
+            if (finding.kind == Kind::metadata)
+                queue.mark_listing(place->first, place->second, now);
+            else
+                queue.mark_subtree(place->first, place->second, now);
+            return;
+        }
+    }
+    for (std::string below = path; below.size() > 1;) {
+        const std::string directory(tracking::parent_of(below));
+        if (auto place = place_of(directory)) {
+            const bool must_read = finding.kind == Kind::unproven;
+            queue.mark_name(place->first, place->second, tracking::name_of(below),
+                            must_read || finding.kind != Kind::metadata, must_read, now);
+            return;
+        }
+        below = directory;
+    }
 }
 
 void TrackerImpl::scan_ended(const ScanOf& what, bool has_base, const std::string& revision,

@@ -50,6 +50,10 @@ Scope::Place Scope::place(std::string_view path, bool is_directory) const {
     return is_above ? Place::above : Place::outside;
 }
 
+bool Scope::is_path(std::string_view path) const {
+    return std::ranges::any_of(paths_, [&](const Path& each) { return each.text() == path; });
+}
+
 std::string Scope::excluded_by(std::string_view path, bool is_directory) const {
     if (matcher_.empty()) return {};
     std::size_t begin = 0;

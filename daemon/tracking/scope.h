@@ -32,6 +32,8 @@ class Scope {
     std::string excluded_by(std::string_view path, bool is_directory) const;
 
     const std::vector<Path>& paths() const { return paths_; }
+    // One of the paths itself.
+    bool is_path(std::string_view path) const;
 
   private:
     Place place(std::string_view path, bool is_directory) const;

@@ -262,8 +262,8 @@ void TrackedSet::note_held(const std::vector<HeldFile>& held,
         std::size_t slash = path.rfind('/');
         if (slash == std::string::npos) return;
         std::string directory = slash == 0 ? "/" : path.substr(0, slash);
-        // A path of the set that is a file is looked at by every run.
-        if (scope_.of_directory(directory) != Scope::Place::inside) return;
+        // A path of the set that is a file is looked at by every run, but not always read.
+        if (scope_.of_directory(directory) != Scope::Place::inside && !scope_.is_path(path)) return;
         auto place = place_of(directory);
         if (place)
             queue_.mark_name(place->first, place->second, path.substr(slash + 1), true, must_read,

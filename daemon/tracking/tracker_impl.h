@@ -33,6 +33,8 @@
 
 namespace backup {
 
+struct SurveyFinding;
+
 class TrackerImpl final : public Tracker {
   public:
     TrackerImpl(TrackerHost& host, StateStore& store, const Clock& clock, TrackerOptions options);
@@ -170,6 +172,7 @@ class TrackerImpl final : public Tracker {
     // A revision to compare with.
     void base_found(const std::string& set, std::uint64_t number);
     void take_findings(const std::string& set, const std::vector<struct ScanFinding>& findings);
+    void mark_path_of_set(SetState& state, const std::string& path, const SurveyFinding& finding);
     void scan_ended(const ScanOf& what, bool has_base, const std::string& revision, Timestamp began,
                     const Result<>& done);
 

@@ -1,5 +1,6 @@
 """Where and what a set is, changed under the daemon: defined anew, renamed, replaced, mounted twice or over."""
 import os
+import shutil
 
 from promises import equal, wait_for
 from scenarios import fill, scenario
@@ -156,3 +157,25 @@ def _(t):
     t.live()
     t.write("store/f", b"not ours any more")
     t.backed_up("store/f")
+
+
+@scenario(87, "a path of the set that is a file, or another directory by now, changed while nobody watched: it waits", own=True, fs=("ext4",))
+def _(t):
+    fill(t)
+    t.m.set("home", t.path("plain/f"), t.path("a"), extra=("--no-automatic", "--guard", "off"))
+    t.run()
+    t.live()
+    t.m.stop()
+    t.write("plain/f", b"changed while it was stopped")
+    t.m.start()
+    t.live()
+    told(t)
+    t.run()
+    equal(content(t, t.path("plain/f")), b"changed while it was stopped")
+    t.clean_after_runs()
+    t.m.stop()
+    os.rename(t.path("a"), t.path("a-before"))
+    shutil.copytree(t.path("a-before"), t.path("a"))
+    t.m.start()
+    t.live()
+    told(t)

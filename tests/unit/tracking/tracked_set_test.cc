@@ -154,6 +154,17 @@ TEST_F(TrackedSetTest, AComparisonDuringARunThatMetALossCountsForNothing) {
     EXPECT_FALSE(tracked_.needs_scan());
 }
 
+TEST_F(TrackedSetTest, APathOfTheSetThatMustBeReadIsRead) {
+    paths_["P"] = "/top";
+    tracked_.queue().mark_name("v", "P", "set", true, true, Timestamp{});
+    tracked_.queue().mark_name("v", "P", "stranger", true, true, Timestamp{});
+    auto found = look();
+    EXPECT_TRUE(found->must_read("/top/set"));
+    EXPECT_FALSE(found->must_read("/top/stranger"));
+    ASSERT_EQ(found->items().size(), 1u);
+    EXPECT_EQ(found->items()[0].path, "/top/set");
+}
+
 TEST_F(TrackedSetTest, AllRecordsAreWhatAllBatchesTogetherWouldBe) {
     tracked_.base().revision = "0123";
     tracked_.base_changed();
