@@ -239,6 +239,7 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         run->began_ = clock_.now();
         for (auto& [id, volume] : volumes_)
             if (volume.sets.contains(set)) drain(volume, true);
+        if (!are_roots_in_place(set)) mounts_changed_ = true;
         if (std::exchange(mounts_changed_, false) || mounts_differ()) plan();
         if (census) note_census(*census);
         bool is_scan_only = std::ranges::none_of(

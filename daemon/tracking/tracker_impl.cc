@@ -109,8 +109,10 @@ void TrackerImpl::run(std::stop_token stop) {
         for (auto& task : now) task();
         now.clear();
         drain();
+        const bool is_census_due = clock_.monotonic() >= next_census_;
+        if (is_census_due && !are_roots_in_place()) mounts_changed_ = true;
         if (std::exchange(mounts_changed_, false)) plan();
-        if (clock_.monotonic() >= next_census_) take_census();
+        if (is_census_due) take_census();
         if (clock_.monotonic() >= next_canary_) touch_canaries();
         check_canaries();
         if (clock_.monotonic() >= next_unwatched_) scan_unwatched();
@@ -236,12 +238,15 @@ void TrackerImpl::deliver(TrackedVolume& volume, const WatchBatch& batch,
          is_inotify = watcher->status().kind == WatchKind::inotify](const ObjectHandle& handle) {
             return is_inotify && watcher->facts_of(handle).has_value();
         }};
+    const std::set<std::string> moved = moved_on_the_way(volume, batch);
+    if (!moved.empty()) mounts_changed_ = true;
     for (const std::string& id : volume.sets) {
         SetState* state = find(id);
         if (state == nullptr) continue;
         Generation before = state->tracked.queue().generation();
         std::uint64_t losses = state->tracked.losses();
         state->tracked.absorb(volume.id, batch, resolver, now);
+        for (const std::string& place : moved) compare_below(*state, place);
         if (state->tracked.queue().generation() != before) state->last_change = now;
         if (state->tracked.losses() != losses) {
             state->next_scan = MonotonicTime{};

@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -146,6 +147,14 @@ class TrackerImpl final : public Tracker {
     std::string scopes_of(const std::set<std::string>& sets) const;
     void arm(TrackedVolume& volume, const std::string& why);
     void note_places(SetState& state);
+    void note_way(TrackedVolume& volume);
+    // The names on the way to the roots that a batch tells to be another object's, now or for a
+    // while.
+    static std::set<std::string> moved_on_the_way(const TrackedVolume& volume,
+                                                  const WatchBatch& batch);
+    void compare_below(SetState& state, const std::string& place);
+    // Of this set, or all: the roots are the directories that they were. A few microseconds each.
+    bool are_roots_in_place(const std::string& set = {}) const;
     void forget_group(TrackedVolume& volume);
     void keep_group(TrackedVolume& volume, const std::string& name);
     void tell_problems();

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "common/path.h"
@@ -36,6 +37,16 @@ struct TrackedVolume {
         bool is_waited_for = false;
     } canary;
     bool is_kept = false;  // the service manager has a copy of its descriptor
+    // What the roots and the directories above them were at the last look, as far as they lie on
+    // this file system. A watcher finds what lies below its roots, and nobody when one of these is
+    // another object, or was for a while: what happened there was dropped as elsewhere.
+    struct Step {
+        std::string name;
+        ObjectHandle object;
+        std::string path;
+    };
+    std::unordered_map<ObjectHandle, std::vector<Step>> way;  // by the directory that has the name
+    std::vector<ObjectHandle> root_handles;                   // as `roots`; empty: not there
 };
 
 // Which file systems hold what the paths of the sets protect.

@@ -9,6 +9,7 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "daemon/tracking/tracker_impl.h"
+#include "daemon/watch/open_path.h"
 
 namespace backup {
 
@@ -32,6 +33,21 @@ std::string volume_name(const VolumeId& id) {
 std::string mount_info() {
     std::ifstream file("/proc/self/mountinfo", std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<ObjectHandle> handles_of(const std::vector<Path>& roots) {
+    std::vector<ObjectHandle> handles;
+    for (const Path& root : roots) {
+        auto handle = handle_of_path(root.text());
+        handles.push_back(handle.ok() ? std::move(*handle) : ObjectHandle());
+    }
+    return handles;
+}
+
+// The watcher finds what is there now.
+bool can_find(Watcher& watcher, const std::vector<ObjectHandle>& roots) {
+    return std::ranges::all_of(
+        roots, [&](const ObjectHandle& root) { return watcher.path_of(root).has_value(); });
 }
 
 // Not what a link leads to: the link is what is protected.
@@ -87,7 +103,8 @@ void TrackerImpl::plan() {
             volume.watcher != nullptr && volume.watcher->status().kind == WatchKind::inotify;
         bool is_same = volume.watcher != nullptr && volume.roots == plan.roots &&
                        volume.mount.device == plan.mount.device &&
-                       !(is_inotify && volume.scopes != scopes);
+                       !(is_inotify && volume.scopes != scopes) &&
+                       can_find(*volume.watcher, handles_of(plan.roots));
         std::set<std::string> joined;
         std::ranges::set_difference(plan.sets, volume.sets, std::inserter(joined, joined.end()));
         volume.id = plan.id;
@@ -99,11 +116,20 @@ void TrackerImpl::plan() {
             for (const std::string& id : joined)
                 if (SetState* state = find(id))
                     state->tracked.need_scan("tracking begins", clock_.now());
+            const std::vector<ObjectHandle> handles =
+                std::exchange(volume.root_handles, handles_of(volume.roots));
+            for (std::size_t i = 0; i < handles.size(); ++i)
+                for (const std::string& id : volume.sets)
+                    if (SetState* state = find(id); state && handles[i] != volume.root_handles[i])
+                        compare_below(*state, volume.roots[i].text());
+            note_way(volume);
             continue;
         }
         bool is_first = volume.watcher == nullptr;
         arm(volume, is_first ? "the watch of " + printable(volume.mount.place) + " begins"
                              : "the paths on " + printable(volume.mount.place) + " changed");
+        volume.root_handles = handles_of(volume.roots);
+        note_way(volume);
     }
     for (auto& [id, volume] : before) {
         if (volume.watcher) drain(volume, false);
@@ -212,6 +238,76 @@ void TrackerImpl::arm(TrackedVolume& volume, const std::string& why) {
             state->tracked.need_scan(why, clock_.now());
             state->next_scan = MonotonicTime{};
         }
+}
+
+// After the watch began: what is renamed from then on is told.
+void TrackerImpl::note_way(TrackedVolume& volume) {
+    volume.way.clear();
+    for (const Path& root : volume.roots) {
+        for (Path at = root; at.text().size() > volume.mount.place.size(); at = at.parent()) {
+            auto directory = handle_of_path(at.parent().text());
+            if (!directory.ok()) continue;
+            auto& steps = volume.way[*directory];
+            const std::string name(at.name());
+            if (std::ranges::find(steps, name, &TrackedVolume::Step::name) != steps.end()) break;
+            auto object = handle_of_path(at.text());
+            steps.push_back({name, object.ok() ? std::move(*object) : "", at.text()});
+        }
+    }
+}
+
+std::set<std::string> TrackerImpl::moved_on_the_way(const TrackedVolume& volume,
+                                                    const WatchBatch& batch) {
+    std::set<std::string> moved;
+    if (volume.way.empty()) return moved;
+    // A directory that came and went again is the same one: what happened meanwhile is unknown.
+    for (const WatchBatch::DirectoryMove& move : batch.moves)
+        for (const auto& [directory, name] : {std::tie(move.from_directory, move.from_name),
+                                              std::tie(move.to_directory, move.to_name)}) {
+            auto steps = volume.way.find(directory);
+            if (steps == volume.way.end()) continue;
+            for (const TrackedVolume::Step& step : steps->second)
+                if (step.name == name) moved.insert(step.path);
+        }
+    // Other names tell of an object's metadata as well: it counts if it is not the same any more.
+    auto look = [&](const std::vector<TrackedVolume::Step>& steps, const std::string* name) {
+        for (const TrackedVolume::Step& step : steps) {
+            if ((name != nullptr && step.name != *name) || moved.contains(step.path)) continue;
+            auto now = handle_of_path(step.path);
+            if ((now.ok() ? *now : "") != step.object) moved.insert(step.path);
+        }
+    };
+    const ObjectHandle* last = nullptr;  // names come by directory
+    auto steps = volume.way.end();
+    for (const WatchBatch::Name& name : batch.names) {
+        if (last == nullptr || *last != name.directory) steps = volume.way.find(name.directory);
+        last = &name.directory;
+        if (steps != volume.way.end()) look(steps->second, &name.name);
+    }
+    for (const ObjectHandle& directory : batch.relist)
+        if (auto listed = volume.way.find(directory); listed != volume.way.end())
+            look(listed->second, nullptr);
+    return moved;
+}
+
+void TrackerImpl::compare_below(SetState& state, const std::string& place) {
+    const auto& paths = state.tracked.set().paths;
+    if (std::ranges::none_of(paths,
+                             [&](const Path& path) { return is_at_or_below(path.text(), place); }))
+        return;
+    state.tracked.forget_places();
+    state.tracked.need_scan(printable(place) + " is another directory, or was for a while",
+                            clock_.now());
+    state.next_scan = MonotonicTime{};
+}
+
+bool TrackerImpl::are_roots_in_place(const std::string& set) const {
+    return std::ranges::all_of(volumes_, [&](const auto& each) {
+        const TrackedVolume& volume = each.second;
+        if (!volume.watcher || (!set.empty() && !volume.sets.contains(set))) return true;
+        return handles_of(volume.roots) == volume.root_handles &&
+               can_find(*volume.watcher, volume.root_handles);
+    });
 }
 
 // What comes up while a file system is watched: once, not with every directory more.

@@ -32,7 +32,7 @@ constexpr std::uint64_t kLongQueue = 50'000;
 
 // That an object cannot be opened says nothing about whether it is there.
 bool is_shortage(int error) {
-    return error == EMFILE || error == ENFILE || error == ENOMEM || error == EINTR;
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == EINTR || error == EIO;
 }
 
 bool is_below(const std::string& path, const Path& root) {
@@ -276,10 +276,8 @@ std::optional<std::string> FanotifyWatcher::path_of(const ObjectHandle& director
     return std::nullopt;
 }
 
-// Opens an object by handle, through the mount that `root` lies on. No descriptor on the mount
-// stays open, or it could not be unmounted.
-UniqueFd FanotifyWatcher::open_object(const Root& root, KernelHandle& kernel) {
-    const UniqueFd mount(open(root.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK));
+UniqueFd FanotifyWatcher::open_root(const Root& root) {
+    UniqueFd mount(open(root.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK));
     if (!mount) {
         if (is_shortage(errno)) lose_object(errno);
         return {};
@@ -287,10 +285,16 @@ UniqueFd FanotifyWatcher::open_object(const Root& root, KernelHandle& kernel) {
     // Where nothing is mounted any more, the handle would be another file system's.
     struct stat status {};
     if (fstat(mount.get(), &status) != 0 || status.st_dev != root.device) return {};
+    return mount;
+}
+
+// Opens an object by handle, through the mount that `root` lies on. No descriptor on the mount
+// stays open, or it could not be unmounted.
+UniqueFd FanotifyWatcher::open_object(const UniqueFd& root, KernelHandle& kernel) {
     int fd = -1;
     // ENOMEM comes and goes; ESTALE is how a deleted object answers.
     for (int tries = 0; tries < 3; ++tries) {
-        fd = open_by_handle_at(mount.get(), kernel.get(), O_PATH | O_CLOEXEC);
+        fd = open_by_handle_at(root.get(), kernel.get(), O_PATH | O_CLOEXEC);
         if (fd >= 0 || (errno != ENOMEM && errno != EINTR)) break;
     }
     if (fd < 0 && is_shortage(errno)) lose_object(errno);
@@ -308,7 +312,9 @@ std::optional<std::string> FanotifyWatcher::path_through(const Root& root,
                                                          const ObjectHandle& handle) {
     KernelHandle kernel, found;
     if (!kernel.assign(handle)) return std::nullopt;
-    const UniqueFd object = open_object(root, kernel);
+    const UniqueFd mount = open_root(root);
+    if (!mount) return std::nullopt;
+    const UniqueFd object = open_object(mount, kernel);
     if (!object) return std::nullopt;
     // Relative to the folder of links: half of an absolute look-up is the way through /proc.
     std::array<char, 16> link{};
@@ -338,18 +344,23 @@ std::optional<std::string> FanotifyWatcher::path_through(const Root& root,
 }
 
 std::optional<Watcher::ObjectFacts> FanotifyWatcher::facts_of(const ObjectHandle& handle) {
-    KernelHandle kernel;
-    if (!kernel.assign(handle)) return std::nullopt;
-    const UniqueFd object = open_object(roots_.front(), kernel);
+    const UniqueFd object = open_object(handle);
     struct stat status {};
     if (!object || fstat(object.get(), &status) != 0) return std::nullopt;
     return ObjectFacts{status.st_dev, status.st_ino, status.st_nlink, S_ISDIR(status.st_mode)};
 }
 
 UniqueFd FanotifyWatcher::open_directory(const ObjectHandle& handle) {
+    return open_object(handle);
+}
+
+// One of the roots may be gone, and those of other sets are there.
+UniqueFd FanotifyWatcher::open_object(const ObjectHandle& handle) {
     KernelHandle kernel;
     if (!kernel.assign(handle)) return {};
-    return open_object(roots_.front(), kernel);
+    for (const Root& root : roots_)
+        if (const UniqueFd mount = open_root(root)) return open_object(mount, kernel);
+    return {};
 }
 
 }  // namespace backup

@@ -63,7 +63,11 @@ class FanotifyWatcher : public Watcher, private EventQueue {
         Path path;
         std::uint64_t device = 0;
     };
-    UniqueFd open_object(const Root& root, KernelHandle& kernel);
+    // Not open: it is not there any more, or not on this file system.
+    UniqueFd open_root(const Root& root);
+    UniqueFd open_object(const UniqueFd& root, KernelHandle& kernel);
+    // Through any of the roots.
+    UniqueFd open_object(const ObjectHandle& handle);
     void lose_object(int error);
     std::optional<std::string> path_through(const Root& root, const ObjectHandle& handle);
 

@@ -51,6 +51,28 @@ def told(t):
     wait_for("the difference to wait", is_told)
 
 
+class Witness:
+    """Another set on the same file system: what it sees was told after all that happened before."""
+
+    def __init__(self, t):
+        self.t, self.count = t, 0
+        self.write()
+        t.m.set("witness", t.outside, extra=("--no-automatic", "--guard", "off"))
+        t.m.backup("witness")
+        t.live()
+
+    def write(self):
+        self.count += 1
+        self.file = os.path.join(self.t.outside, str(self.count))
+        with open(self.file, "w") as f:
+            f.write("seen")
+
+    def sees(self):
+        self.write()
+        listed = lambda: self.t.m.json("queue", "witness", "--top", "100000")["entries"]
+        wait_for("the witness", lambda: any(self.file == entry.get("path") for entry in listed()))
+
+
 @scenario(811, "the paths of a set widened while it is compared: the comparison of less counts for nothing", own=True, fs=("ext4",))
 def _(t):
     fill(t)
@@ -144,6 +166,93 @@ def _(t):
     wait_for("the other to be live", lambda: state()["tracking"] == "live")
     t.write("cache/f", b"changed")
     wait_for("the change to wait", lambda: state()["pending"] > 0)
+
+
+@scenario(83, "the directory of a set moved away, written to and moved back: nothing of it is missed", own=True, fs=("ext4", "xfs", "btrfs-sub", "tmpfs"))
+def _(t):
+    fill(t)
+    t.protect()
+    witness = Witness(t)
+    away = os.path.join(t.volume.place, "away")
+    for i in range(2):
+        os.rename(t.src, away)
+        with open(os.path.join(away, "plain/f"), "w") as f:
+            f.write(f"written elsewhere {i}")
+        witness.sees()
+        os.rename(away, t.src)
+        t.run()
+        t.same()
+    t.live()
+    t.write("plain/g", b"and later")
+    t.run()
+    t.same()
+
+
+@scenario(831, "the directory of a set replaced, or removed: it is told as a change at once, and watched where it is new", own=True, fs=("ext4",))
+def _(t):
+    fill(t)
+    new, old = (os.path.join(t.volume.place, name) for name in ("new", "old"))
+    shutil.copytree(t.src, new)
+    with open(os.path.join(new, "plain/f"), "w") as f:
+        f.write("in the new one")
+    t.protect()
+    os.rename(t.src, old)
+    os.rename(new, t.src)
+    told(t)
+    t.run()
+    t.same()
+    t.clean_after_runs()
+    t.write("plain/g", b"in the new one")
+    t.backed_up("plain/g")
+    with open(os.path.join(old, "plain/f"), "w") as f:
+        f.write("no business of the set any more")
+    t.run()
+    equal(t.counts["files_read"], 0)
+    shutil.rmtree(t.src)
+    told(t)
+
+
+@scenario(832, "a directory above the set moved and a link left in its place: what is written is not missed", own=True, fs=("ext4",))
+def _(t):
+    top, big = (os.path.join(t.volume.place, name) for name in ("top", "big"))
+    t.src = os.path.join(top, "scope")
+    os.makedirs(t.src)
+    fill(t)
+    t.protect()
+    os.rename(top, big)
+    os.symlink(big, top)
+    t.write("plain/f", b"behind the link")
+    t.run()
+    equal(content(t, t.path("plain/f")), b"behind the link")
+    t.write("plain/f", b"behind the link again")
+    t.run()
+    equal(content(t, t.path("plain/f")), b"behind the link again")
+
+
+@scenario(833, "one set's directory is gone: the others on its file system are tracked on", own=True, fs=("ext4",), watch=("fanotify",))
+def _(t):
+    fill(t)
+    t.protect()
+    first = os.path.join(t.volume.place, "another")
+    os.mkdir(first)
+    with open(os.path.join(first, "f"), "w") as f:
+        f.write("of the other set")
+    t.m.set("other", first, extra=("--no-automatic", "--guard", "off"))
+    t.m.backup("other")
+    t.live()
+    t.clean_after_runs()
+    shutil.rmtree(first)
+    t.live()
+    os.makedirs(t.path("linked"))
+    os.link(t.path("plain/f"), os.path.join(t.volume.place, "outside", "name"))
+    t.run()
+    t.clean_after_runs()
+    with open(os.path.join(t.volume.place, "outside", "name"), "a") as f:
+        f.write("through a name outside of the set")
+    wait_for("the change to wait", lambda: t.status()["pending"] > 0)
+    t.run()
+    t.same()
+    equal(t.status()["tracking"], "live")
 
 
 @scenario(86, "a place that was ours and is not any more is watched like all else", own=True, fs=("ext4",))
