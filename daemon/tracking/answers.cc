@@ -159,6 +159,7 @@ TrackingStatus TrackerImpl::describe(const SetState& state) const {
         one.type = volume.mount.type;
         one.problem = volume.problem;
         WatchKind kind = WatchKind::scan;
+        bool is_twofold = false;
         if (volume.watcher) {
             WatchStatus watch = volume.watcher->status();
             kind = watch.kind;
@@ -171,11 +172,17 @@ TrackingStatus TrackerImpl::describe(const SetState& state) const {
         } else {
             is_degraded = true;
         }
+        if (auto seen = volume.twofold.find(tracked.set().id); seen != volume.twofold.end()) {
+            is_degraded = is_twofold = true;
+            one.problem = "the same lies at several places, " + seen->second +
+                          ": changes are told of one of them, so everything is compared; leave "
+                          "one of them out of the sets";
+        }
         status.overflows += one.overflows;
         one.watching = to_string(kind);
         one.state = tracked.needs_scan() ? "scanning" : "live";
         weakest = std::max(weakest, static_cast<int>(kind));
-        if (status.reason.empty() && (kind == WatchKind::scan || one.unwatched > 0))
+        if (status.reason.empty() && (kind == WatchKind::scan || one.unwatched > 0 || is_twofold))
             status.reason = one.place + ": " + one.problem;
         status.volumes.push_back(std::move(one));
     }

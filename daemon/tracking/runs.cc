@@ -244,6 +244,8 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
         if (census) note_census(*census);
         bool is_scan_only = std::ranges::none_of(
             volumes_, [&](const auto& each) { return each.second.sets.contains(set); });
+        const bool is_twofold = std::ranges::any_of(
+            volumes_, [&](const auto& each) { return each.second.twofold.contains(set); });
         for (auto& [id, volume] : volumes_) {
             if (!volume.sets.contains(set)) continue;
             if (!volume.watcher) {
@@ -283,6 +285,8 @@ Result<std::unique_ptr<TrackedRun>> TrackerImpl::begin_run(const std::string& se
             run->reason_ = "the definition of the set changed";
         else if (is_scan_only)
             run->reason_ = "a file system of the set cannot be watched";
+        else if (is_twofold)
+            run->reason_ = "the set has the same at several places";
         run->knows_changes_ = run->reason_.empty();
         if (full) run->reason_ = "all content is read again";
     });

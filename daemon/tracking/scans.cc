@@ -50,9 +50,12 @@ void TrackerImpl::scan_unwatched() {
                       (is_off ? Duration(std::chrono::hours(1)) : options_.degraded_scan_period);
     if (is_first || is_off) return;
     for (auto& [id, volume] : volumes_) {
-        if (volume.watcher && volume.watcher->status().unwatched_directories == 0) continue;
+        const bool is_all_watched =
+            volume.watcher && volume.watcher->status().unwatched_directories == 0;
+        if (is_all_watched && volume.twofold.empty()) continue;
         if (volume.watcher) volume.watcher->retry_unwatched();
         for (const std::string& set : volume.sets) {
+            if (is_all_watched && !volume.twofold.contains(set)) continue;
             SetState* state = find(set);
             if (state == nullptr || state->tracked.needs_scan()) continue;
             state->tracked.need_scan("what cannot be watched is compared", clock_.now());

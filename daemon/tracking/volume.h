@@ -3,6 +3,8 @@
 // thread-safe and shared with runs.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -28,6 +30,8 @@ struct TrackedVolume {
     std::shared_ptr<Watcher> watcher;  // nothing: scan only
     // For what is marked while there is no watcher.
     std::shared_ptr<KnownPlaces> places = std::make_shared<KnownPlaces>();
+    // Sets that see some of it at several places, and where: a handle leads to one of them only.
+    std::map<std::string, std::string> twofold;
     std::string problem;       // why it is not watched as well as it could be, with the remedy
     std::string told_problem;  // of the watcher, the last that was written to the log
     // A change of our own that must be told.
@@ -55,6 +59,7 @@ struct VolumePlan {
     Mount mount;
     std::vector<Path> roots;
     std::set<std::string> sets;
+    std::map<std::string, std::string> twofold;  // see TrackedVolume
 };
 
 // A path that is not there, or is no directory, is watched by the directory that it is in, or would
@@ -63,6 +68,8 @@ struct SetPaths {
     std::string set;
     std::vector<Path> paths;
     bool other_filesystems_too = true;
+    // Of a directory where another file system is mounted; not set: yes.
+    std::function<bool(const std::string& place)> wants = {};
 };
 std::vector<VolumePlan> plan_volumes(const MountTable& table, const std::vector<SetPaths>& sets,
                                      const std::function<std::string(const Mount&)>& id_of,

@@ -86,7 +86,10 @@ void TrackerImpl::plan() {
     std::vector<Path> all_paths;
     for (const auto& [id, state] : sets_) {
         const BackupSet& set = state->tracked.set();
-        paths.push_back({id, set.paths, !set.exclude.other_filesystems});
+        paths.push_back({id, set.paths, !set.exclude.other_filesystems,
+                         [&scope = state->tracked.scope()](const std::string& place) {
+                             return scope.of_directory(place) != Scope::Place::outside;
+                         }});
         all_paths.insert(all_paths.end(), set.paths.begin(), set.paths.end());
     }
     real_places_ = RealPlaces(all_paths);
@@ -111,6 +114,7 @@ void TrackerImpl::plan() {
         volume.mount = plan.mount;
         volume.roots = std::move(plan.roots);
         volume.sets = std::move(plan.sets);
+        volume.twofold = std::move(plan.twofold);
         volume.scopes = std::move(scopes);
         if (is_same) {
             for (const std::string& id : joined)

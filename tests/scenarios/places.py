@@ -2,7 +2,7 @@
 import os
 import shutil
 
-from promises import equal, wait_for
+from promises import contains, equal, wait_for
 from scenarios import fill, scenario
 
 
@@ -253,6 +253,47 @@ def _(t):
     t.run()
     t.same()
     equal(t.status()["tracking"], "live")
+
+
+@scenario(84, "one file system at two places, both in sets: what is written through either is missed by none", own=True, fs=("ext4",))
+def _(t):
+    fill(t)
+    second = os.path.join(t.m.top, "second")
+    os.mkdir(second)
+    t.volume.mount_at(second, "--bind", t.src)
+    t.protect()
+    t.m.set("other", second, extra=("--no-automatic", "--guard", "off"))
+    t.m.backup("other")
+    for i in range(3):
+        t.write("plain/f", b"through one %d" % i)
+        with open(os.path.join(second, "plain/g"), "w") as f:
+            f.write(f"through the other {i}")
+        t.run()
+        t.same()
+        t.m.backup("other")
+        equal(content(t, os.path.join(second, "plain/f")), b"through one %d" % i)
+        equal(content(t, os.path.join(second, "plain/g")), b"through the other %d" % i)
+    states = [one["tracking"] for one in t.m.json("status")["sets"]]
+    equal(states, ["degraded", "degraded"])
+    contains(str(t.m.json("status")), "at several places")
+
+
+@scenario(841, "a set that contains another part of itself by a bind mount misses nothing there", own=True, fs=("ext4",))
+def _(t):
+    fill(t)
+    os.mkdir(t.path("again"))
+    t.volume.mount_at(t.path("again"), "--bind", t.path("plain"))
+    t.protect()
+    for i in range(3):
+        t.write("plain/f", b"changed %d" % i)
+        t.run()
+        t.same()
+    equal(t.status()["tracking"], "degraded")
+    t.volume.unmount(t.path("again"))
+    t.live(("live",))
+    t.write("plain/f", b"once more")
+    t.run()
+    t.same()
 
 
 @scenario(86, "a place that was ours and is not any more is watched like all else", own=True, fs=("ext4",))

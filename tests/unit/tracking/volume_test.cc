@@ -57,6 +57,40 @@ TEST_F(VolumeTest, APathThatIsNotThereIsWatchedFromWhereItWouldBegin) {
     EXPECT_EQ(roots(plans[0]), Roots({"/home/ada"}));
 }
 
+// A handle leads to one of them only.
+TEST_F(VolumeTest, WhatIsSeenAtTwoPlacesIsTold) {
+    auto table = MountTable::parse(
+        "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        "21 20 8:1 /data/photos /photos rw - ext4 /dev/sda1 rw\n"
+        "22 20 0:30 /@home /home rw - btrfs /dev/sdb rw\n"
+        "23 20 0:30 / /pool rw - btrfs /dev/sdb rw\n"
+        "24 20 0:30 /@srv /srv rw - btrfs /dev/sdb rw\n");
+    ASSERT_TRUE(table.ok());
+    using Twofold = std::map<std::string, std::map<std::string, std::string>>;
+    auto twofold = [&](const std::vector<SetPaths>& sets) {
+        Twofold found;
+        for (const VolumePlan& plan : plan_volumes(
+                 *table, sets, [](const Mount& mount) { return mount.type + mount.root; },
+                 [](const Path&) { return true; }))
+            if (!plan.twofold.empty()) found[plan.id] = plan.twofold;
+        return found;
+    };
+    EXPECT_EQ(twofold({{"one", {path("/data/letters"), path("/photos")}}}), Twofold());
+    EXPECT_EQ(
+        twofold(
+            {{"one", {path("/data")}}, {"two", {path("/photos/old")}}, {"three", {path("/etc")}}}),
+        (Twofold{{"ext4/", {{"one", "/data and /photos/old"}}},
+                 {"ext4/data/photos", {{"two", "/photos/old and /data"}}}}));
+    EXPECT_EQ(twofold({{"one", {path("/home"), path("/srv")}}}), Twofold());
+    EXPECT_EQ(twofold({{"one", {path("/pool/@home/ada")}}, {"two", {path("/home")}}}),
+              (Twofold{{"btrfs/", {{"one", "/pool/@home/ada and /home"}}},
+                       {"btrfs/@home", {{"two", "/home and /pool/@home/ada"}}}}));
+    SetPaths all{"one", {path("/")}};
+    all.wants = [](const std::string& place) { return place == "/home"; };
+    EXPECT_EQ(twofold({all}), Twofold()) << "what is excluded is not watched";
+    EXPECT_EQ(twofold({{"one", {path("/")}, false}}), Twofold());
+}
+
 TEST_F(VolumeTest, APathThatIsNotThereIsNeverWatchedBeyondItsFileSystem) {
     directories.clear();
     auto plans = plan({{"one", {path("/home/not/there"), path("/not/there")}, false}});
