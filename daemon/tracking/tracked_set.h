@@ -87,7 +87,8 @@ class TrackedSet {
         std::map<std::string, HeldState> held;
         std::map<std::string, VolumeId> places;  // where its file systems were mounted
         // Not empty: the last stop was clean, everything taken from the watchers is in the marks,
-        // and this boot's descriptors were left to the service manager.
+        // and this boot's descriptors were left to the service manager. The boot, and what was
+        // mounted below its paths then.
         std::string resumable;
         std::string boot;   // of the machine that this set was served in last; empty: clean stop
         Timestamp began{};  // of the run that made the revision

@@ -143,9 +143,15 @@ void TrackerImpl::leave_to_successor() {
             is_kept = is_kept && volume.watcher && volume.is_kept;
         }
         if (!is_kept || !is_anywhere) continue;
-        state->tracked.base().resumable = boot_id();
+        state->tracked.base().resumable = boot_id() + text_of(state->mounted);
         state->tracked.base_changed();
     }
+}
+
+std::string TrackerImpl::text_of(const std::map<std::string, std::string>& mounted) {
+    std::string text;
+    for (const auto& [place, mount] : mounted) text += "\n" + place + "\n" + mount;
+    return text;
 }
 
 MonotonicTime TrackerImpl::next_deadline() const {
@@ -350,9 +356,11 @@ void TrackerImpl::apply(std::shared_ptr<const Policy> policy, std::vector<std::s
         state->tracked.begin_serving(boot_id(), clock_.now());
         if (base.unproven)
             host_.tracking_message(LogLevel::warning, "set '" + id + "': " + kStoppedSuddenly);
-        state->may_resume = old == before.end() && !base.resumable.empty() &&
-                            base.resumable == boot_id() && base.definition == definition &&
+        const std::string boot = boot_id();
+        state->may_resume = old == before.end() && !boot.empty() &&
+                            base.resumable.starts_with(boot) && base.definition == definition &&
                             !base.unproven;
+        if (state->may_resume) state->mounted_at_stop = base.resumable.substr(boot.size());
         if (!base.resumable.empty()) {
             // Only once: a crash from now on must be one.
             base.resumable.clear();

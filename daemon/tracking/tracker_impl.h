@@ -67,6 +67,8 @@ class TrackerImpl final : public Tracker {
         TrackedSet tracked;
         std::map<std::string, VolumeId> places;  // where file systems of the set are mounted
         std::vector<Path> absent;                // where one is missing
+        // What is mounted below its paths, watched or not, by place: it covers directories.
+        std::map<std::string, std::string> mounted;
         std::optional<Timestamp> last_change;
         // Comparing failed: not again before this.
         MonotonicTime next_scan{};
@@ -80,6 +82,7 @@ class TrackerImpl final : public Tracker {
         MonotonicTime next_scrub{};
         // Stopped cleanly in this boot: with inherited descriptors nothing was missed since.
         bool may_resume = false;
+        std::string mounted_at_stop;
         // inotify tells of a change through one name of a file only: the names of files with
         // several are looked at by every run. Those of this revision.
         std::string linked_of;
@@ -125,6 +128,7 @@ class TrackerImpl final : public Tracker {
     void persist();
     Result<> write(SetState& state);
     void leave_to_successor();
+    static std::string text_of(const std::map<std::string, std::string>& mounted);
     void take_census();
     // Blocking, any thread: some milliseconds, more with many processes.
     static Result<CensusResult> look_around(std::shared_ptr<const std::vector<Scope>> scopes);
@@ -147,6 +151,8 @@ class TrackerImpl final : public Tracker {
     std::string scopes_of(const std::set<std::string>& sets) const;
     void arm(TrackedVolume& volume, const std::string& why);
     void note_places(SetState& state);
+    std::map<std::string, std::string> mounted_below(const SetState& state) const;
+    void note_mounted(SetState& state);
     void note_way(TrackedVolume& volume);
     // The names on the way to the roots that a batch tells to be another object's, now or for a
     // while.

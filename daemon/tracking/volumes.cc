@@ -93,6 +93,14 @@ void TrackerImpl::plan() {
         all_paths.insert(all_paths.end(), set.paths.begin(), set.paths.end());
     }
     real_places_ = RealPlaces(all_paths);
+    for (auto& [id, state] : sets_) {
+        // Verdicts may be of what was hidden, or is by now.
+        state->tracked.forget_places();
+        if (!state->may_resume || text_of(mounted_below(*state)) == state->mounted_at_stop)
+            continue;
+        state->may_resume = false;
+        state->tracked.need_scan("file systems below its paths came or went", clock_.now());
+    }
     std::map<VolumeId, TrackedVolume> before = std::exchange(volumes_, {});
     for (VolumePlan& plan : plan_volumes(*mounts_, paths, id_of, is_directory, real_places_)) {
         TrackedVolume& volume = volumes_[plan.id];
@@ -146,7 +154,38 @@ void TrackerImpl::plan() {
                 state->next_scan = MonotonicTime{};
             }
     }
-    for (auto& [id, state] : sets_) note_places(*state);
+    for (auto& [id, state] : sets_) {
+        state->may_resume = false;  // or it does by now
+        note_mounted(*state);
+        note_places(*state);
+    }
+}
+
+std::map<std::string, std::string> TrackerImpl::mounted_below(const SetState& state) const {
+    std::map<std::string, std::string> mounted;
+    for (const Path& path : state.tracked.set().paths)
+        for (const Mount* mount : mounts_->below(real_places_.real(path.text())))
+            mounted[real_places_.named(path, mount->place)] =
+                std::to_string(mount->device) + " " + std::to_string(mount->id);
+    return mounted;
+}
+
+// What a mount covered could not be found while it was there: a run that was made then cleared
+// marks of it that it did not look at.
+void TrackerImpl::note_mounted(SetState& state) {
+    std::map<std::string, std::string> before = std::exchange(state.mounted, mounted_below(state));
+    for (const auto& [place, mount] : before) {
+        if (state.mounted.contains(place) ||
+            state.tracked.scope().of_directory(place) != Scope::Place::inside)
+            continue;
+        const Timestamp now = clock_.now();
+        if (auto uncovered = place_of(place)) {
+            state.tracked.queue().mark_subtree(uncovered->first, uncovered->second, now);
+            state.last_change = now;
+        } else {
+            state.tracked.need_scan("what was mounted at " + printable(place) + " is gone", now);
+        }
+    }
 }
 
 // Text that changes whenever these sets look into other directories.

@@ -4,6 +4,7 @@ import shutil
 
 from promises import contains, equal, wait_for
 from scenarios import fill, scenario
+from service_manager import ServiceManager
 
 
 class Gate:
@@ -329,3 +330,50 @@ def _(t):
     t.m.start()
     t.live()
     told(t)
+
+
+@scenario(88, "written, covered by a mount while a run is made, and uncovered: the next run has it", own=True, fs=("ext4",))
+def _(t):
+    fill(t)
+    t.write("under/f", b"before")
+    t.m.set("home", t.src, extra=("--no-automatic", "--guard", "off", "--one-file-system"))
+    t.run()
+    t.live()
+    t.clean_after_runs()
+    t.write("under/f", b"written before the mount")
+    t.waits("under/f")
+    t.volume.mount_at(t.path("under"), "-t", "tmpfs", "tmpfs")
+    t.run()
+    t.volume.unmount(t.path("under"))
+    t.live()
+    t.run()
+    t.same()
+    t.write("under/f", b"once more")
+    t.backed_up("under/f")
+
+
+@scenario(881, "covered by a mount while a run is made, and uncovered while the daemon is stopped: the next run has it", own=True, fs=("ext4",), watch=("fanotify",))
+def _(t):
+    fill(t)
+    t.write("under/f", b"before")
+    t.protect()
+    t.m.stop()
+    manager = ServiceManager(t.m)
+    try:
+        manager.start()
+        t.live()
+        t.write("under/f", b"written before the mount")
+        t.waits("under/f")
+        t.volume.mount_at(t.path("under"), "-t", "tmpfs", "tmpfs")
+        t.run()
+        t.live()
+        wait_for("the watch to be stored", lambda: manager.stored)
+        t.m.stop()
+        t.volume.unmount(t.path("under"))
+        manager.start()
+        t.live()
+        t.run()
+        t.same()
+    finally:
+        t.m.stop()
+        manager.close()
