@@ -128,20 +128,16 @@ TrackingStatus TrackerImpl::status(const std::string& set) const {
 TrackingStatus TrackerImpl::describe(const SetState& state) const {
     const TrackedSet& tracked = state.tracked;
     TrackingStatus status;
-    // A file of which only the handle is known is one of those that are named already as a rule: it
-    // counts when it is all that there is.
-    std::uint64_t unnamed = 0;
-    for (const auto& [id, marks] : tracked.queue().volumes()) unnamed += marks.objects.size();
-    status.pending = tracked.queue().size();
-    status.pending -=
-        std::min(unnamed, status.pending - std::min<std::uint64_t>(status.pending, 1));
-    if (status.pending != 0) {
-        status.pending -= std::min(state.weighed.nothing, status.pending);
-        // What came since may be something.
-        if (status.pending == 0 && tracked.queue().generation() != state.weighed.generation)
-            status.pending = 1;
-        status.pending_bytes = state.weighed.bytes;
-    }
+    WaitingCount waiting;
+    for (const auto& [id, marks] : tracked.queue().volumes())
+        waiting.objects += marks.objects.size();
+    waiting.named = tracked.queue().size() - waiting.objects;
+    waiting.nothing = state.weighed.nothing;
+    // What came since may be something.
+    waiting.is_reckoned =
+        state.weighed.is_partial || tracked.queue().generation() != state.weighed.generation;
+    status.pending = count_waiting(waiting);
+    if (!tracked.queue().empty()) status.pending_bytes = state.weighed.bytes;
     status.oldest = tracked.queue().oldest();
     status.last_change = state.last_change;
     status.missed_changes = tracked.missed_changes;

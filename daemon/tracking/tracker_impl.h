@@ -97,6 +97,7 @@ class TrackerImpl final : public Tracker {
         struct Weighed {
             Generation generation = 0;  // of the queue, when it was weighed
             std::uint64_t bytes = 0, nothing = 0;
+            bool is_partial = false;  // from a sample
             MonotonicTime next{}, next_look_back{};
             bool is_looking_back = false;
         } weighed;
@@ -215,6 +216,7 @@ class TrackerImpl final : public Tracker {
         Generation generation = 0;  // of the queue when it began, like `runs` of the set
         std::uint64_t runs = 0;
         Weight weight;
+        bool is_partial = false;
         std::vector<WaitingSample::Object> strangers;
         Duration took{};
     };

@@ -136,6 +136,13 @@ Weight weigh(const WaitingSample& sample, const HandleResolver& resolver,
     return weight;
 }
 
+std::uint64_t count_waiting(const WaitingCount& count) {
+    std::uint64_t names = count.named - std::min(count.nothing, count.named);
+    // None is only said of what was looked at, each of it.
+    if (count.is_reckoned) names = std::max(names, std::min<std::uint64_t>(count.named, 1));
+    return std::max(names, std::min<std::uint64_t>(count.objects, 1));
+}
+
 std::optional<std::vector<WaitingSample::Object>> strangers_among(
     const std::vector<WaitingSample::Object>& objects, const HandleResolver& resolver,
     const InodesInRevision& inodes_in_revision) {

@@ -34,6 +34,8 @@ struct WaitingSample {
     std::vector<Name> names;
     std::uint64_t waiting = 0;  // what `names` stands for
     std::vector<Object> objects;
+
+    bool is_partial() const { return names.size() < waiting; }
 };
 // Something of the volume was renamed since the revision: where its directories were then is not
 // looked for, and so no name is known to be of nothing.
@@ -49,6 +51,15 @@ struct Weight {
     // There is nothing, and what the revision has is not known.
     std::uint64_t unknown = 0;
 };
+
+// How many changes wait, as people are told. A file of which only the handle is known is one of
+// those that are named already as a rule: it counts when it is all that there is.
+struct WaitingCount {
+    std::uint64_t named = 0, objects = 0;
+    std::uint64_t nothing = 0;  // of those with a name
+    bool is_reckoned = false;   // from a part of them, or from those of a moment ago
+};
+std::uint64_t count_waiting(const WaitingCount& count);
 
 // What the revision has in a directory, by the path of now. Nothing: not known.
 using NamesInRevision =

@@ -114,7 +114,8 @@ void TrackerImpl::start_weighing() {
                                         return revision.known_inodes(inodes, stop);
                                     });
                 if (!strangers) weight.unknown += sample.objects.size();
-                Weighing done{set, serial, generation, runs, std::move(weight), {}, {}};
+                Weighing done{set, serial, generation, runs, std::move(weight), sample.is_partial(),
+                              {},  {}};
                 if (strangers) done.strangers = std::move(*strangers);
                 done.took = clock_.monotonic() - began;
                 post([this, done = std::move(done)] { weighed(done); });
@@ -131,6 +132,7 @@ void TrackerImpl::weighed(const Weighing& done) {
     state->weighed.generation = done.generation;
     state->weighed.bytes = weight.bytes;
     state->weighed.nothing = weight.nothing_count;
+    state->weighed.is_partial = done.is_partial;
     MonotonicTime now = clock_.monotonic();
     const Duration rest = done.took * kMostShare;
     state->weighed.next = now + std::max<Duration>(kPause, rest);
@@ -162,6 +164,7 @@ void TrackerImpl::weighed(const Weighing& done) {
         auto marks = queue.volumes().find(id);
         if (marks != queue.volumes().end() && has_renames(marks->second)) return;
     }
+    const std::uint64_t before = queue.size();
     for (const WaitingSample::Name& name : weight.nothing) {
         if (state->passed.size() >= kMostPassed) break;
         state->passed.try_emplace({name.volume, name.directory}, name.name);
@@ -169,6 +172,8 @@ void TrackerImpl::weighed(const Weighing& done) {
     }
     state->weighed.nothing -= std::min<std::uint64_t>(weight.nothing.size(), weight.nothing_count);
     if (queue.empty()) state->last_change.reset();
+    // Another part of them, now that there are fewer.
+    if (state->weighed.is_partial && queue.size() < before) state->weighed.generation = 0;
 }
 
 }  // namespace backup

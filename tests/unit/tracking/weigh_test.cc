@@ -171,4 +171,19 @@ TEST_F(WeighTest, NoObjectIsAStrangerWhileTheRevisionIsNotKnown) {
                  }).has_value());
 }
 
+// 2,000 names of which each second one was looked at, and by chance was of nothing: one may be
+// left.
+TEST(WaitingCountTest, NothingIsOnlySaidOfWhatWasLookedAt) {
+    EXPECT_EQ(count_waiting({.named = 2000, .nothing = 2000, .is_reckoned = true}), 1u);
+    EXPECT_EQ(count_waiting({.named = 2000, .nothing = 2000}), 0u);
+    EXPECT_EQ(count_waiting({.named = 2000, .nothing = 500, .is_reckoned = true}), 1500u);
+    EXPECT_EQ(count_waiting({.is_reckoned = true}), 0u) << "the queue is empty";
+}
+
+TEST(WaitingCountTest, WhatIsKnownByItsHandleAloneIsNeverTakenForAName) {
+    EXPECT_EQ(count_waiting({.named = 2, .objects = 5}), 2u);
+    EXPECT_EQ(count_waiting({.objects = 5}), 1u);
+    EXPECT_EQ(count_waiting({.named = 3, .objects = 1, .nothing = 3}), 1u);
+}
+
 }  // namespace backup
