@@ -142,6 +142,12 @@ void TrackerImpl::plan() {
                              : "the paths on " + printable(volume.mount.place) + " changed");
         volume.root_handles = handles_of(volume.roots);
         note_way(volume);
+        // Gone since it was looked for: it is watched from where it would be.
+        const bool is_late = std::ranges::any_of(volume.roots, [&](const Path& root) {
+            return real_places_.real(root.text()).size() > volume.mount.place.size() &&
+                   !is_directory(root);
+        });
+        if (!volume.watcher && is_late) post([this] { mounts_changed_ = true; });
     }
     for (auto& [id, volume] : before) {
         if (volume.watcher) drain(volume, false);

@@ -64,7 +64,8 @@ class Witness:
 
     def write(self):
         self.count += 1
-        self.file = os.path.join(self.t.outside, str(self.count))
+        self.file = os.path.join(self.t.outside, "below", str(self.count))
+        os.makedirs(os.path.dirname(self.file), exist_ok=True)
         with open(self.file, "w") as f:
             f.write("seen")
 
@@ -259,7 +260,7 @@ def _(t):
 @scenario(84, "one file system at two places, both in sets: what is written through either is missed by none", own=True, fs=("ext4",))
 def _(t):
     fill(t)
-    second = os.path.join(t.m.top, "second")
+    second = os.path.join(t.volume.top, "second")
     os.mkdir(second)
     t.volume.mount_at(second, "--bind", t.src)
     t.protect()
