@@ -212,8 +212,8 @@ class TrackerImpl final : public Tracker {
     // ---- weighing.cc
     struct Weighing {
         std::string set;
-        std::uint64_t serial = 0;
-        Generation generation = 0;  // of the queue when it began, like `runs` of the set
+        std::uint64_t commits = 0;  // of the set when it began, like what follows
+        Generation generation = 0;
         std::uint64_t runs = 0;
         Weight weight;
         bool is_partial = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "common/failpoint.h"
 #include "daemon/restore/restore.h"
 #include "daemon/tracking/inode_names.h"
 #include "daemon/tracking/tracker_impl.h"
@@ -97,7 +98,7 @@ void TrackerImpl::start_weighing() {
         weigher_ = std::jthread(
             [this, began = now, set = id, may_look_back, sample = std::move(sample),
              resolver = resolver_of(watchers_of(*state)), base = state->tracked.base().revision,
-             serial = state->serial, runs = state->runs,
+             commits = state->commits, runs = state->runs,
              generation = state->tracked.queue().generation()](std::stop_token stop) {
                 Revision revision(host_, set, base);
                 Weight weight = weigh(sample, resolver,
@@ -114,8 +115,9 @@ void TrackerImpl::start_weighing() {
                                         return revision.known_inodes(inodes, stop);
                                     });
                 if (!strangers) weight.unknown += sample.objects.size();
-                Weighing done{set, serial, generation, runs, std::move(weight), sample.is_partial(),
-                              {},  {}};
+                (void)failpoint("weighed");
+                Weighing done{
+                    set, commits, generation, runs, std::move(weight), sample.is_partial(), {}, {}};
                 if (strangers) done.strangers = std::move(*strangers);
                 done.took = clock_.monotonic() - began;
                 post([this, done = std::move(done)] { weighed(done); });
@@ -128,7 +130,8 @@ void TrackerImpl::weighed(const Weighing& done) {
     const Weight& weight = done.weight;
     is_weighing_ = false;
     SetState* state = find(done.set);
-    if (state == nullptr || state->serial != done.serial) return;
+    // Compared with what is not the last revision any more, or not of this set as it is now.
+    if (state == nullptr || state->commits != done.commits) return;
     state->weighed.generation = done.generation;
     state->weighed.bytes = weight.bytes;
     state->weighed.nothing = weight.nothing_count;
