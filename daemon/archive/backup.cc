@@ -257,7 +257,7 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
     add_untouched(result.counts, request, *walked);
     // What is read back must be stored, and the index must know where.
     if (!walked->read_back.empty())
-        TRY_DURING(session->checkpoint(), "store what is to be read back");
+        TRY_DURING(session->checkpoint(), "prepare to read again what was written");
     if (request.review && request.parent) {
         auto passed = request.review(signs_of(request, *walked, result.counts));
         if (!passed.ok()) {
