@@ -47,15 +47,16 @@ Result<std::optional<Node>> find_in_tree(ByteView json, std::string_view name) {
 
 }  // namespace
 
-Result<FoundNode> find_node(Repository& repository, const BlobId& root_tree,
-                            std::string_view path) {
+Result<FoundNode> find_node(Repository& repository, const BlobId& root_tree, std::string_view path,
+                            const AccessRule& rule) {
     const Path wanted = TRY(Path::parse(path));
     FoundNode found;
     found.path = "/";
     found.node.type = NodeType::dir;
     found.node.subtree = root_tree;
     for (std::string_view name : wanted.components()) {
-        if (found.node.type != NodeType::dir || !found.node.subtree) return no_such_path(path);
+        if (found.node.type != NodeType::dir || !found.node.subtree || !rule.may_pass(found.node))
+            return no_such_path(path);
         const Bytes json = TRY(load_tree(repository, *found.node.subtree, found.path));
         std::optional<Node> next =
             TRY_DURING(find_in_tree(json, name), "read directory " + printable(found.path));
@@ -68,8 +69,11 @@ Result<FoundNode> find_node(Repository& repository, const BlobId& root_tree,
 
 Result<> visit_nodes(Repository& repository, const FoundNode& start, bool recursive,
                      const std::function<Result<>(const std::string& path, const Node& node)>& each,
-                     std::stop_token stop) {
+                     std::stop_token stop, const AccessRule& rule) {
     if (start.node.type != NodeType::dir) return each(start.path, start.node);
+    if (!rule.may_list(start.node))
+        return Error(ErrorKind::denied, ErrorCode::access_denied,
+                     "not yours to list: " + printable(start.path));
     if (!start.node.subtree)
         return Error(ErrorKind::corrupt, "directory without content: " + printable(start.path));
 
@@ -107,7 +111,7 @@ Result<> visit_nodes(Repository& repository, const FoundNode& start, bool recurs
         top.left.pop_back();
         std::string path = child_path(top.path, node.name);
         TRY(each(path, node));
-        if (node.type == NodeType::dir && node.subtree)
+        if (node.type == NodeType::dir && node.subtree && rule.may_list(node))
             TRY(descend(std::move(path), *node.subtree));
     }
     return {};

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "common/result.h"
+#include "daemon/access/access_rule.h"
 #include "daemon/backend/pace.h"
 #include "daemon/repository/repository.h"
 #include "daemon/repository/tree.h"
@@ -144,13 +145,17 @@ struct FoundNode {
     std::string path;
     Node node;
 };
-// `no_such_path` when it is not in the revision. "/" gives a node of type dir without metadata.
-Result<FoundNode> find_node(Repository& repository, const BlobId& root_tree, std::string_view path);
+// `no_such_path` when it is not in the revision, or behind a directory that the rule does not let
+// pass: both in the same words. "/" gives a node of type dir without metadata. The node itself may
+// be one that the rule does not let open.
+Result<FoundNode> find_node(Repository& repository, const BlobId& root_tree, std::string_view path,
+                            const AccessRule& rule = {});
 // Visits a directory (or a single file) in name order; recursive: depth first, explicit stack, no
-// recursion limit.
+// recursion limit. `denied`/access_denied when the rule does not let the directory be listed; those
+// below it that it does not let be listed are visited themselves, and not entered.
 Result<> visit_nodes(Repository& repository, const FoundNode& start, bool recursive,
                      const std::function<Result<>(const std::string& path, const Node& node)>& each,
-                     std::stop_token stop);
+                     std::stop_token stop, const AccessRule& rule = {});
 // Writes a file's content in order to `write`; verified blob by blob.
 Result<> read_content(Repository& repository, const Node& file,
                       const std::function<Result<>(ByteView)>& write, std::stop_token stop);
