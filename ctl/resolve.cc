@@ -238,6 +238,19 @@ std::optional<std::size_t> coverage(const std::vector<std::string>& paths,
     return best;
 }
 
+// The configuration of a machine's set is for administrators: others know it by what they could
+// have seen of its last revision.
+Result<std::vector<std::string>> paths_of_set(Client& client, const SetRef& set) {
+    auto configuration = client.set_configuration(set.object);
+    if (configuration.ok()) return configuration->config.file_names("paths");
+    if (configuration.error().code() != ErrorCode::access_denied)
+        return std::move(configuration).error();
+    auto revision = client.revision(set.object, "latest");
+    if (revision.ok()) return revision->file_names("paths");
+    if (revision.error().code() != ErrorCode::no_such_revision) return std::move(revision).error();
+    return std::vector<std::string>();
+}
+
 // The sets that cover the path best; several when they share the path.
 Result<std::vector<SetRef>> sets_for_path(Client& client, const std::string& path) {
     auto sets = TRY(find_sets(client, {}));
@@ -247,12 +260,12 @@ Result<std::vector<SetRef>> sets_for_path(Client& client, const std::string& pat
     std::size_t most = 0;
     std::optional<Error> problem;
     for (const auto& set : sets) {
-        auto configuration = client.set_configuration(set.object);
-        if (!configuration.ok()) {
-            problem = std::move(configuration).error();
+        auto paths = paths_of_set(client, set);
+        if (!paths.ok()) {
+            problem = std::move(paths).error();
             continue;
         }
-        auto covers = coverage(configuration->config.file_names("paths"), path);
+        auto covers = coverage(*paths, path);
         if (!covers || (!best.empty() && *covers < most)) continue;
         if (best.empty() || *covers > most) best.clear();
         most = *covers;

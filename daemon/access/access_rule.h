@@ -57,4 +57,9 @@ class AccessRule {
     bool sees_all_ = true;
 };
 
+// Asks for the caller's names: not for the loop thread.
+inline AccessRule rule_for(const Caller& caller) {
+    return caller.sees_all ? AccessRule() : AccessRule(identify(caller));
+}
+
 }  // namespace backup

@@ -12,6 +12,7 @@
 
 #include "common/log.h"
 #include "common/path.h"
+#include "daemon/ipc/authorizer.h"
 
 namespace backup {
 
@@ -135,6 +136,8 @@ void Call::reply_with(const std::function<int(sd_bus_message*)>& fill) {
 void Call::fail(const Error& error) {
     assert(!answered_);
     answered_ = true;
+    if (error.code() == ErrorCode::access_denied)
+        log_notice("refused to uid " + std::to_string(caller_.uid) + ": " + std::string(member()));
     if (!sd_bus_message_get_expect_reply(message_.get())) return;
     sd_bus_error text = SD_BUS_ERROR_NULL;
     sd_bus_error_set(&text, wire::error_name(error).c_str(), printable(error.message()).c_str());
@@ -160,7 +163,10 @@ struct Bus::Node {
 };
 
 Bus::Bus(Loop& loop, Scope scope, std::function<void(Error)> on_lost)
-    : loop_(loop), scope_(scope), on_lost_(std::move(on_lost)) {}
+    : loop_(loop),
+      scope_(scope),
+      on_lost_(std::move(on_lost)),
+      authorizer_(std::make_unique<Authorizer>(*this)) {}
 
 Result<std::unique_ptr<Bus>> Bus::open(Loop& loop, Scope scope,
                                        std::function<void(Error)> on_lost) {
@@ -185,7 +191,9 @@ Bus::~Bus() {
     name_slot_.reset();
     nodes_.clear();
     managers_.clear();
-    bus_.reset();  // calls that wait for a credential go here; they still use pending_calls_
+    credentials_.clear();
+    authorizer_.reset();  // calls that wait for an answer go here; they still use pending_calls_
+    bus_.reset();
 }
 
 void Bus::turn() {
@@ -257,11 +265,11 @@ BusSlot Bus::on_signal(const char* sender, const char* path, const char* interfa
 
 BusSlot Bus::ask(const char* service, const char* path, const char* interface, const char* member,
                  const std::function<int(sd_bus_message*)>& fill,
-                 std::function<void(sd_bus_message*)> answered) {
+                 std::function<void(sd_bus_message*)> answered, const Asking& how) {
     sd_bus_message* made = nullptr;
     int r = sd_bus_message_new_method_call(bus_.get(), &made, service, path, interface, member);
     std::unique_ptr<sd_bus_message, BusCloser> message(made);
-    if (r >= 0) r = sd_bus_message_set_auto_start(made, 0);
+    if (r >= 0) r = sd_bus_message_set_auto_start(made, how.starts_service ? 1 : 0);
     if (r >= 0) r = fill(made);
     auto heard = std::make_unique<Heard>(std::move(answered));
     sd_bus_slot* slot = nullptr;
@@ -273,7 +281,7 @@ BusSlot Bus::ask(const char* service, const char* path, const char* interface, c
                     sd_bus_message_is_method_error(answer, nullptr) > 0 ? nullptr : answer);
                 return 0;
             },
-            heard.get(), 0);
+            heard.get(), static_cast<std::uint64_t>(how.patience / std::chrono::microseconds(1)));
     return r < 0 ? BusSlot() : keep(slot, std::move(heard));
 }
 
@@ -452,61 +460,26 @@ struct Bus::Callbacks {
 void Bus::dispatch(Registration& registration, const Interface::Method& method,
                    std::shared_ptr<Call> call) {
     if (scope_ == Scope::user) {
-        call->uid_ = getuid();
+        call->caller_.uid = getuid();
+        call->caller_.sees_all = true;
         return handle(*registration.object, method, call);
     }
     std::string path = sd_bus_message_get_path(call->message_.get());
-    ask_for_uid(call, [this, call, path, interface = registration.interface,
-                       &method](Result<std::uint32_t> uid) {
-        if (!uid.ok()) return call->fail(uid.error());
-        call->uid_ = *uid;
-        if (method.access != Access::anyone && *uid != 0)
-            return call->fail(Error(ErrorKind::denied, ErrorCode::access_denied,
-                                    "only root may call " + method.name));
-        auto found = nodes_.find(path);
-        if (found != nodes_.end())
-            for (auto& current : found->second->registrations)
-                if (current->interface == interface) return handle(*current->object, method, call);
-        call->fail(Error(ErrorKind::not_found, "the object " + path + " is gone"));
-    });
+    ask_for_caller(call->sender_,
+                   [this, call, path = std::move(path), interface = registration.interface,
+                    &method](Result<Caller> caller) {
+                       if (!caller.ok()) return call->fail(caller.error());
+                       call->caller_ = std::move(*caller);
+                       judge(path, *interface, method, call);
+                   });
 }
 
-void Bus::handle(BusObject& object, const Interface::Method& method,
-                 const std::shared_ptr<Call>& call) {
-    auto handled = method.handler(object, call);
-    if (!handled.ok()) call->fail(handled.error());
-}
-
-void Bus::ask_for_uid(std::shared_ptr<Call> call, std::function<void(Result<std::uint32_t>)> done) {
-    struct Asked {
-        std::function<void(Result<std::uint32_t>)> done;
-    };
-    auto* asked = new Asked{std::move(done)};
-    sd_bus_slot* slot = nullptr;
-    int r = sd_bus_call_method_async(
-        bus_.get(), &slot, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-        "GetConnectionUnixUser",
-        [](sd_bus_message* answer, void* userdata, sd_bus_error*) {
-            auto* waiting = static_cast<Asked*>(userdata);
-            std::uint32_t uid = 0;
-            if (sd_bus_message_is_method_error(answer, nullptr) ||
-                sd_bus_message_read_basic(answer, 'u', &uid) < 0)
-                waiting->done(Error(ErrorKind::denied, ErrorCode::access_denied,
-                                    "the bus does not tell who is calling"));
-            else
-                waiting->done(uid);
-            return 1;
-        },
-        asked, "s", call->sender_.c_str());
-    if (r < 0) {
-        asked->done(bus_error(r, "ask who is calling"));
-        delete asked;
-        return;
-    }
-    sd_bus_slot_set_destroy_callback(slot,
-                                     [](void* userdata) { delete static_cast<Asked*>(userdata); });
-    sd_bus_slot_set_floating(slot, 1);
-    sd_bus_slot_unref(slot);
+BusObject* Bus::find(const std::string& path, const Interface& interface) {
+    auto found = nodes_.find(path);
+    if (found != nodes_.end())
+        for (auto& current : found->second->registrations)
+            if (current->interface == &interface) return current->object;
+    return nullptr;
 }
 
 // ---- Interface

@@ -16,6 +16,7 @@
 #include "common/result.h"
 #include "common/unique_fd.h"
 #include "common/wire.h"
+#include "daemon/access/caller.h"
 #include "daemon/ipc/interface.h"
 #include "daemon/runtime/loop.h"
 
@@ -27,6 +28,7 @@ namespace backup {
 
 enum class Scope : std::uint8_t { system, user };
 
+class Authorizer;
 class Bus;
 
 struct BusCloser {
@@ -46,7 +48,9 @@ class Call {
     Call& operator=(const Call&) = delete;
 
     std::string_view member() const;
-    std::uint32_t uid() const { return uid_; }
+    std::uint32_t uid() const { return caller_.uid; }
+    // Who asks, and whether rule R binds him.
+    const Caller& caller() const { return caller_; }
 
     // The arguments, in order.
     Result<std::string> string();
@@ -71,7 +75,7 @@ class Call {
     Bus* bus_;
     std::unique_ptr<sd_bus_message, BusCloser> message_;
     std::string sender_;
-    std::uint32_t uid_ = 0;
+    Caller caller_;
     bool answered_ = false;
 };
 
@@ -105,13 +109,22 @@ class Bus {
               const std::vector<wire::Value>& values);
 
     // What other services say. `told` gets each such signal; `answered` the answer, or nullptr when
-    // the service is away, refuses, or takes too long; no service is started for it. The slot ends
-    // it. None may be kept longer than the Bus.
+    // the service is away, refuses, or takes too long; no service is started for it but where asked
+    // for. The slot ends it. None may be kept longer than the Bus.
     BusSlot on_signal(const char* sender, const char* path, const char* interface,
                       const char* member, std::function<void(sd_bus_message*)> told);
+    struct Asking {
+        bool starts_service = false;
+        Duration patience = Duration::zero();  // zero: as is usual on a bus, 25 s
+    };
     BusSlot ask(const char* service, const char* path, const char* interface, const char* member,
                 const std::function<int(sd_bus_message*)>& fill,
-                std::function<void(sd_bus_message*)> answered);
+                std::function<void(sd_bus_message*)> answered, const Asking& how);
+    BusSlot ask(const char* service, const char* path, const char* interface, const char* member,
+                const std::function<int(sd_bus_message*)>& fill,
+                std::function<void(sd_bus_message*)> answered) {
+        return ask(service, path, interface, member, fill, std::move(answered), Asking());
+    }
 
     // Writes out what is queued; blocks. For the end only.
     void flush();
@@ -132,7 +145,11 @@ class Bus {
                   std::shared_ptr<Call> call);
     static void handle(BusObject& object, const Interface::Method& method,
                        const std::shared_ptr<Call>& call);
-    void ask_for_uid(std::shared_ptr<Call> call, std::function<void(Result<std::uint32_t>)> done);
+    // The object may have gone while something was asked.
+    BusObject* find(const std::string& path, const Interface& interface);
+    void judge(const std::string& path, const Interface& interface, const Interface::Method& method,
+               std::shared_ptr<Call> call);
+    void ask_for_caller(const std::string& sender, std::function<void(Result<Caller>)> done);
 
     Loop& loop_;
     const Scope scope_;
@@ -146,6 +163,9 @@ class Bus {
     std::set<std::string> dirty_;
     std::vector<BusSlot> managers_;
     std::map<std::string, unsigned> pending_calls_;  // by sender
+    std::unique_ptr<Authorizer> authorizer_;
+    std::map<std::uint64_t, BusSlot> credentials_;  // asked for
+    std::uint64_t last_asked_ = 0;
     BusSlot name_slot_;
     std::function<void(Result<>)> name_done_;
 };

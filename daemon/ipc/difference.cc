@@ -31,8 +31,8 @@ std::string child_of(const std::string& path, std::string_view name) {
 }
 
 Result<std::optional<Node>> find_or_nothing(Repository& repository, const BlobId& tree,
-                                            const Path& path) {
-    auto found = find_node(repository, tree, path.text());
+                                            const Path& path, const AccessRule& rule = {}) {
+    auto found = find_node(repository, tree, path.text(), rule);
     if (found.ok()) return std::optional(std::move(found->node));
     if (found.error().code() == ErrorCode::no_such_path) return std::optional<Node>();
     return std::move(found).error();
@@ -44,16 +44,18 @@ Result<std::vector<Node>> entries_of(Repository& repository, const Node& directo
     return decode_tree(json);
 }
 
-std::string_view change_between(const Node& before, const Node& after) {
+std::string_view change_between(const Node& before, const Node& after, const AccessRule& rule) {
     if (before.type != after.type) return "kind";
+    const bool reads = rule.may_read(before) && rule.may_read(after);
     if (before.type == NodeType::file &&
-        (before.size != after.size || before.content != after.content))
+        (before.size != after.size || (reads && before.content != after.content)))
         return "content";
     if (before.link_target != after.link_target || before.device != after.device) return "content";
     // The times of a directory change with its entries, which are told one by one.
     const bool same_time = before.type == NodeType::dir || before.mtime == after.mtime;
     if (!same_time || before.mode != after.mode || before.uid != after.uid ||
-        before.gid != after.gid || before.extended_attributes != after.extended_attributes)
+        before.gid != after.gid ||
+        (reads && before.extended_attributes != after.extended_attributes))
         return "metadata";
     return {};
 }
@@ -62,8 +64,9 @@ std::string_view change_between(const Node& before, const Node& after) {
 
 class TreeComparison {
   public:
-    TreeComparison(Repository& repository, const EachDifference& each, std::stop_token stop)
-        : repository_(repository), each_(each), stop_(std::move(stop)) {}
+    TreeComparison(Repository& repository, const EachDifference& each, std::stop_token stop,
+                   const AccessRule& rule)
+        : repository_(repository), each_(each), stop_(std::move(stop)), rule_(rule) {}
 
     Result<> compare(const std::string& path, const Node* before, const Node* after) {
         if (stop_.stop_requested())
@@ -73,12 +76,14 @@ class TreeComparison {
         if (path != "/") {
             if (before == nullptr || after == nullptr) {
                 TRY(each_({path, before == nullptr ? "added" : "removed", before, after}));
-            } else if (auto change = change_between(*before, *after); !change.empty()) {
+            } else if (auto change = change_between(*before, *after, rule_); !change.empty()) {
                 TRY(each_({path, change, before, after}));
             }
         }
-        if (was && is && before->subtree == after->subtree) return {};
         if (!was && !is) return {};
+        if ((was && !rule_.may_list(*before)) || (is && !rule_.may_list(*after)))
+            return each_({path, "problem", nullptr, nullptr, "not yours to list"});
+        if (was && is && before->subtree == after->subtree) return {};
         auto old_entries = was ? entries_of(repository_, *before) : std::vector<Node>();
         auto new_entries = is ? entries_of(repository_, *after) : std::vector<Node>();
         for (auto* entries : {&old_entries, &new_entries}) {
@@ -113,6 +118,7 @@ class TreeComparison {
     Repository& repository_;
     const EachDifference& each_;
     const std::stop_token stop_;
+    const AccessRule& rule_;
 };
 
 // ---- A revision and the disk
@@ -211,7 +217,8 @@ class DiskComparison {
         nothing.type = NodeType::dir;
         auto entries = entries_of(repository_, before);
         if (!entries.ok()) return stored_problem(path, std::move(entries).error());
-        TreeComparison comparison(repository_, each_, stop_);
+        const AccessRule all;
+        TreeComparison comparison(repository_, each_, stop_, all);
         for (const Node& node : *entries)
             TRY(comparison.compare(child_of(path, node.name), &node, nullptr));
         return {};
@@ -288,11 +295,12 @@ std::vector<Path> places_of(const BackupSet& set, const Path& path) {
 }  // namespace
 
 Result<> compare_revisions(Repository& repository, const BlobId& from, const BlobId& to,
-                           const Path& path, const EachDifference& each, std::stop_token stop) {
-    auto before = TRY(find_or_nothing(repository, from, path));
-    auto after = TRY(find_or_nothing(repository, to, path));
+                           const Path& path, const EachDifference& each, std::stop_token stop,
+                           const AccessRule& rule) {
+    auto before = TRY(find_or_nothing(repository, from, path, rule));
+    auto after = TRY(find_or_nothing(repository, to, path, rule));
     if (!before && !after) return no_such_path(path);
-    return TreeComparison(repository, each, std::move(stop))
+    return TreeComparison(repository, each, std::move(stop), rule)
         .compare(path.text(), before ? &*before : nullptr, after ? &*after : nullptr);
 }
 

@@ -13,6 +13,7 @@
 
 #include "common/path.h"
 #include "common/result.h"
+#include "daemon/access/access_rule.h"
 #include "daemon/policy/policy.h"
 #include "daemon/repository/repository.h"
 #include "daemon/repository/tree.h"
@@ -30,9 +31,12 @@ struct Difference {
 };
 using EachDifference = std::function<Result<>(const Difference&)>;
 
-// `no_such_path` when neither has the path.
+// `no_such_path` when neither has the path, as far as the rule shows. A directory that it does not
+// let be listed on one of the sides is a problem, whether it differs or not; of files that it does
+// not let be read only what a listing tells is compared.
 Result<> compare_revisions(Repository& repository, const BlobId& from, const BlobId& to,
-                           const Path& path, const EachDifference& each, std::stop_token stop);
+                           const Path& path, const EachDifference& each, std::stop_token stop,
+                           const AccessRule& rule = {});
 // `own`: places of ours that no set takes in.
 Result<> compare_with_disk(Repository& repository, const BlobId& from, const BackupSet& set,
                            const std::vector<Path>& own, Fs& fs, const Path& path,

@@ -25,14 +25,22 @@ class BusObject {
   public:
     virtual ~BusObject() = default;
     virtual wire::Value property(std::string_view name) const = 0;
+    // For methods that are for whoever asked for what stands here.
+    virtual bool is_own(std::uint32_t /*uid*/, std::string_view /*method*/) const { return false; }
     // Only for properties declared writable.
     virtual Result<> set_property(std::string_view name, const std::string& text);
 };
 
-// Who may call on the system bus; on a session bus everybody there is the owner.
+// Who may call on the system bus; on a session bus everybody there is the owner. Root always may.
 enum class Access : std::uint8_t {
-    anyone,  // plain status
-    root,    // everything else, until authorization decides finer
+    anyone,        // plain status
+    browse,        // whom polkit lets; what he gets to see is up to rule R
+    start_backup,  // whom polkit lets, as all that follow
+    pause,
+    requester,  // whoever asked for the job, and else whoever may manage
+    manage,
+    remove,
+    root,
 };
 enum class Changes : std::uint8_t { emitted, constant, silent };
 

@@ -58,8 +58,8 @@ JobObject::JobObject(Served& served, const Job& job)
 const Interface& JobObject::interface() {
     static Interface table("Job");
     static bool once = [] {
-        table.method("Cancel", "a{sv}", "options", "", "", Access::root, &JobObject::cancel)
-            .method("GetReport", "a{sv}", "options", "h", "stream", Access::root,
+        table.method("Cancel", "a{sv}", "options", "", "", Access::requester, &JobObject::cancel)
+            .method("GetReport", "a{sv}", "options", "h", "stream", Access::requester,
                     &JobObject::get_report)
             .signal("Finished", "sssa{sv}", "result,error_name,message,details");
         for (const char* name : {"Kind", "Trigger"}) table.property(name, "s", Changes::constant);
@@ -82,6 +82,13 @@ const Interface& JobObject::interface() {
     }();
     (void)once;
     return table;
+}
+
+// Reports of what gives files back to him name his files; those of other jobs anybody's.
+bool JobObject::is_own(std::uint32_t uid, std::string_view method) const {
+    const JobRecord& record = job_.record();
+    if (record.uid != uid) return false;
+    return method != "GetReport" || record.kind == "restore" || record.kind == "export";
 }
 
 wire::Value JobObject::property(std::string_view name) const {

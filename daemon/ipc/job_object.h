@@ -13,6 +13,7 @@ class JobObject final : public BusObject {
     static const Interface& interface();
     const std::string& path() const { return path_; }
     wire::Value property(std::string_view name) const override;
+    bool is_own(std::uint32_t uid, std::string_view method) const override;
     // Sends Finished.
     void tell_end();
 

@@ -87,31 +87,31 @@ struct AddRepository {
 const Interface& ManagerObject::interface() {
     static Interface table("Manager");
     static bool once = [] {
-        auto anyone = Access::anyone, root = Access::root;
+        const auto anyone = Access::anyone, manage = Access::manage, pause = Access::pause;
         using Self = ManagerObject;
         table.method("ListSets", "a{sv}", "options", "a(so)", "sets", anyone, &Self::list_sets)
             .method("ListRepositories", "a{sv}", "options", "a(so)", "repositories", anyone,
                     &Self::list_repositories)
             .method("ListJobs", "a{sv}", "options", "a(tos)", "jobs", anyone, &Self::list_jobs)
-            .method("ListJobHistory", "a{sv}", "options", "h", "stream", root,
+            .method("ListJobHistory", "a{sv}", "options", "h", "stream", manage,
                     &Self::list_job_history)
-            .method("ReadLog", "a{sv}", "options", "h", "stream", root, &Self::read_log)
-            .method("CreateSet", "sa{sv}a{sv}", "id,config,options", "o", "set", root,
+            .method("ReadLog", "a{sv}", "options", "h", "stream", manage, &Self::read_log)
+            .method("CreateSet", "sa{sv}a{sv}", "id,config,options", "o", "set", manage,
                     &Self::create_set)
-            .method("DeleteSet", "sa{sv}", "id,options", "", "", root, &Self::delete_set)
+            .method("DeleteSet", "sa{sv}", "id,options", "", "", manage, &Self::delete_set)
             .method("AddRepository", "sa{sv}ha{sv}", "name,config,secret,options", "o",
-                    "repository", root, &Self::add_repository)
-            .method("RemoveRepository", "sa{sv}", "name,options", "", "", root,
+                    "repository", manage, &Self::add_repository)
+            .method("RemoveRepository", "sa{sv}", "name,options", "", "", manage,
                     &Self::remove_repository)
-            .method("Pause", "ta{sv}", "duration_usec,options", "", "", root, &Self::pause)
-            .method("Resume", "a{sv}", "options", "", "", root, &Self::resume)
-            .method("Inhibit", "ssa{sv}", "who,why,options", "h", "lock", root, &Self::inhibit)
-            .method("Reload", "a{sv}", "options", "", "", root, &Self::reload)
-            .method("CheckConfiguration", "a{sv}", "options", "a(sus)", "problems", root,
+            .method("Pause", "ta{sv}", "duration_usec,options", "", "", pause, &Self::pause)
+            .method("Resume", "a{sv}", "options", "", "", pause, &Self::resume)
+            .method("Inhibit", "ssa{sv}", "who,why,options", "h", "lock", pause, &Self::inhibit)
+            .method("Reload", "a{sv}", "options", "", "", manage, &Self::reload)
+            .method("CheckConfiguration", "a{sv}", "options", "a(sus)", "problems", manage,
                     &Self::check_configuration)
-            .method("ShowConfiguration", "a{sv}", "options", "s", "text", root,
+            .method("ShowConfiguration", "a{sv}", "options", "s", "text", manage,
                     &Self::show_configuration)
-            .method("Explain", "aya{sv}", "path,options", "a{sv}aa{sv}", "explanation,sets", root,
+            .method("Explain", "aya{sv}", "path,options", "a{sv}aa{sv}", "explanation,sets", manage,
                     &Self::explain_path)
             .method("GetHealth", "a{sv}", "options", "saa{sv}", "health,findings", Access::anyone,
                     &Self::get_health)

@@ -17,6 +17,10 @@ Result<> ManagerObject::pause(std::shared_ptr<Call> call) {
     const std::uint64_t usec = TRY(call->u64());
     TRY(call->no_options());
     std::optional<Timestamp> until;
+    constexpr std::uint64_t kDay = std::uint64_t{86'400} * 1'000'000;
+    if (!call->caller().sees_all && (usec == 0 || usec > kDay))
+        return Error(ErrorKind::denied, ErrorCode::access_denied,
+                     "a pause of more than a day is for administrators");
     // Longer than anybody waits means: until resumed.
     constexpr std::uint64_t kMost = std::uint64_t{100} * 366 * 86'400 * 1'000'000;
     if (usec != 0 && usec < kMost)

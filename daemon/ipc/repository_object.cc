@@ -88,20 +88,21 @@ RepositoryObject::RepositoryObject(Served& served, std::string name)
 const Interface& RepositoryObject::interface() {
     static Interface table("Repository");
     static bool once = [] {
-        auto root = Access::root;
+        const auto manage = Access::manage, start = Access::start_backup;
         using Self = RepositoryObject;
-        table.method("Unlock", "ha{sv}", "secret,options", "", "", root, &Self::unlock)
-            .method("Test", "ha{sv}", "secret,options", "a{sv}", "result", root, &Self::test)
-            .method("RemoveLocks", "a{sv}", "options", "u", "removed", root, &Self::remove_locks)
-            .method("ListKeys", "a{sv}", "options", "aa{sv}", "keys", root, &Self::list_keys)
-            .method("AddKey", "ha{sv}", "secret,options", "s", "key", root, &Self::add_key)
-            .method("RemoveKey", "sa{sv}", "key,options", "", "", root, &Self::remove_key)
-            .method("Check", "a{sv}", "options", "o", "job", root, &Self::check)
-            .method("Collect", "a{sv}", "options", "o", "job", root, &Self::collect)
-            .method("Audit", "a{sv}", "options", "o", "job", root, &Self::audit)
-            .method("ListRevisions", "a{sv}", "options", "aa{sv}s", "revisions,next_page", root,
+        table.method("Unlock", "ha{sv}", "secret,options", "", "", manage, &Self::unlock)
+            .method("Test", "ha{sv}", "secret,options", "a{sv}", "result", manage, &Self::test)
+            .method("RemoveLocks", "a{sv}", "options", "u", "removed", manage, &Self::remove_locks)
+            .method("ListKeys", "a{sv}", "options", "aa{sv}", "keys", manage, &Self::list_keys)
+            .method("AddKey", "ha{sv}", "secret,options", "s", "key", manage, &Self::add_key)
+            .method("RemoveKey", "sa{sv}", "key,options", "", "", manage, &Self::remove_key)
+            .method("Check", "a{sv}", "options", "o", "job", start, &Self::check)
+            .method("Collect", "a{sv}", "options", "o", "job", Access::remove, &Self::collect)
+            .method("Audit", "a{sv}", "options", "o", "job", manage, &Self::audit)
+            .method("ListRevisions", "a{sv}", "options", "aa{sv}s", "revisions,next_page", manage,
                     &Self::list_revisions)
-            .method("GetDetails", "a{sv}", "options", "a{sv}", "details", root, &Self::get_details)
+            .method("GetDetails", "a{sv}", "options", "a{sv}", "details", manage,
+                    &Self::get_details)
             .property("Name", "s", Changes::constant)
             .property("State", "s")
             .property("Reminder", "s")

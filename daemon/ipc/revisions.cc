@@ -1,6 +1,8 @@
 #include "daemon/ipc/revisions.h"
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 #include <systemd/sd-bus.h>
 
@@ -100,6 +102,17 @@ wire::Dict revision_summary(const Revision& revision) {
     };
 }
 
+wire::Dict revision_outline(const Revision& revision) {
+    static constexpr std::array<std::string_view, 13> kKept = {
+        "id",   "number", "set", "state",     "time",    "placed", "trigger",
+        "mode", "pinned", "gap", "forgotten", "expires", "host"};
+    wire::Dict outline = revision_summary(revision);
+    std::erase_if(outline, [](const auto& entry) {
+        return std::ranges::find(kKept, entry.key) == kKept.end();
+    });
+    return outline;
+}
+
 wire::Dict revision_details(const Revision& revision) {
     wire::Dict details = revision_summary(revision);
     const Snapshot& snapshot = revision.snapshot();
@@ -154,11 +167,11 @@ std::optional<wire::Dict> incomplete_revision(const SetOnHost& set, const Checkp
 }
 
 int append_page(sd_bus_message* message, const Page& page,
-                const std::optional<wire::Dict>& incomplete) {
+                const std::optional<wire::Dict>& incomplete, wire::Dict (*told)(const Revision&)) {
     int r = sd_bus_message_open_container(message, 'a', "a{sv}");
     if (r >= 0 && incomplete) r = wire::append_dict(message, *incomplete);
     for (const Revision& revision : page.revisions)
-        if (r >= 0) r = wire::append_dict(message, revision_summary(revision));
+        if (r >= 0) r = wire::append_dict(message, told(revision));
     if (r >= 0) r = sd_bus_message_close_container(message);
     if (r >= 0) r = sd_bus_message_append(message, "s", page.next.c_str());
     return r;

@@ -27,12 +27,15 @@ Result<RevisionFilter> read_revision_filter(wire::DictReader& options);
 Result<Page> list_revisions(std::vector<Revision> newest_first, const std::optional<SetOnHost>& set,
                             const RevisionFilter& filter);
 wire::Dict revision_summary(const Revision& revision);
+// For those who may not see all: neither how much there is, nor what somebody called it.
+wire::Dict revision_outline(const Revision& revision);
 wire::Dict revision_details(const Revision& revision);
 // What an interrupted run has left, told as a revision without an id, if the filter asks for it.
 std::optional<wire::Dict> incomplete_revision(const SetOnHost& set, const CheckpointRecord& record,
                                               const RevisionFilter& filter);
 // reply: aa{sv} s
 int append_page(sd_bus_message* message, const Page& page,
-                const std::optional<wire::Dict>& incomplete = std::nullopt);
+                const std::optional<wire::Dict>& incomplete = std::nullopt,
+                wire::Dict (*told)(const Revision&) = &revision_summary);
 
 }  // namespace backup

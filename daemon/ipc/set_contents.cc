@@ -44,17 +44,18 @@ std::string_view relative_to(std::string_view base, std::string_view path) {
 struct Listing {
     RepositoryPool& pool;
     BackupSet set;
+    Caller caller;
     std::string revision, path;
     bool recursive;
     std::uint64_t limit;
 
     Result<> operator()(LineWriter& lines) const {
-        FoundRevision found = TRY(find_revision(pool, set, revision));
+        const AccessRule rule = rule_for(caller);
+        FoundRevision found = TRY(find_revision(pool, set, revision, rule));
         Repository& repository = *found.repository->repository;
         TRY(repository.refresh_index(lines.stop()));
-        auto located = find_node(repository, found.revision.snapshot().tree, path);
-        if (!located.ok()) return explain_no_path(std::move(located).error(), found, path);
-        FoundNode start = std::move(*located);
+        const FoundNode start = TRY(find_path(found, path, rule));
+        if (start.node.type == NodeType::dir) TRY(may_open(start, rule));
         JsonLine line;
         auto done = visit_nodes(
             repository, start, recursive,
@@ -63,7 +64,7 @@ struct Listing {
                 put_node(line, relative_to(start.path, at), node);
                 return lines.write(line);
             },
-            lines.stop());
+            lines.stop(), rule);
         if (!done.ok() && limit != 0 && lines.count() >= limit) return {};
         return done;
     }
@@ -104,8 +105,8 @@ Result<> SetObject::list_files(std::shared_ptr<Call> call) {
     TRY(options.finish());
     BackupSet set = *TRY(served_.service.find_set(id_));
     UniqueFd stream =
-        TRY(served_.streams.start(call->uid(), Listing{served_.service.pool(), set, revision,
-                                                       path.text(), recursive, limit}));
+        TRY(served_.streams.start(call->uid(), Listing{served_.service.pool(), set, call->caller(),
+                                                       revision, path.text(), recursive, limit}));
     call->reply_with(
         [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });
     return {};
@@ -123,18 +124,19 @@ Result<> SetObject::open_file(std::shared_ptr<Call> call) {
         Node node;
         Pipe pipe;
     };
-    auto find = [&pool = served_.service.pool(), set, revision, path]() -> Result<Opened> {
-        FoundRevision found = TRY(find_revision(pool, set, revision));
+    auto find = [&pool = served_.service.pool(), set, revision, path,
+                 caller = call->caller()]() -> Result<Opened> {
+        const AccessRule rule = rule_for(caller);
+        FoundRevision found = TRY(find_revision(pool, set, revision, rule));
         Repository& repository = *found.repository->repository;
         TRY(repository.refresh_index({}));
-        auto at = find_node(repository, found.revision.snapshot().tree, path.text());
-        if (!at.ok()) return explain_no_path(std::move(at).error(), found, path.text());
-        FoundNode node = std::move(*at);
+        FoundNode node = TRY(find_path(found, path.text(), rule));
         if (node.node.type != NodeType::file)
             return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                          printable(path.text()) + (node.node.type == NodeType::dir
                                                        ? " is a directory"
                                                        : " is not a regular file"));
+        TRY(may_open(node, rule));
         Pipe pipe = TRY(make_pipe());
         return Opened{std::move(found), std::move(node.node), std::move(pipe)};
     };

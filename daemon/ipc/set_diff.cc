@@ -19,14 +19,16 @@ std::int64_t nanoseconds(const FileTime& time) {
 struct Diff {
     RepositoryPool& pool;
     BackupSet set;
+    Caller caller;
     std::vector<Path> own;
     std::string from, to;
     Path path;
 
     Result<> operator()(LineWriter& lines) const {
-        FoundRevision old = TRY(find_revision(pool, set, from));
+        const AccessRule rule = rule_for(caller);
+        FoundRevision old = TRY(find_revision(pool, set, from, rule));
         std::optional<FoundRevision> now;
-        if (!to.empty()) now = TRY(find_revision(pool, set, to));
+        if (!to.empty()) now = TRY(find_revision(pool, set, to, rule));
         Repository& repository = *old.repository->repository;
         TRY(repository.refresh_index(lines.stop()));
         JsonLine line;
@@ -59,7 +61,7 @@ struct Diff {
         const BlobId& tree = old.revision.snapshot().tree;
         if (now)
             return compare_revisions(repository, tree, now->revision.snapshot().tree, path, each,
-                                     lines.stop());
+                                     lines.stop(), rule);
         return compare_with_disk(repository, tree, set, own, RealFs::instance(), path, each,
                                  lines.stop());
     }
@@ -73,11 +75,15 @@ Result<> SetObject::diff(std::shared_ptr<Call> call) {
     std::string name = TRY(call->file_name());
     Path path = TRY(Path::parse(name));
     TRY(call->no_options());
+    // The daemon reads the disk with rights that the caller may not have.
+    if (to.empty() && !call->caller().sees_all)
+        return Error(ErrorKind::denied, ErrorCode::access_denied,
+                     "comparing with the disk is for administrators: name two revisions");
     BackupSet set = *TRY(served_.service.find_set(id_));
     auto own = own_places(served_.service.policy(), served_.service.state_dir());
     UniqueFd stream = TRY(served_.streams.start(
-        call->uid(), Diff{served_.service.pool(), std::move(set), std::move(own), std::move(from),
-                          std::move(to), std::move(path)}));
+        call->uid(), Diff{served_.service.pool(), std::move(set), call->caller(), std::move(own),
+                          std::move(from), std::move(to), std::move(path)}));
     call->reply_with(
         [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });
     return {};

@@ -6,6 +6,7 @@
 #include <systemd/sd-bus.h>
 
 #include "daemon/ipc/live_facts.h"
+#include "daemon/ipc/past_sight.h"
 #include "daemon/ipc/set_object.h"
 #include "daemon/jobs/tasks.h"
 #include "daemon/policy/exclusion.h"
@@ -109,7 +110,9 @@ OnDisk look_at_disk(const BackupSet& set, const std::vector<Path>& own, const Pa
 
 struct VersionList {
     HistoryKeeper& history;
+    RepositoryPool& pool;
     BackupSet set;
+    Caller caller;
     std::vector<Path> own;
     Path path;
     LineWish wish;
@@ -123,6 +126,20 @@ struct VersionList {
     bool is_own(const LineName& line) const {
         return (line.set == set.id && line.host == host_of(set)) || is_adopted(line, set);
     }
+    // A version is seen in the last revision that has it; that it was deleted, by whoever saw it
+    // and could still look where it was.
+    Result<> keep_seen(PastSight& sight, std::vector<PathVersion>& versions) const {
+        bool is_older_seen = false;
+        for (auto version = versions.rbegin(); version != versions.rend(); ++version) {
+            const RevisionPoint& point = version->deleted ? version->first : version->last;
+            const bool open = TRY(sight.by_name(point.id, path)) == PastSight::Sight::open;
+            const bool seen = open && (!version->deleted || is_older_seen);
+            if (!seen) version->revisions = 0;
+            is_older_seen = seen;
+        }
+        std::erase_if(versions, [](const PathVersion& version) { return version.revisions == 0; });
+        return {};
+    }
     // As the newest revision of the set knows it; nothing: it does not.
     const PathVersion* newest_of(const std::vector<Found>& all) const {
         const Found* last = nullptr;
@@ -133,6 +150,8 @@ struct VersionList {
     }
 
     Result<> operator()(LineWriter& lines) const {
+        const AccessRule rule = rule_for(caller);
+        PastSight sight(pool, set, rule);
         std::string behind;
         // Of the repository: the index may still know all that is asked.
         auto found = history.ask(
@@ -145,6 +164,7 @@ struct VersionList {
                         return std::move(versions).error();
                     Found one{name, {}};
                     if (versions.ok()) one.versions = std::move(*versions);
+                    if (!rule.sees_all()) TRY(keep_seen(sight, one.versions));
                     if (auto status = TRY(history.index().status(name)))
                         one.last_number = status->last_number;
                     all.push_back(std::move(one));
@@ -156,7 +176,12 @@ struct VersionList {
         const bool is_known =
             std::ranges::any_of(*found, [](const Found& one) { return !one.versions.empty(); });
         JsonLine line;
-        if (!wish.host || *wish.host == host_of(set)) {
+        if (!rule.sees_all() && !is_known)
+            return Error(ErrorKind::not_found, ErrorCode::no_such_path,
+                         "no revision of set '" + set.id + "' has " + printable(path.text()));
+        if (!rule.sees_all()) {
+            line.text("disk", "unknown");
+        } else if (!wish.host || *wish.host == host_of(set)) {
             const OnDisk disk = look_at_disk(set, own, path, newest);
             if (!is_known && !disk.live)
                 return Error(ErrorKind::not_found, ErrorCode::no_such_path,
@@ -227,18 +252,28 @@ Result<Wants> wants_of(const std::string& pattern, bool ignore_case) {
 
 struct Finding {
     HistoryKeeper& history;
+    RepositoryPool& pool;
     BackupSet set;
+    Caller caller;
     HistoryQuery query;
     LineWish wish;
     std::uint64_t limit;
 
     Result<> operator()(LineWriter& lines) const {
+        const AccessRule rule = rule_for(caller);
+        PastSight sight(pool, set, rule);
         JsonLine line;
         std::uint64_t told = 0;
         const auto full = [&] { return limit != 0 && told >= limit; };
         const auto each_of = [&](const LineName& name) {
             return [&](const FoundPath& found) -> Result<> {
                 if (full()) return Error(ErrorKind::cancelled, "enough");
+                if (!rule.sees_all()) {
+                    const Path path = TRY(Path::parse(found.path));
+                    if (!TRY(sight.by_listing(found.version.last.id, path,
+                                              query.below.value_or(Path()))))
+                        return {};
+                }
                 line.name("path", found.path).boolean("deleted", found.deleted);
                 put_version(line, found.version.version);
                 line.text("revision", found.version.last.id.hex())
@@ -288,8 +323,9 @@ Result<> SetObject::list_versions(std::shared_ptr<Call> call) {
     BackupSet set = *TRY(served_.service.find_set(id_));
     auto own = own_places(served_.service.policy(), served_.service.state_dir());
     UniqueFd stream = TRY(served_.streams.start(
-        call->uid(), VersionList{served_.service.history(), std::move(set), std::move(own),
-                                 std::move(path), std::move(wish)}));
+        call->uid(),
+        VersionList{served_.service.history(), served_.service.pool(), std::move(set),
+                    call->caller(), std::move(own), std::move(path), std::move(wish)}));
     call->reply_with(
         [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });
     return {};
@@ -298,7 +334,13 @@ Result<> SetObject::list_versions(std::shared_ptr<Call> call) {
 Result<> SetObject::find(std::shared_ptr<Call> call) {
     std::string pattern = TRY(call->file_name());
     wire::DictReader options(TRY(call->dict()));
-    Finding finding{served_.service.history(), {}, {}, read_wish(options), 0};
+    Finding finding{served_.service.history(),
+                    served_.service.pool(),
+                    {},
+                    call->caller(),
+                    {},
+                    read_wish(options),
+                    0};
     // A path would be told once for each line; `host` asks for another.
     finding.wish.adopted = false;
     if (auto at = options.number("at")) finding.query.at = from_usec(*at + 1) - Duration(1);

@@ -20,6 +20,11 @@ namespace {
 constexpr std::array kTriggers = {"change", "schedule",    "catchup", "user",
                                   "resume", "pre-restore", "drill"};
 
+// Numbers of people and groups are those of one machine.
+bool is_of_this_machine(const Revision& revision, const BackupSet& set) {
+    return revision.snapshot().hostname == host_of(set);
+}
+
 struct Listed {
     Page page;
     std::optional<wire::Dict> incomplete;
@@ -59,6 +64,29 @@ Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
     return FoundRevision{std::move(opened), std::move(found), line_of(set)};
 }
 
+Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
+                                    const std::string& text, const AccessRule& rule) {
+    FoundRevision found = TRY(find_revision(pool, set, text));
+    if (!rule.sees_all() && !is_of_this_machine(found.revision, set))
+        return Error(ErrorKind::denied, ErrorCode::access_denied,
+                     "revisions of other machines are for administrators");
+    return found;
+}
+
+Result<FoundNode> find_path(const FoundRevision& found, const std::string& path,
+                            const AccessRule& rule) {
+    auto node =
+        find_node(*found.repository->repository, found.revision.snapshot().tree, path, rule);
+    if (!node.ok() && rule.sees_all()) return explain_no_path(std::move(node).error(), found, path);
+    return node;
+}
+
+Result<> may_open(const FoundNode& node, const AccessRule& rule) {
+    if (rule.may_open(node.node)) return {};
+    return Error(ErrorKind::denied, ErrorCode::access_denied,
+                 "you could not have read " + printable(node.path) + " then");
+}
+
 namespace {
 
 // What could not be read, and for each path the revision that has it last ("": none).
@@ -80,6 +108,22 @@ void add_missing(wire::Dict& details, const FoundRevision& found) {
     details.push_back({"more-missing", found.revision.tags.more_missing});
 }
 
+// Of the paths that the revision was made of, those that he could have seen.
+Result<wire::Dict> outline_for(const FoundRevision& found, const AccessRule& rule) {
+    TRY(found.repository->repository->refresh_index({}));
+    std::vector<wire::FileName> paths;
+    for (const std::string& path : found.revision.snapshot().paths) {
+        auto node = find_path(found, path, rule);
+        if (node.ok())
+            paths.push_back({path});
+        else if (node.error().code() != ErrorCode::no_such_path)
+            return std::move(node).error();
+    }
+    wire::Dict outline = revision_outline(found.revision);
+    outline.push_back({"paths", std::move(paths)});
+    return outline;
+}
+
 }  // namespace
 
 SetObject::SetObject(Served& served, std::string id)
@@ -88,44 +132,47 @@ SetObject::SetObject(Served& served, std::string id)
 const Interface& SetObject::interface() {
     static Interface table("Set");
     static bool once = [] {
-        auto root = Access::root;
+        const auto browse = Access::browse, start = Access::start_backup, manage = Access::manage,
+                   remove = Access::remove;
         using Self = SetObject;
         table
-            .method("GetConfiguration", "", "", "a{sv}t", "config,generation", root,
+            .method("GetConfiguration", "", "", "a{sv}t", "config,generation", manage,
                     &Self::get_configuration)
             .method("Configure", "a{sv}ta{sv}", "changes,generation,options", "t", "new_generation",
-                    root, &Self::configure)
-            .method("StartBackup", "a{sv}", "options", "o", "job", root, &Self::start_backup)
+                    manage, &Self::configure)
+            .method("StartBackup", "a{sv}", "options", "o", "job", start, &Self::start_backup)
             .method("ExplainSchedule", "a{sv}", "options", "a(sbs)", "conditions", Access::anyone,
                     &Self::explain_schedule)
             .method("GetSchedule", "a{sv}", "options", "aa{sv}", "conditions", Access::anyone,
                     &Self::get_schedule)
-            .method("ListRevisions", "a{sv}", "options", "aa{sv}s", "revisions,next_page", root,
+            .method("ListRevisions", "a{sv}", "options", "aa{sv}s", "revisions,next_page", browse,
                     &Self::list_revisions)
-            .method("GetRevision", "sa{sv}", "revision,options", "a{sv}", "details", root,
+            .method("GetRevision", "sa{sv}", "revision,options", "a{sv}", "details", browse,
                     &Self::get_revision)
-            .method("ListFiles", "saya{sv}", "revision,path,options", "h", "stream", root,
+            .method("ListFiles", "saya{sv}", "revision,path,options", "h", "stream", browse,
                     &Self::list_files)
-            .method("ListVersions", "aya{sv}", "path,options", "h", "stream", root,
+            .method("ListVersions", "aya{sv}", "path,options", "h", "stream", browse,
                     &Self::list_versions)
-            .method("Find", "aya{sv}", "pattern,options", "h", "stream", root, &Self::find)
-            .method("Diff", "ssaya{sv}", "from,to,path,options", "h", "stream", root, &Self::diff)
+            .method("Find", "aya{sv}", "pattern,options", "h", "stream", browse, &Self::find)
+            .method("Diff", "ssaya{sv}", "from,to,path,options", "h", "stream", browse, &Self::diff)
             .method("OpenFile", "saya{sv}", "revision,path,options", "hoa{sv}",
-                    "content,job,attributes", root, &Self::open_file)
-            .method("Verify", "asa{sv}", "revisions,options", "o", "job", root, &Self::verify)
-            .method("PinRevision", "sba{sv}", "revision,pinned,options", "s", "id", root,
+                    "content,job,attributes", browse, &Self::open_file)
+            .method("Verify", "asa{sv}", "revisions,options", "o", "job", start, &Self::verify)
+            .method("PinRevision", "sba{sv}", "revision,pinned,options", "s", "id", manage,
                     &Self::pin_revision)
-            .method("DeleteRevisions", "asa{sv}", "revisions,options", "o", "job", root,
+            .method("DeleteRevisions", "asa{sv}", "revisions,options", "o", "job", remove,
                     &Self::delete_revisions)
-            .method("PlanRetention", "a{sv}", "options", "h", "stream", root, &Self::plan_retention)
-            .method("ApplyRetention", "a{sv}", "options", "o", "job", root, &Self::apply_retention)
-            .method("RestoreTrash", "asa{sv}", "revisions,options", "u", "restored", root,
+            .method("PlanRetention", "a{sv}", "options", "h", "stream", manage,
+                    &Self::plan_retention)
+            .method("ApplyRetention", "a{sv}", "options", "o", "job", remove,
+                    &Self::apply_retention)
+            .method("RestoreTrash", "asa{sv}", "revisions,options", "u", "restored", manage,
                     &Self::restore_trash)
-            .method("ListQueue", "a{sv}", "options", "h", "stream", root, &Self::list_queue)
-            .method("GetTracking", "a{sv}", "options", "a{sv}aa{sv}", "tracking,volumes", root,
+            .method("ListQueue", "a{sv}", "options", "h", "stream", manage, &Self::list_queue)
+            .method("GetTracking", "a{sv}", "options", "a{sv}aa{sv}", "tracking,volumes", manage,
                     &Self::get_tracking)
-            .method("GetGuard", "a{sv}", "options", "aa{sv}", "questions", root, &Self::get_guard)
-            .method("AnswerGuard", "sa{sv}", "answer,options", "o", "job", root,
+            .method("GetGuard", "a{sv}", "options", "aa{sv}", "questions", manage, &Self::get_guard)
+            .method("AnswerGuard", "sa{sv}", "answer,options", "o", "job", manage,
                     &Self::answer_guard)
             .signal("RevisionCommitted", "so", "revision,job")
             .signal("GuardAsked", "s", "kind")
@@ -253,24 +300,30 @@ Result<> SetObject::list_revisions(std::shared_ptr<Call> call) {
     RevisionFilter filter = TRY(read_revision_filter(options));
     TRY(options.finish());
     BackupSet set = *TRY(served_.service.find_set(id_));
+    const bool sees_all = call->caller().sees_all;
     answer_later(
         served_, call,
-        [&service = served_.service, now = served_.service.clock().now(), set,
-         filter]() -> Result<Listed> {
+        [&service = served_.service, now = served_.service.clock().now(), set, filter,
+         sees_all]() -> Result<Listed> {
             RepositoryHandle opened = TRY(service.pool().open(set.repository));
             Repository& repository = *opened->repository;
             const SetOnHost on_host{set.id, host_of(set)};
-            std::vector<RevisionEntry> entries = TRY(repository.list_revisions());
+            std::vector<Revision> revisions = all_revisions(TRY(repository.list_revisions()), now);
+            if (!sees_all)
+                std::erase_if(revisions, [&](const Revision& revision) {
+                    return !is_of_this_machine(revision, set);
+                });
             Listed listed;
-            listed.page = TRY(backup::list_revisions(all_revisions(std::move(entries), now),
-                                                     line_of(set), filter));
+            listed.page = TRY(backup::list_revisions(std::move(revisions), line_of(set), filter));
+            if (!sees_all) return listed;
             if (auto left = find_checkpoint(service.store(), set.id, repository.config().id, now))
                 listed.incomplete = incomplete_revision(on_host, *left, filter);
             return listed;
         },
-        [](Call& answer, const Listed& listed) {
+        [sees_all](Call& answer, const Listed& listed) {
             answer.reply_with([&](sd_bus_message* message) {
-                return append_page(message, listed.page, listed.incomplete);
+                return append_page(message, listed.page, listed.incomplete,
+                                   sees_all ? &revision_summary : &revision_outline);
             });
         });
     return {};
@@ -282,8 +335,11 @@ Result<> SetObject::get_revision(std::shared_ptr<Call> call) {
     BackupSet set = *TRY(served_.service.find_set(id_));
     answer_later(
         served_, call,
-        [&pool = served_.service.pool(), set, text]() -> Result<wire::Dict> {
-            FoundRevision found = TRY(find_revision(pool, set, text));
+        [&pool = served_.service.pool(), set, text,
+         caller = call->caller()]() -> Result<wire::Dict> {
+            const AccessRule rule = rule_for(caller);
+            FoundRevision found = TRY(find_revision(pool, set, text, rule));
+            if (!rule.sees_all()) return outline_for(found, rule);
             wire::Dict details = revision_details(found.revision);
             add_missing(details, found);
             return details;

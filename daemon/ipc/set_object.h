@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/ipc/served.h"
+#include "daemon/restore/restore.h"
 
 namespace backup {
 
@@ -63,5 +64,14 @@ struct FoundRevision {
 Error explain_no_path(Error error, const FoundRevision& found, const std::string& path);
 Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
                                     const std::string& text);
+// For somebody bound by rule R: `denied`/access_denied for revisions of other machines.
+Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
+                                    const std::string& text, const AccessRule& rule);
+// A path of a revision, as the rule shows it. For who sees all the error says where the path was
+// read last, if it could not be read for this revision.
+Result<FoundNode> find_path(const FoundRevision& found, const std::string& path,
+                            const AccessRule& rule);
+// What there is to open: `denied`/access_denied for what can only be seen.
+Result<> may_open(const FoundNode& node, const AccessRule& rule);
 
 }  // namespace backup

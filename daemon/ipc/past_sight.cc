@@ -1,0 +1,76 @@
+#include "daemon/ipc/past_sight.h"
+
+#include "daemon/jobs/tasks.h"
+
+namespace backup {
+
+namespace {
+constexpr std::size_t kMostKnown = 20'000;
+}
+
+Result<> PastSight::open() {
+    if (repository_) return {};
+    repository_ = TRY(pool_.open(set_.repository));
+    return repository_->repository->refresh_index({});
+}
+
+Result<PastSight::Directory> PastSight::look_below(const Directory& parent, std::string_view name) {
+    Directory found;
+    if (parent.gone) {
+        found.gone = true;
+        return found;
+    }
+    if (!parent.passable || !parent.tree) return found;
+    auto node = find_node(*repository_->repository, *parent.tree, "/" + std::string(name));
+    if (!node.ok()) {
+        if (node.error().code() != ErrorCode::no_such_path) return std::move(node).error();
+        found.gone = true;
+        return found;
+    }
+    // What was something else then is no directory on the way.
+    if (node->node.type != NodeType::dir) {
+        found.gone = true;
+        return found;
+    }
+    found.passable = rule_.may_pass(node->node);
+    found.listable = rule_.may_list(node->node);
+    found.tree = node->node.subtree;
+    return found;
+}
+
+Result<PastSight::Directory> PastSight::look(const RevisionId& revision, const Path& path) {
+    if (auto known = known_.find({revision, path.text()}); known != known_.end())
+        return known->second;
+    Directory found;
+    if (path.is_root()) {
+        const Snapshot snapshot = TRY(repository_->repository->load_revision(revision));
+        found.passable = found.listable = snapshot.hostname == host_of(set_);
+        found.tree = snapshot.tree;
+    } else {
+        const Directory parent = TRY(look(revision, path.parent()));
+        found = TRY(look_below(parent, path.name()));
+    }
+    if (known_.size() >= kMostKnown) known_.clear();
+    known_[{revision, path.text()}] = found;
+    return found;
+}
+
+Result<PastSight::Sight> PastSight::by_name(const RevisionId& revision, const Path& path) {
+    if (path.is_root()) return Sight::open;
+    TRY(open());
+    const Directory parent = TRY(look(revision, path.parent()));
+    return parent.passable || parent.gone ? Sight::open : Sight::closed;
+}
+
+Result<bool> PastSight::by_listing(const RevisionId& revision, const Path& path, const Path& from) {
+    TRY(open());
+    for (Path at = path; !at.is_root();) {
+        at = at.parent();
+        const Directory directory = TRY(look(revision, at));
+        if (!directory.passable) return false;
+        if (at.is_inside(from) && !directory.listable) return false;
+    }
+    return true;
+}
+
+}  // namespace backup

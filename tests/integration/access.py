@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Who sees what of the machine's backup: on a system bus with several callers and a stand-in for polkit."""
+import grp
+import os
+import pwd
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "support"))
+from promises import check, contains, equal, main, promise  # noqa: E402
+from system_machine import SystemMachine  # noqa: E402
+
+# People whom every machine knows: the bus refuses callers without a name.
+ALICE, BOB, STAFF = (pwd.getpwnam("news").pw_uid, pwd.getpwnam("uucp").pw_uid, grp.getgrnam("staff").gr_gid)
+
+
+def fixture():
+    m = SystemMachine("access")
+    m.start()
+    m.write_tree(
+        "people",
+        {
+            "alice/letter": "dear bob\n",
+            "alice/private/diary": "mine\n",
+            "bob/closed/plans-of-bob": "hidden\n",
+            "bob/closed/deeper/more": "hidden too\n",
+            "bob/open/public": "for all\n",
+            "bob/open/secret": "for bob\n",
+            "bob/open/listed-for-alice": "by its list\n",
+            "shared/minutes": "of staff\n",
+        },
+    )
+    m.own(ALICE, "people/alice", "people/alice/letter", "people/alice/private", "people/alice/private/diary")
+    m.own(BOB, "people/bob", "people/bob/closed/plans-of-bob", "people/bob/closed/deeper", "people/bob/open", "people/bob/open/public")
+    m.own(BOB, "people/bob/closed", "people/alice/private", mode=0o700)
+    m.own(ALICE, "people/alice/private", mode=0o700)
+    m.own(BOB, "people/bob/open/secret", "people/bob/open/listed-for-alice", mode=0o600)
+    os.chown(m.path("people/shared/minutes"), 0, STAFF)
+    os.chmod(m.path("people/shared/minutes"), 0o640)
+    subprocess.run(["setfacl", "-m", f"u:{ALICE}:r", m.path("people/bob/open/listed-for-alice")], check=True)
+    m.repository(cheap=True)
+    m.set("home", m.path("people"))
+    m.write_tree("etc", {"conf": "x\n"})
+    m.set("etc", m.path("etc"))  # several sets: which one covers a path is asked
+    m.backup("home")
+    m.backup("etc")
+    return m
+
+
+def ls(m, uid, name, *args, code=0, **how):
+    reply = m.as_user(uid, "--json", "ls", *args, m.path(name), **how).expect(code)
+    return sorted(line["path"].removeprefix(m.path("people")) for line in reply.lines if "path" in line and line.get("type") != "result")
+
+
+@promise("without polkit only root looks into the backup, others are refused with exit 4 and a line in the log")
+def _(m):
+    m.ctl("ls", m.path("people")).expect(0)
+    m.as_user(ALICE, "ls", m.path("people")).expect(4)
+    m.as_user(ALICE, "revisions", "home").expect(4)
+    contains(m.daemon_log(), f"uid {ALICE}", "refused")
+    m.as_user(ALICE, "status").expect(0)
+
+
+@promise("polkit refuses: nobody but root")
+def _(m):
+    m.allow()
+    m.as_user(ALICE, "cat", m.path("people/alice/letter")).expect(4)
+    contains(m.daemon_log(), "polkit does not allow it")
+
+
+@promise("each sees his own files and what is open to him")
+def _(m):
+    m.allow("browse")
+    equal(m.as_user(ALICE, "cat", m.path("people/alice/private/diary")).expect(0).out, "mine\n")
+    equal(m.as_user(ALICE, "cat", m.path("people/bob/open/public")).expect(0).out, "for all\n")
+    equal(m.as_user(ALICE, "cat", m.path("people/bob/open/listed-for-alice")).expect(0).out, "by its list\n")
+    m.as_user(ALICE, "cat", m.path("people/bob/open/secret")).expect(4)
+    m.as_user(ALICE, "cat", m.path("people/shared/minutes")).expect(4)
+    equal(m.as_user(ALICE, "cat", m.path("people/shared/minutes"), groups=(STAFF,)).expect(0).out, "of staff\n")
+    contains(m.daemon_log(), "allowed by polkit")
+
+
+@promise("what was refused is in the log, without the name of the file")
+def _(m):
+    m.as_user(BOB, "cat", m.path("people/alice/private/diary")).expect(5)
+    m.as_user(BOB, "ls", m.path("people/alice/private")).expect(4)
+    log = m.daemon_log()
+    contains(log, f"refused to uid {BOB}")
+    check("diary" not in log and "private" not in log, log)
+
+
+@promise("behind a closed directory there is nothing, in the same words as where nothing is")
+def _(m):
+    for verb in ("ls", "cat", "history"):
+        there = m.as_user(ALICE, verb, m.path("people/bob/closed/plans-of-bob")).expect(5)
+        missing = m.as_user(ALICE, verb, m.path("people/bob/closed/plans-of-nob")).expect(5)
+        equal(there.err.replace("plans-of-bob", "plans-of-nob"), missing.err)
+        equal(there.out, missing.out)
+    m.as_user(ALICE, "ls", m.path("people/bob/closed")).expect(4)
+
+
+@promise("a listing of all ends at what is closed, and names nothing behind it")
+def _(m):
+    out = m.as_user(ALICE, "ls", "-R", m.path("people")).expect(0).out
+    for word in ("letter", "diary", "secret", "closed", "public"):
+        contains(out, word)
+    for word in ("plans-of-bob", "deeper", "more"):
+        check(word not in out, out)
+
+
+@promise("what is found by name was to be found by him then")
+def _(m):
+    for pattern in ("*plans*", "more", "deeper", "**/closed/*"):
+        reply = m.as_user(ALICE, "find", pattern)
+        check("plans-of" not in reply.out and "deeper" not in reply.out, reply)
+        contains(m.ctl("find", pattern).expect(0).out, "closed/")
+    contains(m.as_user(ALICE, "find", "diary").expect(0).out, "private/diary")
+    check("diary" not in m.as_user(BOB, "find", "diary").out)
+    contains(m.as_user(BOB, "find", "*plans*").expect(0).out, "plans-of-bob")
+
+
+@promise("history tells of versions and of deletions that he could have seen")
+def _(m):
+    os.unlink(m.path("people/alice/letter"))
+    os.unlink(m.path("people/bob/closed/plans-of-bob"))
+    m.backup("home")
+    kinds = [v["kind"] for v in m.as_user(ALICE, "--json", "history", m.path("people/alice/letter")).expect(0).lines[-1]["versions"]]
+    equal(kinds, ["deleted", "file"])
+    m.as_user(ALICE, "history", m.path("people/bob/closed/plans-of-bob")).expect(5)
+    m.as_user(ALICE, "history", m.path("people/bob/closed/never-was")).expect(5)
+    equal(m.as_user(ALICE, "cat", "home/1:" + m.path("people/alice/letter")).expect(0).out, "dear bob\n")
+
+
+@promise("rights of then count, not those of now")
+def _(m):
+    os.chmod(m.path("people/bob/closed"), 0o755)
+    m.as_user(ALICE, "ls", m.path("people/bob/closed/deeper")).expect(5)
+    m.backup("home")
+    contains(m.as_user(ALICE, "ls", m.path("people/bob/closed")).expect(0).out, "deeper")
+    m.as_user(ALICE, "ls", "home/2:" + m.path("people/bob/closed")).expect(4)
+    os.chmod(m.path("people/bob/closed"), 0o700)
+    m.backup("home")
+
+
+@promise("a difference names nothing that is closed on one of the sides, and the disk is for administrators")
+def _(m):
+    reply = m.as_user(ALICE, "diff", "home/1:" + m.path("people"), "home/2")
+    contains(reply.out, "letter")
+    check("plans" not in reply.out + reply.err, reply)
+    contains(m.ctl("diff", "home/1:" + m.path("people"), "home/2").out, "plans-of-bob")
+    m.as_user(ALICE, "diff", "home/1:" + m.path("people")).expect(4)
+
+
+@promise("revisions are listed without what they hold of others")
+def _(m):
+    mine = m.as_user(ALICE, "--json", "revisions", "home").expect(0).lines[-1]["revisions"]
+    all_of_it = m.ctl("--json", "revisions", "home").expect(0).lines[-1]["revisions"]
+    equal([r["id"] for r in mine], [r["id"] for r in all_of_it])
+    check(all(r["items"] == 0 and r["bytes"] == 0 for r in mine), mine)
+    check(all_of_it[0]["items"] > 0)
+    shown = m.as_user(ALICE, "show", "home/1").expect(0)
+    check("repo" not in shown.out, shown)
+
+
+@promise("nothing else is anybody's")
+def _(m):
+    for args in (
+        ["run", "home", "--wait"],
+        ["set", "show", "home"],
+        ["set", "remove", "etc", "--yes"],
+        ["queue", "home"],
+        ["explain", m.path("people/alice")],
+        ["gc", "--yes"],
+        ["forget", "home/1", "--yes"],
+        ["log"],
+        ["pause", "--for", "1h"],
+        ["config", "show"],
+    ):
+        m.as_user(ALICE, *args).expect(4)
+
+
+@promise("what polkit lets him do he may")
+def _(m):
+    m.allow("browse", "start-backup", "pause")
+    m.as_user(ALICE, "run", "etc", "--wait").expect(0)
+    m.as_user(ALICE, "pause", "--for", "1h").expect(0)
+    m.as_user(ALICE, "resume").expect(0)
+    m.as_user(ALICE, "pause").expect(4)
+    m.allow("browse")
+
+
+if __name__ == "__main__":
+    main(fixture)
