@@ -83,13 +83,15 @@ struct Target {
     UniqueFd fd;
     std::string made;  // by us
     bool is_stand_in = false;
+    bool is_root = false;  // in place, through a descriptor of ours
 
     Target() = default;
     Target(Target&& other) noexcept
         : path(std::move(other.path)),
           fd(std::move(other.fd)),
           made(std::exchange(other.made, {})),
-          is_stand_in(other.is_stand_in) {}
+          is_stand_in(other.is_stand_in),
+          is_root(other.is_root) {}
     Target& operator=(Target&&) = delete;
     ~Target() {
         if (!made.empty()) ::rmdir(made.c_str());  // not if there is anything in it
@@ -105,9 +107,12 @@ Result<UniqueFd> open_directory(const std::string& directory) {
     return fd;
 }
 
-Result<Target> open_target(const Context& context) {
+Result<Target> open_target(const Context& context, const Client& client) {
     Target target;
     target.path = context.args().value_or("--to", "");
+    // The machine's daemon writes into what we can open, with our rights.
+    target.is_root = target.path.empty() && client.on_system_bus() && ::geteuid() != 0;
+    if (target.is_root) target.fd = TRY(open_directory("/"));
     if (target.path.empty()) return target;
     struct stat status {};
     bool exists = ::stat(target.path.c_str(), &status) == 0;
@@ -171,7 +176,8 @@ Result<std::vector<std::string>> start(Context& context, Client& client,
     if (plans_only) options.set("dry-run", Value(true));
     if (context.args().flag("--delete")) options.set("delete", Value(true));
     if (context.args().flag("--verify")) options.set("verify", Value(true));
-    if (context.args().flag("--full-paths")) options.set("full-paths", Value(true));
+    if (context.args().flag("--full-paths") || target.is_root)
+        options.set("full-paths", Value(true));
     std::vector<std::string> jobs;
     for (const auto& batch : batches) {
         if (context.json())
@@ -257,7 +263,7 @@ Result<ExitCode> run(Context& context) {
     follow.wait = context.wait_mode() != WaitMode::no_wait;
     if (!context.interactive() || args.flag("--on-conflict"))
         follow.conflict_help = conflict_help(in_place);
-    Target target = TRY(open_target(context));
+    Target target = TRY(open_target(context, *client));
     auto carry_out = [&]() -> Result<ExitCode> {
         if (batches.size() > 1) target.keep();  // one may run when another cannot begin
         auto jobs = TRY(start(context, *client, batches, target, mode, context.dry_run()));

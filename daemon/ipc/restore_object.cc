@@ -67,6 +67,17 @@ class Spared {
 
 constexpr std::size_t kMostResumed = 32;
 
+// Whoever asks for what he may not have is told at once, not by a job.
+Result<> may_have(const FoundRevision& found, const std::vector<std::string>& paths,
+                  const AccessRule& rule) {
+    TRY(found.repository->repository->refresh_index({}));
+    for (const std::string& path : paths) {
+        const FoundNode node = TRY(find_path(found, path, rule));
+        TRY(may_open(node, rule));
+    }
+    return {};
+}
+
 }  // namespace
 
 struct RestoreObject::Asked {
@@ -92,9 +103,9 @@ const Interface& RestoreObject::interface() {
     static bool once = [] {
         table
             .method("RestoreTo", "ssaayha{sv}", "set,revision,paths,directory,options", "o", "job",
-                    Access::root, &RestoreObject::restore_to)
+                    Access::browse, &RestoreObject::restore_to)
             .method("RestoreInPlace", "ssaaya{sv}", "set,revision,paths,options", "o", "job",
-                    Access::root, &RestoreObject::restore_in_place)
+                    Access::browse, &RestoreObject::restore_in_place)
             .method("Undo", "ta{sv}", "restore,options", "o", "job", Access::root,
                     &RestoreObject::undo)
             .method("Resume", "ta{sv}", "restore,options", "o", "job", Access::root,
@@ -118,10 +129,17 @@ Result<> RestoreObject::restore_to(std::shared_ptr<Call> call) {
     asked.task.target = TRY(call->descriptor());
     wire::Dict options = TRY(call->dict());
     TRY(asked.read_options(std::move(options), true));
-    struct stat status {};
-    if (::fstat(asked.task.target.get(), &status) < 0)
+    // Without asking the file system, which may be one that the caller serves.
+    struct statx status {};
+    if (::statx(asked.task.target.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+                STATX_TYPE | STATX_INO, &status) < 0)
         return Error::from_errno(errno, "look at the target directory");
-    if (!S_ISDIR(status.st_mode)) return invalid_argument("directory: not a directory");
+    if (!S_ISDIR(status.stx_mode)) return invalid_argument("directory: not a directory");
+    struct statx root {};
+    asked.in_place = asked.task.full_paths &&
+                     ::statx(AT_FDCWD, "/", AT_STATX_DONT_SYNC, STATX_INO, &root) == 0 &&
+                     root.stx_ino == status.stx_ino && root.stx_dev_major == status.stx_dev_major &&
+                     root.stx_dev_minor == status.stx_dev_minor;
     return start(std::move(call), std::move(asked));
 }
 
@@ -146,6 +164,7 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
         Path path = TRY(Path::parse(text));
         text = path.text();
     }
+    asked.task.place.caller = call->caller();
     asked.task.place.policy = served_.service.shared_policy();
     asked.task.place.undo_folder = served_.service.undo_folder();
     asked.task.place.precedence = &served_.service.precedence();
@@ -154,7 +173,9 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
                     own = own_places(*served_.service.shared_policy(),
                                      served_.service.state_dir())]() -> Result<FoundRevision> {
         RestoreTask& task = shared->task;
-        FoundRevision found = TRY(find_revision(pool, task.place.set, shared->revision));
+        const AccessRule rule = rule_for(task.place.caller);
+        FoundRevision found = TRY(find_revision(pool, task.place.set, shared->revision, rule));
+        if (!rule.sees_all()) TRY(may_have(found, task.paths, rule));
         if (task.delete_others) {
             auto spared = TRY(Spared::make(found, task.place.set, own, shared->in_place));
             task.spares = [spared](const std::string& source, const std::string& path,
@@ -162,7 +183,7 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
                 return (*spared)(source, path, is_directory);
             };
         }
-        if (found.revision.tags.missing.empty()) return found;
+        if (found.revision.tags.missing.empty() || !rule.sees_all()) return found;
         // What could not be read is not missing without a word.
         Repository& repository = *found.repository->repository;
         TRY(repository.refresh_index({}));

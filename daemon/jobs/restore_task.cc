@@ -12,6 +12,7 @@
 #include "common/failpoint.h"
 #include "daemon/archive/keep_objects.h"
 #include "daemon/jobs/last_good.h"
+#include "daemon/writer/writer_process.h"
 
 namespace backup {
 
@@ -194,6 +195,15 @@ Result<std::unordered_set<std::string>> keep_touched(const RestorePlace& place,
     return unsettled;
 }
 
+Result<RestoreResult> restore_for(const RestorePlace& place, const RestoreRequest& request,
+                                  JobContext& job) {
+    Repository& repository = *place.repository->repository;
+    if (place.caller.sees_all)
+        return run_restore(request, repository, job.progress, job.exceptions, job.stop);
+    return writer::run_restore_as(place.caller, writer::writer_program(), request, repository,
+                                  job.progress, job.exceptions, job.stop);
+}
+
 JobBody restore_body(const Clock& clock, RestoreTask task) {
     auto shared = std::make_shared<RestoreTask>(std::move(task));
     return [&clock, shared](JobContext& job) {
@@ -246,8 +256,7 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
             request.protect = [&](const std::vector<TouchedObject>& touched) {
                 return keep_touched(place, record.target, touched, *log, clock, job);
             };
-            const RestoreResult result =
-                TRY(run_restore(request, repository, job.progress, job.exceptions, job.stop));
+            const RestoreResult result = TRY(restore_for(place, request, job));
             JobOutcome outcome;
             outcome.counts = counts_of(result);
             add_plan(result, outcome, clock.now());

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/unique_fd.h"
+#include "daemon/access/caller.h"
 #include "daemon/jobs/catalog.h"
 #include "daemon/jobs/job.h"
 #include "daemon/jobs/repository_pool.h"
@@ -22,6 +23,8 @@ namespace backup {
 
 // What all kinds of restores have in common.
 struct RestorePlace {
+    // Who asked. For whoever does not see all a process of its own writes, with his rights.
+    Caller caller{.uid = 0, .gids = {}, .sees_all = true};
     RepositoryHandle repository;
     std::shared_ptr<const Policy> policy;
     BackupSet set;  // whose revision it is; its line keeps what is replaced
@@ -58,6 +61,10 @@ JobBody undo_body(const Clock& clock, UndoTask task);
 // Where a descriptor leads, without symbolic links. An error when its directory has no name any
 // more.
 Result<std::string> path_of_directory(int fd);
+
+// Gives back what the place's caller may have, with his rights.
+Result<RestoreResult> restore_for(const RestorePlace& place, const RestoreRequest& request,
+                                  JobContext& job);
 
 // Keeps what is to be touched in a revision of its own, which the log names. `target`: the
 // directory that the paths are below.

@@ -19,6 +19,11 @@ Error no_such_path(std::string_view path) {
                  "no such path in the revision: " + printable(path));
 }
 
+Error not_readable(const std::string& what) {
+    return Error(ErrorKind::denied, ErrorCode::access_denied,
+                 "you could not have read " + what + " then");
+}
+
 Error unsupported(std::string message) {
     return Error(ErrorKind::invalid, ErrorCode::unsupported, std::move(message));
 }
@@ -63,7 +68,8 @@ Result<std::vector<std::string>> normalised(const std::vector<std::string>& path
 }  // namespace
 
 Result<std::vector<Selected>> select_paths(Repository& repository, const BlobId& root_tree,
-                                           const std::vector<std::string>& paths, bool full_paths) {
+                                           const std::vector<std::string>& paths, bool full_paths,
+                                           const AccessRule& rule) {
     std::vector<std::string> wanted = TRY(normalised(paths, full_paths));
     if (wanted.empty() || wanted.front() == "/") wanted = {"/"};
     std::vector<Selected> result;
@@ -80,7 +86,8 @@ Result<std::vector<Selected>> select_paths(Repository& repository, const BlobId&
             }
             // Step by step, so that the directories above come along.
             const std::string from = at.path == "/" ? std::string() : at.path;
-            if (at.node.type != NodeType::dir || !at.node.subtree) return no_such_path(path);
+            if (at.node.type != NodeType::dir || !at.node.subtree || !rule.may_pass(at.node))
+                return no_such_path(path);
             Result<FoundNode> next =
                 find_node(repository, *at.node.subtree, "/" + std::string(name));
             if (!next.ok() && next.error().code() == ErrorCode::no_such_path)
@@ -90,6 +97,7 @@ Result<std::vector<Selected>> select_paths(Repository& repository, const BlobId&
             at = std::move(*next);
         }
         selected.node = std::move(at.node);
+        if (!rule.may_open(selected.node)) return not_readable(printable(path));
         if (!full_paths && !landing.insert(selected.node.name).second)
             return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                          "two of the paths would land as " + printable(selected.node.name) +
@@ -184,6 +192,10 @@ Result<> NodeWalk::open_directory(DirectoryIndex parent, Node node) {
         refuse(parent, node.name, damaged("a directory without content"));
         return {};
     }
+    if (options_.rule != nullptr && !options_.rule->may_list(node)) {
+        refuse(parent, node.name, not_readable("what is in it"));
+        return {};
+    }
     const BlobId tree = *node.subtree;
     const DirectoryIndex directory = directories_.add(parent, node.name);
     const EnterDirectory enter{parent,     directory, batch_->add_text(node.name),
@@ -241,6 +253,10 @@ Result<> NodeWalk::read_entries_of(Frame& frame, ByteView json) {
 }
 
 Result<> NodeWalk::take_object(DirectoryIndex parent, const Node& node) {
+    if (options_.rule != nullptr && !options_.rule->may_read(node)) {
+        refuse(parent, node.name, not_readable("it"));
+        return {};
+    }
     switch (node.type) {
         case NodeType::dir:
             break;

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/access/access_rule.h"
 #include "daemon/repository/repository.h"
 #include "daemon/restore/directory_table.h"
 #include "daemon/restore/restore_plan.h"
@@ -28,15 +29,19 @@ struct Selected {
 };
 
 // Finds the paths; drops those inside of others when they land there anyway.
-// `not_found`/no_such_path; `invalid` when two of them would land under one name.
+// `not_found`/no_such_path, also for what the rule does not let be known; `denied`/access_denied
+// for what it does not let be opened; `invalid` when two of them would land under one name.
 Result<std::vector<Selected>> select_paths(Repository& repository, const BlobId& root_tree,
-                                           const std::vector<std::string>& paths, bool full_paths);
+                                           const std::vector<std::string>& paths, bool full_paths,
+                                           const AccessRule& rule = {});
 
 class NodeWalk {
   public:
     struct Options {
         bool full_paths = false;
         BatchLimits limits;
+        // What it does not let be opened is refused.
+        const AccessRule* rule = nullptr;
         // Objects that cannot be restored at all (sockets, unknown types, bad names, unreadable
         // directories) are told to this; nothing: kept quiet.
         std::function<void(std::string path, Error error)> refuse;

@@ -19,6 +19,7 @@
 #include "daemon/restore/plan_record.h"
 #include "daemon/restore/removal.h"
 #include "daemon/restore/restore_changes.h"
+#include "daemon/restore/restore_source.h"
 #include "daemon/runtime/bounded_queue.h"
 
 namespace backup {
@@ -43,10 +44,13 @@ Result<Snapshot> load_snapshot(Repository& repository, const RevisionId& id) {
 }
 
 struct Restore {
-    Restore(const RestoreRequest& asked, Repository& from, Progress& told, ExceptionLog& log,
-            std::stop_token stopped)
+    Restore(const RestoreRequest& asked, const RestoreSource& from, Progress& told,
+            ExceptionLog& log, std::stop_token stopped)
         : request(asked),
-          repository(from),
+          blobs(*from.blobs),
+          snapshot(from.snapshot),
+          selected(from.selected),
+          rule(from.rule),
           progress(told),
           exceptions(log),
           stop(std::move(stopped)),
@@ -58,12 +62,13 @@ struct Restore {
     }
 
     const RestoreRequest& request;
-    Repository& repository;
+    BlobSource& blobs;
+    const Snapshot& snapshot;
+    const std::vector<Selected>& selected;
+    const AccessRule& rule;
     Progress& progress;
     ExceptionLog& exceptions;
     std::stop_token stop;
-    Snapshot snapshot;
-    std::vector<Selected> selected;
     struct stat target {};
     PlanRecord record;
     Removal removal;
@@ -181,9 +186,10 @@ Result<RestoreResult> Restore::plan(bool counts_all) {
     options.record = &record;
     options.support = attribute_support(request.target_fd);
     options.removal = &removal;
-    BatchWriter looker(options, repository.blobs(), directories, unseen, told);
+    BatchWriter looker(options, blobs, directories, unseen, told);
     NodeWalk::Options walk_options;
     walk_options.full_paths = request.full_paths;
+    walk_options.rule = &rule;
     if (request.dry_run)
         walk_options.refuse = [&](std::string path, Error error) {
             looker.refuse(std::move(path), std::move(error));
@@ -199,7 +205,7 @@ Result<RestoreResult> Restore::plan(bool counts_all) {
         walk_options.entries = [&](DirectoryIndex directory, std::vector<std::string> names) {
             return add_others(directories, directory, std::move(names));
         };
-    NodeWalk walk(repository.blobs(), directories, walk_options,
+    NodeWalk walk(blobs, directories, walk_options,
                   [&](std::unique_ptr<RestoreBatch> batch) -> Result<> {
                       planned_bytes += batch->content_bytes;
                       planned_items += batch->objects.size() + batch->enters.size();
@@ -397,10 +403,11 @@ Result<> Restore::carry_out(DirectoryTable& directories, BatchWriter& writer) {
     std::jthread planner([&] {
         NodeWalk::Options options;
         options.full_paths = request.full_paths;
+        options.rule = &rule;
         options.refuse = [&](std::string path, Error error) {
             writer.refuse(std::move(path), std::move(error));
         };
-        NodeWalk walk(repository.blobs(), directories, std::move(options),
+        NodeWalk walk(blobs, directories, std::move(options),
                       [&](std::unique_ptr<RestoreBatch> batch) -> Result<> {
                           if (!planned.push(std::move(batch), 1, over)) return cancelled();
                           return {};
@@ -441,9 +448,6 @@ Result<RestoreResult> Restore::run() {
     progress.phase = Phase::loading;
     TRY(check_target());
     if (!request.only_remove) {
-        TRY(repository.refresh_index(stop));
-        snapshot = TRY(load_snapshot(repository, request.revision));
-        selected = TRY(select_paths(repository, snapshot.tree, request.paths, request.full_paths));
         if (!request.dry_run) TRY(check_writable());
     }
     const ConflictMode mode = request.on_conflict;
@@ -482,7 +486,7 @@ Result<RestoreResult> Restore::run() {
     }
     options.unsettled = &unsettled;
     options.change_log = teller ? &*teller : nullptr;
-    BatchWriter writer(options, repository.blobs(), directories, progress, exceptions);
+    BatchWriter writer(options, blobs, directories, progress, exceptions);
     if (!request.only_remove) TRY(carry_out(directories, writer));
     TRY(take_away(false, removed));
     progress.phase = Phase::finishing;
@@ -510,11 +514,32 @@ Result<RestoreResult> Restore::run() {
 
 }  // namespace
 
+Result<RestoreSource> open_source(const RestoreRequest& request, Repository& repository,
+                                  const AccessRule& rule, std::stop_token stop) {
+    RestoreSource source;
+    source.blobs = &repository.blobs();
+    source.rule = rule;
+    if (request.only_remove) return source;
+    TRY(repository.refresh_index(stop));
+    source.snapshot = TRY(load_snapshot(repository, request.revision));
+    source.selected = TRY(
+        select_paths(repository, source.snapshot.tree, request.paths, request.full_paths, rule));
+    return source;
+}
+
+Result<RestoreResult> run_restore(const RestoreRequest& request, const RestoreSource& source,
+                                  Progress& progress, ExceptionLog& exceptions,
+                                  std::stop_token stop) {
+    Restore restore(request, source, progress, exceptions, std::move(stop));
+    return restore.run();
+}
+
 Result<RestoreResult> run_restore(const RestoreRequest& request, Repository& repository,
                                   Progress& progress, ExceptionLog& exceptions,
                                   std::stop_token stop) {
-    Restore restore(request, repository, progress, exceptions, std::move(stop));
-    return restore.run();
+    progress.phase = Phase::loading;
+    const RestoreSource source = TRY(open_source(request, repository, AccessRule(), stop));
+    return run_restore(request, source, progress, exceptions, std::move(stop));
 }
 
 }  // namespace backup

@@ -139,6 +139,14 @@ struct RestoreResult {
 Result<RestoreResult> run_restore(const RestoreRequest& request, Repository& repository,
                                   Progress& progress, ExceptionLog& exceptions,
                                   std::stop_token stop);
+// The same in two steps, for a writer that has no repository: who has it finds what is asked for,
+// as far as the rule shows it; the writer gives it back.
+struct RestoreSource;
+Result<RestoreSource> open_source(const RestoreRequest& request, Repository& repository,
+                                  const AccessRule& rule, std::stop_token stop);
+Result<RestoreResult> run_restore(const RestoreRequest& request, const RestoreSource& source,
+                                  Progress& progress, ExceptionLog& exceptions,
+                                  std::stop_token stop);
 
 // A node found by its path in a revision.
 struct FoundNode {

@@ -1,0 +1,239 @@
+#include "daemon/writer/serve.h"
+
+#include <cerrno>
+#include <condition_variable>
+#include <thread>
+
+#include <grp.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "daemon/writer/blob_service.h"
+#include "daemon/writer/order.h"
+
+namespace backup::writer {
+
+namespace {
+
+constexpr auto kTellEvery = std::chrono::milliseconds(250);
+
+Error cannot_drop(const char* what) {
+    return Error::from_errno(errno, std::string("give up rights: ") + what);
+}
+
+bool has_no_capability() {
+    __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[2]{};
+    if (::syscall(SYS_capget, &head, data) != 0) return false;
+    for (const auto& half : data)
+        if ((half.effective | half.permitted | half.inheritable) != 0) return false;
+    return true;
+}
+
+// For good: uid, gid and groups are his in all their forms, no capability is left, and none can
+// come back through a program. What he may not trace or read of a process whose ids have changed
+// stays so.
+Result<> become(const Person& person) {
+    if (person.caller.uid == 0 || person.caller.uid == UINT32_MAX ||
+        person.primary_gid == UINT32_MAX)
+        return Error(ErrorKind::invalid, "a writer writes for people other than root only");
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return cannot_drop("no new privileges");
+    if (::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0) return cannot_drop("keep no capabilities");
+    (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    if (::geteuid() == 0) {
+        const std::vector<gid_t> groups(person.caller.gids.begin(), person.caller.gids.end());
+        if (::setgroups(groups.size(), groups.data()) != 0) return cannot_drop("groups");
+        const gid_t gid = person.primary_gid;
+        if (::setresgid(gid, gid, gid) != 0) return cannot_drop("group");
+        const uid_t uid = person.caller.uid;
+        if (::setresuid(uid, uid, uid) != 0) return cannot_drop("user");
+    }
+    uid_t real = 0, effective = 0, saved = 0;
+    if (::getresuid(&real, &effective, &saved) != 0 || real != person.caller.uid ||
+        effective != real || saved != real || !has_no_capability() || ::setuid(0) == 0)
+        return Error(ErrorKind::denied, "the rights of the daemon could not be given up");
+    const rlimit none{0, 0};
+    ::setrlimit(RLIMIT_CORE, &none);
+    ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    ::umask(077);
+    return {};
+}
+
+// Talks to the daemon: the restore's questions one at a time, its news at any time.
+class Conversation {
+  public:
+    explicit Conversation(Channel& channel) : channel_(channel), listener_([this] { listen(); }) {}
+    ~Conversation() {
+        channel_.shut_down();
+        listener_.join();
+    }
+
+    std::stop_token stop() const { return stop_.get_token(); }
+    void tell(Word word, std::string_view payload) {
+        if (!channel_.send(static_cast<std::uint8_t>(word), payload).ok()) stop_.request_stop();
+    }
+    Result<std::string> ask(Word word, std::string_view payload) {
+        std::lock_guard one(asking_);
+        std::unique_lock lock(mutex_);
+        answer_.reset();
+        tell(word, payload);
+        answered_.wait(lock, [&] { return answer_.has_value() || is_over_; });
+        if (!answer_)
+            return Error(ErrorKind::cancelled, ErrorCode::cancelled, "the daemon has stopped");
+        return std::move(*answer_);
+    }
+
+  private:
+    void listen() {
+        for (;;) {
+            auto frame = channel_.receive();
+            if (!frame.ok() || !*frame) break;
+            if ((*frame)->kind == static_cast<std::uint8_t>(Word::stop)) stop_.request_stop();
+            if ((*frame)->kind != static_cast<std::uint8_t>(Word::answer)) continue;
+            std::lock_guard lock(mutex_);
+            answer_ = std::move((*frame)->payload);
+            answered_.notify_all();
+        }
+        stop_.request_stop();
+        std::lock_guard lock(mutex_);
+        is_over_ = true;
+        answered_.notify_all();
+    }
+
+    Channel& channel_;
+    std::stop_source stop_;
+    std::mutex asking_;
+    std::mutex mutex_;  // guards answer_ and is_over_
+    std::condition_variable answered_;
+    std::optional<std::string> answer_;
+    bool is_over_ = false;
+    std::thread listener_;  // the last: uses all of it
+};
+
+class RemoteLog final : public ChangeLog {
+  public:
+    explicit RemoteLog(Conversation& daemon) : daemon_(daemon) {}
+    void will_create(std::string_view path, std::string_view source) override {
+        Packer packer;
+        packer.text(path).text(source);
+        daemon_.tell(Word::will_create, packer.data());
+    }
+    void will_change_entries(std::string_view path, const timespec& mtime) override {
+        tell_time(Word::will_change_entries, path, mtime);
+    }
+    void will_alter(std::string_view path) override {
+        Packer packer;
+        packer.text(path);
+        daemon_.tell(Word::will_alter, packer.data());
+    }
+    void left(std::string_view path, const timespec& mtime) override {
+        tell_time(Word::left, path, mtime);
+    }
+    Result<> sync() override {
+        const std::string answer = TRY(daemon_.ask(Word::sync, {}));
+        return Unpacker(answer).outcome();
+    }
+
+  private:
+    void tell_time(Word word, std::string_view path, const timespec& mtime) {
+        Packer packer;
+        packer.text(path).number(static_cast<std::uint64_t>(mtime.tv_sec));
+        packer.number(static_cast<std::uint64_t>(mtime.tv_nsec));
+        daemon_.tell(word, packer.data());
+    }
+    Conversation& daemon_;
+};
+
+void tell_exceptions(Conversation& daemon, const ExceptionLog& log) {
+    for (const Exception& one : log.list()) {
+        Packer packer;
+        packer.text(one.path).error(one.error);
+        daemon.tell(Word::exception, packer.data());
+    }
+}
+
+Result<RestoreResult> carry_out(Order& order, int target, BlobSource& blobs, Conversation& daemon,
+                                Progress& progress, ExceptionLog& exceptions) {
+    SystemClock clock;
+    RemoteLog log(daemon);
+    RestoreRequest& request = order.request;
+    request.target_fd = target;
+    request.clock = &clock;
+    if (order.has_change_log) request.change_log = &log;
+    if (order.has_spares)
+        request.spares = [&](const std::string& source, const std::string& path,
+                             bool is_directory) {
+            Packer packer;
+            packer.text(source).text(path).flag(is_directory);
+            const auto answer = daemon.ask(Word::spares, packer.data());
+            return !answer.ok() || Unpacker(*answer).flag();
+        };
+    if (order.has_protect)
+        request.protect = [&](const std::vector<TouchedObject>& touched) -> Result<Unsettled> {
+            const std::string answer = TRY(daemon.ask(Word::protect, pack_touched(touched)));
+            return unpack_unsettled(answer);
+        };
+    RestoreSource source;
+    source.blobs = &blobs;
+    source.snapshot = std::move(order.snapshot);
+    source.selected = std::move(order.selected);
+    source.rule = AccessRule(order.named);
+    return run_restore(request, source, progress, exceptions, daemon.stop());
+}
+
+Result<Frame> receive(Channel& channel, Word word) {
+    auto frame = TRY(channel.receive());
+    if (!frame || frame->kind != static_cast<std::uint8_t>(word))
+        return Error(ErrorKind::invalid, "there is no order");
+    return std::move(*frame);
+}
+
+}  // namespace
+
+Result<> serve(UniqueFd control) {
+    Channel channel(std::move(control));
+    const auto refuse = [&](Error why) -> Result<> {
+        TRY(channel.send(static_cast<std::uint8_t>(Word::done), pack_result(why)));
+        return why;
+    };
+    const Frame first = TRY(receive(channel, Word::person));
+    auto person = unpack_person(first.payload);
+    if (!person.ok()) return refuse(std::move(person).error());
+    if (Result<> became = become(*person); !became.ok()) return refuse(std::move(became).error());
+
+    Frame second = TRY(receive(channel, Word::order));
+    auto order = unpack_order(second.payload);
+    if (!order.ok()) return refuse(std::move(order).error());
+    std::vector<UniqueFd> descriptors = std::move(second.descriptors);
+    if (descriptors.size() < 2) return refuse(Error(ErrorKind::invalid, "there is no target"));
+    const UniqueFd target = std::move(descriptors.front());
+    descriptors.erase(descriptors.begin());
+    RemoteBlobs blobs(std::move(descriptors));
+    Progress progress;
+    ExceptionLog exceptions(progress);
+    Conversation daemon(channel);
+    Result<RestoreResult> result = Error(ErrorKind::io, "not begun");
+    {
+        std::jthread teller([&](const std::stop_token& over) {
+            std::mutex mutex;
+            std::condition_variable_any wake;
+            std::unique_lock lock(mutex);
+            while (!over.stop_requested()) {
+                daemon.tell(Word::progress, pack_progress(progress));
+                wake.wait_for(lock, over, kTellEvery, [] { return false; });
+            }
+        });
+        result = carry_out(*order, target.get(), blobs, daemon, progress, exceptions);
+    }
+    daemon.tell(Word::progress, pack_progress(progress));
+    tell_exceptions(daemon, exceptions);
+    daemon.tell(Word::done, pack_result(result));
+    return {};
+}
+
+}  // namespace backup::writer

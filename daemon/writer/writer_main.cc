@@ -1,0 +1,23 @@
+// backupd-restore: writes what somebody other than root gets back. Started by backupd with one end
+// of a socket as descriptor 3; of no use to anybody else.
+#include <cstdio>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/writer/serve.h"
+
+int main(int argc, char**) {
+    constexpr int kControl = 3;
+    int type = 0;
+    socklen_t size = sizeof type;
+    if (argc != 1 || ::getsockopt(kControl, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
+        type != SOCK_STREAM) {
+        std::fputs("backupd-restore: started by backupd, which gives it a socket\n", stderr);
+        return 2;
+    }
+    const auto served = backup::writer::serve(backup::UniqueFd(kControl));
+    if (served.ok()) return 0;
+    std::fprintf(stderr, "backupd-restore: %s\n", served.error().message().c_str());
+    return 1;
+}

@@ -1,0 +1,286 @@
+#include "daemon/writer/writer_process.h"
+
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/path.h"
+#include "daemon/writer/blob_service.h"
+#include "daemon/writer/order.h"
+
+namespace backup::writer {
+
+namespace {
+
+constexpr std::size_t kChannels = 4;
+constexpr int kLookEveryMs = 200;
+// For a writer that was asked to stop: it removes its temporary files first.
+constexpr auto kPatience = std::chrono::seconds(30);
+
+class Process {
+  public:
+    static Result<Process> start(const std::string& program, int control) {
+        posix_spawn_file_actions_t actions;
+        posix_spawnattr_t attributes;
+        posix_spawn_file_actions_init(&actions);
+        posix_spawnattr_init(&attributes);
+        posix_spawn_file_actions_adddup2(&actions, control, 3);
+        posix_spawn_file_actions_addclosefrom_np(&actions, 4);
+        posix_spawn_file_actions_addchdir_np(&actions, "/");
+        sigset_t none, all;
+        sigemptyset(&none);
+        sigfillset(&all);
+        // A signal for the daemon's group is none for it: the daemon tells it to stop.
+        posix_spawnattr_setflags(
+            &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+        posix_spawnattr_setpgroup(&attributes, 0);
+        posix_spawnattr_setsigmask(&attributes, &none);
+        posix_spawnattr_setsigdefault(&attributes, &all);
+        std::string name = program;
+        std::array<char*, 2> arguments{name.data(), nullptr};
+        // Of our environment nothing but what says how a time is written.
+        std::array<std::string, 4> texts{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "", ""};
+        std::size_t count = 2;
+        for (const char* word : {"TZ", "ASAN_OPTIONS"})
+            if (const char* value = ::getenv(word))
+                texts[count++] = std::string(word) + "=" + value;
+        std::array<char*, 5> environment{};
+        for (std::size_t i = 0; i < count; ++i) environment[i] = texts[i].data();
+        pid_t child = 0;
+        const int problem = ::posix_spawn(&child, name.c_str(), &actions, &attributes,
+                                          arguments.data(), environment.data());
+        posix_spawn_file_actions_destroy(&actions);
+        posix_spawnattr_destroy(&attributes);
+        if (problem != 0) return Error::from_errno(problem, "run " + printable(program));
+        return Process(child);
+    }
+    Process(Process&& other) noexcept : child_(std::exchange(other.child_, 0)) {}
+    Process& operator=(Process&&) = delete;
+    ~Process() {
+        if (child_ == 0) return;
+        ::kill(child_, SIGKILL);
+        (void)wait();
+    }
+
+    // How it ended, in words.
+    std::string wait() {
+        int status = 0;
+        while (::waitpid(child_, &status, 0) < 0 && errno == EINTR) {
+        }
+        child_ = 0;
+        if (WIFSIGNALED(status)) return "ended by signal " + std::to_string(WTERMSIG(status));
+        return "ended with status " + std::to_string(WEXITSTATUS(status));
+    }
+    void kill() { ::kill(child_, SIGKILL); }
+
+  private:
+    explicit Process(pid_t child) : child_(child) {}
+    pid_t child_;
+};
+
+// One restore, told and answered.
+class Listener {
+  public:
+    Listener(Channel& channel, const RestoreRequest& request, Progress& progress,
+             ExceptionLog& exceptions)
+        : channel_(channel), request_(request), progress_(progress), exceptions_(exceptions) {}
+
+    // Something once the writer has told how it ended.
+    Result<std::optional<Result<RestoreResult>>> hear(const Frame& frame) {
+        Unpacker from(frame.payload);
+        switch (static_cast<Word>(frame.kind)) {
+            case Word::progress:
+                TRY(unpack_progress(frame.payload, progress_));
+                return nothing();
+            case Word::exception: {
+                std::string path = from.text();
+                Error error = from.error();
+                TRY(from.finish());
+                exceptions_.add(std::move(path), std::move(error));
+                return nothing();
+            }
+            case Word::protect:
+                return protect(frame.payload);
+            case Word::spares:
+                return spares(from);
+            case Word::will_create:
+            case Word::will_change_entries:
+            case Word::will_alter:
+            case Word::left:
+            case Word::sync:
+                return log(static_cast<Word>(frame.kind), from);
+            case Word::done:
+                return std::optional(unpack_result(frame.payload));
+            case Word::person:
+            case Word::order:
+            case Word::stop:
+            case Word::answer:
+                break;
+        }
+        return Error(ErrorKind::io, "the writer says what it cannot mean");
+    }
+
+  private:
+    using Heard = Result<std::optional<Result<RestoreResult>>>;
+    static Heard nothing() { return std::optional<Result<RestoreResult>>(); }
+    Heard answer(std::string_view payload) {
+        TRY(channel_.send(static_cast<std::uint8_t>(Word::answer), payload));
+        return nothing();
+    }
+
+    Heard protect(std::string_view payload) {
+        auto touched = TRY(unpack_touched(payload));
+        return answer(pack_unsettled(request_.protect
+                                         ? request_.protect(touched)
+                                         : Result<Unsettled>(Error(ErrorKind::io, "not kept"))));
+    }
+
+    Heard spares(Unpacker& from) {
+        const std::string source = from.text(), path = from.text();
+        const bool is_directory = from.flag();
+        TRY(from.finish());
+        Packer packer;
+        packer.flag(!request_.spares || request_.spares(source, path, is_directory));
+        return answer(packer.data());
+    }
+
+    Heard log(Word word, Unpacker& from) {
+        ChangeLog* changes = request_.change_log;
+        if (changes == nullptr) return Error(ErrorKind::io, "the writer tells what nobody asked");
+        if (word == Word::sync) {
+            Packer packer;
+            packer.outcome(changes->sync());
+            return answer(packer.data());
+        }
+        const std::string path = from.text();
+        if (word == Word::will_create) {
+            const std::string source = from.text();
+            TRY(from.finish());
+            changes->will_create(path, source);
+        } else if (word == Word::will_alter) {
+            TRY(from.finish());
+            changes->will_alter(path);
+        } else {
+            timespec time{};
+            time.tv_sec = static_cast<time_t>(from.number());
+            time.tv_nsec = static_cast<long>(from.number());
+            TRY(from.finish());
+            if (word == Word::left)
+                changes->left(path, time);
+            else
+                changes->will_change_entries(path, time);
+        }
+        return nothing();
+    }
+
+    Channel& channel_;
+    const RestoreRequest& request_;
+    Progress& progress_;
+    ExceptionLog& exceptions_;
+};
+
+// Until the writer tells its end, or has gone, or does not stop when it should.
+Result<RestoreResult> listen(Channel& channel, Listener& listener, Process& process,
+                             std::stop_token stop) {
+    std::optional<std::chrono::steady_clock::time_point> asked;
+    for (;;) {
+        const auto now = std::chrono::steady_clock::now();
+        if (stop.stop_requested() && !asked) {
+            asked = now;
+            (void)channel.send(static_cast<std::uint8_t>(Word::stop), {});
+        }
+        if (asked && now - *asked > kPatience) {
+            process.kill();
+            return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
+        }
+        auto frame = channel.receive(kLookEveryMs);
+        if (!frame.ok() && frame.error().kind() == ErrorKind::transient) continue;
+        if (!frame.ok() || !*frame) {
+            if (stop.stop_requested())
+                return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
+            return Error(ErrorKind::io, "the process that writes has " + process.wait());
+        }
+        auto end = TRY(listener.hear(**frame));
+        if (end) return std::move(*end);
+    }
+}
+
+}  // namespace
+
+std::string writer_program() {
+    char text[4096];
+    const ssize_t length = ::readlink("/proc/self/exe", text, sizeof text);
+    std::string program(text, length > 0 ? static_cast<std::size_t>(length) : 0);
+    return program.substr(0, program.rfind('/') + 1) + "backupd-restore";
+}
+
+Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& program,
+                                     const RestoreRequest& request, Repository& repository,
+                                     Progress& progress, ExceptionLog& exceptions,
+                                     std::stop_token stop) {
+    progress.phase = Phase::loading;
+    Order order;
+    order.named = identify(caller);
+    const AccessRule rule(order.named);
+    RestoreSource source = TRY(open_source(request, repository, rule, stop));
+    order.request.revision = request.revision;
+    order.request.paths = request.paths;
+    order.request.on_conflict = request.on_conflict;
+    order.request.threads = request.threads;
+    order.request.full_paths = request.full_paths;
+    order.request.dry_run = request.dry_run;
+    order.request.verify = request.verify;
+    order.request.goes_on = request.goes_on;
+    order.request.delete_others = request.delete_others;
+    order.request.longest_kept = request.longest_kept;
+    order.has_spares = request.spares != nullptr;
+    order.has_protect = request.protect != nullptr;
+    order.has_change_log = request.change_log != nullptr;
+    order.snapshot.time = source.snapshot.time;
+    order.snapshot.paths = source.snapshot.paths;
+    order.selected = std::move(source.selected);
+    Grants grants(rule);
+    for (const Selected& one : order.selected) grants.show(one.node);
+
+    auto [control, theirs] = TRY(socket_pair());
+    Process process = TRY(Process::start(program, theirs.get()));
+    theirs.reset();
+    Channel channel(std::move(control));
+    const Person person{caller, primary_group(caller)};
+    // A writer that has ended already says why, if it could.
+    (void)channel.send(static_cast<std::uint8_t>(Word::person), pack_person(person));
+    std::vector<std::unique_ptr<Channel>> blob_channels;
+    std::vector<UniqueFd> handed;
+    std::vector<int> descriptors{request.target_fd};
+    for (std::size_t i = 0; i < kChannels; ++i) {
+        auto [ours, other] = TRY(socket_pair());
+        blob_channels.push_back(std::make_unique<Channel>(std::move(ours)));
+        descriptors.push_back(other.get());
+        handed.push_back(std::move(other));
+    }
+    const std::string payload = TRY(pack_order(order));
+    (void)channel.send(static_cast<std::uint8_t>(Word::order), payload, descriptors);
+    handed.clear();
+
+    std::vector<std::jthread> servers;
+    for (auto& one : blob_channels)
+        servers.emplace_back([&repository, &grants, &request, blobs = one.get()] {
+            serve_blobs(*blobs, repository.blobs(), grants, request.pace.get());
+        });
+    Listener listener(channel, request, progress, exceptions);
+    Result<RestoreResult> result = listen(channel, listener, process, stop);
+    // Its descriptors close with it; a server that waits for it wakes up then, or by this.
+    for (auto& one : blob_channels) one->shut_down();
+    servers.clear();
+    return result;
+}
+
+}  // namespace backup::writer

@@ -1,0 +1,25 @@
+// Restores for people other than root: run_restore in a process of its own that has the rights of
+// the caller and no others, while this one keeps the repository, the plan of what may be seen, and
+// all that is written down of the restore. Blocking, like run_restore.
+#pragma once
+
+#include <stop_token>
+#include <string>
+
+#include "daemon/access/caller.h"
+#include "daemon/restore/restore.h"
+
+namespace backup::writer {
+
+// The program beside ours.
+std::string writer_program();
+
+// As run_restore, but of what rule R shows to the caller and with his rights; never for root. Not
+// for undoing: the request has no `remove`, `alters`, `unchanged_since` and the like. Errors and
+// exceptions are those of run_restore, and `io` when the process dies.
+Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& program,
+                                     const RestoreRequest& request, Repository& repository,
+                                     Progress& progress, ExceptionLog& exceptions,
+                                     std::stop_token stop);
+
+}  // namespace backup::writer

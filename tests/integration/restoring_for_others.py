@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+"""Restores on a system bus for people other than root: what they get back, with whose rights, and where it may land."""
+import os
+import pwd
+import subprocess
+import sys
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "support"))
+from promises import check, contains, equal, main, promise, wait_for  # noqa: E402
+from system_machine import SystemMachine  # noqa: E402
+
+# People whom every machine knows: the bus refuses callers without a name.
+ALICE, BOB = pwd.getpwnam("news"), pwd.getpwnam("uucp")
+
+
+def give(m, user, name):
+    for directory, _, files in os.walk(m.path(name)):
+        for one in [directory, *(os.path.join(directory, f) for f in files)]:
+            os.chown(one, user.pw_uid, user.pw_gid, follow_symlinks=False)
+
+
+def fixture():
+    m = SystemMachine("others")
+    m.start()
+    m.write_tree("people/alice", {"letter": "dear bob\n", "private/diary": "mine\n", "big": b"x" * (3 << 20)})
+    for i in range(200):
+        m.write(f"people/alice/many/{i % 10}/{i}", f"{i}\n" * 50)
+    m.write_tree("people/bob", {"open": "for all\n", "secret": "for bob\n", "closed/plans": "hidden\n"})
+    os.symlink("letter", m.path("people/alice/link"))
+    os.setxattr(m.path("people/alice/letter"), "user.note", b"hers")
+    give(m, ALICE, "people/alice")
+    give(m, BOB, "people/bob")
+    os.chmod(m.path("people/alice/private"), 0o700)
+    os.chmod(m.path("people/bob/closed"), 0o700)
+    os.chmod(m.path("people/bob/secret"), 0o600)
+    os.chmod(m.path("people/alice/letter"), 0o640)
+    m.repository(cheap=True)
+    m.set("home", m.path("people"))
+    m.backup("home")
+    m.allow("browse")
+    # The password and the repository are root's alone.
+    for name in ("repo", "password", "state", "config"):
+        os.chmod(m.path(name), 0o700 if os.path.isdir(m.path(name)) else 0o600)
+    return m
+
+
+def room(m, user, name):
+    os.makedirs(m.path(name))
+    os.chown(m.path(name), user.pw_uid, user.pw_gid)
+    return m.path(name)
+
+
+def facts(path):
+    s = os.lstat(path)
+    return s.st_uid, s.st_gid, oct(s.st_mode), s.st_mtime_ns
+
+
+@promise("she gets her files back with her rights, as they were, without any secret")
+def _(m):
+    out = room(m, ALICE, "out")
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/alice"), "--to", out).expect(0)
+    subprocess.run(["diff", "-r", "--no-dereference", m.path("people/alice"), out + "/alice"], check=True)
+    for name in ("letter", "private", "private/diary", "link", "many/3/13"):
+        equal(facts(out + "/alice/" + name), facts(m.path("people/alice", name)), name)
+    equal(os.getxattr(out + "/alice/letter", "user.note"), b"hers")
+
+
+@promise("in place: a file that is gone, a file that was changed, and its own present state is kept before")
+def _(m):
+    os.unlink(m.path("people/alice/private/diary"))
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/private/diary")).expect(0)
+    equal(m.read("people/alice/private/diary"), b"mine\n")
+    equal(os.lstat(m.path("people/alice/private/diary")).st_uid, ALICE.pw_uid)
+    m.write("people/alice/letter", "other words\n")
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/letter")).expect(7)
+    equal(m.read("people/alice/letter"), b"other words\n")
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/letter"), "--on-conflict", "replace", "--yes").expect(0)
+    equal(m.read("people/alice/letter"), b"dear bob\n")
+    contains(m.ctl("revisions", "home", "--all").expect(0).out, "pre-restore")
+
+
+@promise("a dry run says what would be done")
+def _(m):
+    reply = m.as_user(ALICE.pw_uid, "restore", "-n", m.path("people/alice/private"), "--to", m.path("out/new")).expect(0)
+    contains(reply.out + reply.err, "diary")
+
+
+@promise("what she could not have read is refused with exit 4, what she could not have known is not there")
+def _(m):
+    out = room(m, ALICE, "refused")
+    for verb in (["--to", out], ["-n", "--to", out]):
+        m.as_user(ALICE.pw_uid, "restore", m.path("people/bob/secret"), *verb).expect(4)
+        m.as_user(ALICE.pw_uid, "restore", m.path("people/bob/closed"), *verb).expect(4)
+        there = m.as_user(ALICE.pw_uid, "restore", m.path("people/bob/closed/plans"), *verb).expect(5)
+        nowhere = m.as_user(ALICE.pw_uid, "restore", m.path("people/bob/closed/snalp"), *verb).expect(5)
+        equal(there.err.replace("plans", "snalp"), nowhere.err)
+    equal(os.listdir(out), [])
+    contains(m.daemon_log(), f"refused to uid {ALICE.pw_uid}: RestoreTo")
+
+
+@promise("of a tree she gets what she could have read; the rest is listed, exit 3")
+def _(m):
+    out = room(m, ALICE, "tree")
+    reply = m.as_user(ALICE.pw_uid, "restore", m.path("people/bob"), "--to", out).expect(3)
+    equal(sorted(os.listdir(out + "/bob")), ["open"])
+    contains(reply.out + reply.err, "secret", "closed")
+    check("plans" not in reply.out + reply.err, reply)
+    equal(os.lstat(out + "/bob/open").st_uid, ALICE.pw_uid)
+
+
+@promise("nothing is written where she may not write, whoever the daemon is")
+def _(m):
+    os.makedirs(m.path("roots"))
+    refused(m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/letter"), "--to", m.path("roots")))
+    equal(os.listdir(m.path("roots")), [])
+    # A descriptor is no right: only what its owner may do through it counts.
+    os.chmod(m.path("people/bob"), 0o777)
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/bob/secret"), "--on-conflict", "replace", "--yes").expect(4)
+    os.chmod(m.path("people/bob"), 0o755)
+    os.unlink(m.path("people/bob/open"))
+    refused(m.as_user(ALICE.pw_uid, "restore", m.path("people/bob/open")))
+    check(not os.path.exists(m.path("people/bob/open")))
+
+
+@promise("a link that is planted in the target while it is written leads nowhere")
+def _(m):
+    out, elsewhere = room(m, ALICE, "race"), room(m, ALICE, "elsewhere")
+    over = threading.Event()
+
+    def plant():
+        while not over.is_set():
+            for i in range(10):
+                for name in (f"{out}/alice/many/{i}", f"{out}/alice/many", f"{out}/alice"):
+                    try:
+                        os.rename(name, name + ".away")
+                        os.symlink(elsewhere, name)
+                        time.sleep(0.0005)
+                        os.unlink(name)
+                        os.rename(name + ".away", name)
+                    except OSError:
+                        pass
+
+    thread = threading.Thread(target=plant)
+    thread.start()
+    try:
+        for _ in range(5):
+            m.as_user(ALICE.pw_uid, "restore", m.path("people/alice"), "--to", out, "--on-conflict", "skip")
+            m.as_user(ALICE.pw_uid, "restore", m.path("people/alice"), "--to", out, "--on-conflict", "keep-both")
+    finally:
+        over.set()
+        thread.join()
+    check(os.path.exists(out + "/alice/many"), "nothing was written at all")
+    equal(os.listdir(elsewhere), [])
+
+
+@promise("the job outlives the client, and the writer runs as her, without capabilities")
+def _(m):
+    out = room(m, ALICE, "alone")
+    os.makedirs(m.path("people/alice/heavy"))
+    for i in range(60):
+        with open(m.path("people/alice/heavy", str(i)), "wb") as f:
+            f.write(os.urandom(1 << 20))
+    give(m, ALICE, "people/alice/heavy")
+    m.backup("home")
+    m.ctl("set", "edit", "home", "--download-rate", "8MiB/s").expect(0)
+    started = m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/heavy"), "--to", out, "--no-wait").expect(0)
+    check(started.seconds < 5, started)
+    writer = wait_for("the writer", lambda: children(m, "backupd-restore"))[0]
+    wait_for("its rights to be gone", lambda: status(writer, "Uid") == [str(ALICE.pw_uid)] * 4)
+    equal(status(writer, "Gid"), [str(ALICE.pw_gid)] * 4)
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        equal(status(writer, kind), ["0" * 16], kind)
+    equal(status(writer, "NoNewPrivs"), ["1"])
+    wait_for("the end", lambda: not children(m, "backupd-restore"), seconds=60)
+    wait_for("the job's end", lambda: m.json("jobs")["jobs"][0].get("outcome") == "complete")
+    m.ctl("set", "edit", "home", "--download-rate", "").code
+    subprocess.run(["diff", "-r", m.path("people/alice/heavy"), out + "/heavy"], check=True)
+
+
+@promise("she follows and cancels her own restore, and sees no report of others")
+def _(m):
+    out = room(m, ALICE, "cancelled")
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/heavy"), "--to", out, "--no-wait").expect(0)
+    job = str(m.json("jobs")["jobs"][0]["id"])
+    m.as_user(BOB.pw_uid, "cancel", job).expect(4)
+    m.as_user(ALICE.pw_uid, "cancel", job)
+    wait_for("the end", lambda: not children(m, "backupd-restore"))
+    m.as_user(BOB.pw_uid, "log", job).expect(4)
+
+
+@promise("a writer that is killed ends the job as failed, and what was there stays whole")
+def _(m):
+    out = room(m, ALICE, "killed")
+    m.ctl("set", "edit", "home", "--download-rate", "8MiB/s").expect(0)
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/heavy"), "--to", out, "--no-wait").expect(0)
+    writer = wait_for("the writer", lambda: children(m, "backupd-restore"))[0]
+    os.kill(int(writer), 9)
+    wait_for("the end", lambda: m.json("jobs")["jobs"][0].get("outcome") == "failed")
+    m.ctl("set", "edit", "home", "--download-rate", "").code
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/heavy"), "--to", out).expect(0)
+    subprocess.run(["diff", "-r", m.path("people/alice/heavy"), out + "/heavy"], check=True)
+
+
+def refused(reply):
+    check(reply.code not in (0, 3), reply)
+    check("denied" in reply.err or "not permitted" in reply.err.lower(), reply)
+
+
+def children(m, name):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                fields = f.read().rsplit(")", 1)
+            if int(fields[1].split()[1]) == m.daemon.pid and fields[0].split("(", 1)[1] == name[:15]:
+                found.append(pid)
+        except OSError:
+            pass
+    return found
+
+
+def status(pid, key):
+    with open(f"/proc/{pid}/status") as f:
+        for line in f:
+            if line.startswith(key + ":"):
+                return line.split()[1:]
+    return []
+
+
+if __name__ == "__main__":
+    main(fixture)
