@@ -241,6 +241,20 @@ Result<Client::OpenedFile> Client::open_file(const std::string& set, const std::
     answer.attributes = TRY(read_whole_dict(m));
     return answer;
 }
+Result<Client::OpenedFile> Client::export_tree(const std::string& set, const std::string& revision,
+                                               const std::vector<std::string>& paths) {
+    Message m = TRY(impl_->ours(
+        set, "Set", "ExportTree",
+        [&](auto* message) {
+            return sd_bus_message_append(message, "s", revision.c_str()) >= 0 &&
+                   append_names(message, paths) && append_dict(message, {});
+        },
+        kPatient));
+    OpenedFile answer;
+    answer.content = TRY(read_fd(m));
+    answer.job = TRY(read_text(m));
+    return answer;
+}
 Result<UniqueFd> Client::list_queue(const std::string& set, const Dict& options) {
     Message answer = TRY(impl_->ours(set, "Set", "ListQueue", only(options), kPatient));
     return read_fd(answer);

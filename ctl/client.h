@@ -122,6 +122,9 @@ class Client {
     };
     Result<OpenedFile> open_file(const std::string& set, const std::string& revision,
                                  const std::string& path);
+    // A pax archive; no path: all of the revision.
+    Result<OpenedFile> export_tree(const std::string& set, const std::string& revision,
+                                   const std::vector<std::string>& paths);
     Result<UniqueFd> list_queue(const std::string& set, const Dict& options);
     struct Tracking {
         Dict status;

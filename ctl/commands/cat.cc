@@ -46,7 +46,9 @@ Result<ExitCode> run(Context& context) {
     RevisionRef revision = TRY(choose_revision(context, *client, path, selection));
     warn_of_damage(context, *client, {revision.set});
     TRY(client->watch_jobs());
-    auto file = TRY(client->open_file(revision.set.object, revision.id, path));
+    auto file = TRY(context.args().flag("--tar")
+                        ? client->export_tree(revision.set.object, revision.id, {path})
+                        : client->open_file(revision.set.object, revision.id, path));
     context.note(printable(path) + " from " + describe(revision, context.note_looks()));
     std::uint64_t copied = TRY(copy_out(file.content.get()));
     // The end of the pipe does not tell whether it is the end of the file: the job does.
@@ -57,11 +59,14 @@ Result<ExitCode> run(Context& context) {
         return Error(ErrorKind::io, ErrorCode::daemon_unreachable,
                      "backupd went away; what was written is not the whole file");
     ExitCode code = exit_code_of_job(job.result, job.error_name);
-    if (code != ExitCode::done) {
+    if (code == ExitCode::exceptions)
+        context.warn("backupctl: " + count_text(job.errors, "object", "objects") +
+                     " could not be had and are not in the archive: backupctl log " +
+                     std::to_string(job.id));
+    else if (code != ExitCode::done)
         context.warn("backupctl: " + printable(path) + " is not whole: " +
                      (job.message.empty() ? job.result : printable(job.message)));
-        return code;
-    }
+    if (code != ExitCode::done) return code;
     if (file.attributes.has("size") && file.attributes.number("size") != copied)
         return Error(ErrorKind::io, "only " + count_text(copied) + " of " +
                                         count_text(file.attributes.number("size")) + " bytes of " +
@@ -74,14 +79,15 @@ Result<ExitCode> run(Context& context) {
 Command cat_command() {
     return {
         .verb = "cat",
-        .summary = "the contents of one file",
+        .summary = "the contents of one file, or of a directory as an archive",
         .description =
             "Writes a file as it was to standard output; which revision it came from is told on "
             "standard error. "
             "The exit code says whether all of it arrived.",
         .positionals = {{"[REV:]PATH", true, false, Completion::file}},
         .options =
-            {{.name = "--at", .value = "TIME", .help = "as it was then"},
+            {{.name = "--tar", .help = "a directory with all that is in it, as a tar archive"},
+             {.name = "--at", .value = "TIME", .help = "as it was then"},
              {.name = "--revision",
               .value = "REV",
               .help = "the revision",
@@ -90,6 +96,8 @@ Command cat_command() {
              {.name = "--host", .value = "HOST", .help = "the latest from this machine"}},
         .examples = {{"backupctl cat notes.txt --at yesterday | diff - notes.txt",
                       "what changed since"},
+                     {"backupctl cat --tar ~/project --at yesterday | tar -xf - -C /tmp",
+                      "a directory"},
                      {"backupctl cat -q home/7:/etc/fstab > fstab.old", "quietly into a file"}},
         .run = run};
 }

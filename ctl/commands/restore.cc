@@ -224,7 +224,10 @@ void tell_undo(Context& context, const Client& client, const std::vector<std::st
         const bool has_touched =
             view.details.number("replaced") > 0 || view.details.number("deleted") > 0;
         if (view.finished && has_touched && !context.json())
-            context.note("take it back: backupctl undo " + std::to_string(view.id));
+            context.note((client.on_system_bus() && ::geteuid() != 0
+                              ? "an administrator can take it back: backupctl undo "
+                              : "take it back: backupctl undo ") +
+                         std::to_string(view.id));
     }
 }
 

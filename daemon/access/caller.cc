@@ -54,6 +54,21 @@ NamedCaller identify(const Caller& caller) {
     return named;
 }
 
+Caller caller_of(std::uint32_t uid) {
+    Caller caller{uid, {}, uid == 0};
+    passwd entry{};
+    std::vector<char> room;
+    if (!find_user(uid, entry, room)) return caller;
+    int count = 64;
+    std::vector<gid_t> groups(static_cast<std::size_t>(count));
+    while (::getgrouplist(entry.pw_name, entry.pw_gid, groups.data(), &count) < 0 &&
+           count > static_cast<int>(groups.size()))
+        groups.resize(static_cast<std::size_t>(count));
+    caller.gids.assign(groups.begin(),
+                       groups.begin() + std::min<std::ptrdiff_t>(count, std::ssize(groups)));
+    return caller;
+}
+
 std::uint32_t primary_group(const Caller& caller) {
     passwd entry{};
     std::vector<char> room;

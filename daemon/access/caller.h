@@ -25,6 +25,8 @@ struct NamedCaller {
 
 // Asks the machine's databases of users and groups, which may be far away: not for the loop thread.
 NamedCaller identify(const Caller& caller);
+// Somebody who is not here to be asked about: his groups are those of the databases.
+Caller caller_of(std::uint32_t uid);
 // The group that new files of his belong to: the one that the database of users names if the bus
 // does too, else the first; without groups the uid's own number.
 std::uint32_t primary_group(const Caller& caller);

@@ -1,9 +1,13 @@
 #include "daemon/ipc/restore_object.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "common/path.h"
 #include "daemon/ipc/live_facts.h"
@@ -66,6 +70,7 @@ class Spared {
 };
 
 constexpr std::size_t kMostResumed = 32;
+constexpr std::size_t kMostPerUid = 2;  // of people other than root
 
 // Whoever asks for what he may not have is told at once, not by a job.
 Result<> may_have(const FoundRevision& found, const std::vector<std::string>& paths,
@@ -108,7 +113,7 @@ const Interface& RestoreObject::interface() {
                     Access::browse, &RestoreObject::restore_in_place)
             .method("Undo", "ta{sv}", "restore,options", "o", "job", Access::root,
                     &RestoreObject::undo)
-            .method("Resume", "ta{sv}", "restore,options", "o", "job", Access::root,
+            .method("Resume", "ta{sv}", "restore,options", "o", "job", Access::browse,
                     &RestoreObject::resume);
         return true;
     }();
@@ -122,6 +127,7 @@ wire::Value RestoreObject::property(std::string_view) const {
 
 Result<> RestoreObject::restore_to(std::shared_ptr<Call> call) {
     Asked asked;
+    asked.task.place.caller = call->caller();
     std::string set = TRY(call->string());
     asked.task.place.set = *TRY(served_.service.find_set(set));
     asked.revision = TRY(call->string());
@@ -145,6 +151,7 @@ Result<> RestoreObject::restore_to(std::shared_ptr<Call> call) {
 
 Result<> RestoreObject::restore_in_place(std::shared_ptr<Call> call) {
     Asked asked;
+    asked.task.place.caller = call->caller();
     std::string set = TRY(call->string());
     asked.task.place.set = *TRY(served_.service.find_set(set));
     asked.revision = TRY(call->string());
@@ -164,7 +171,6 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
         Path path = TRY(Path::parse(text));
         text = path.text();
     }
-    asked.task.place.caller = call->caller();
     asked.task.place.policy = served_.service.shared_policy();
     asked.task.place.undo_folder = served_.service.undo_folder();
     asked.task.place.precedence = &served_.service.precedence();
@@ -196,11 +202,15 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
     };
     auto begin = [this, call, shared](Call&, FoundRevision found) {
         RestoreTask& task = shared->task;
+        if (!task.place.caller.sees_all && running_of(task.place.caller.uid) >= kMostPerUid)
+            return call->fail(Error(ErrorKind::conflict, ErrorCode::limits_exceeded,
+                                    "at most " + std::to_string(kMostPerUid) +
+                                        " restores at once: wait for one to end"));
         task.place.repository = found.repository;
         task.revision = found.revision.id();
         task.name = name_of(found.revision, found.asked);
         task.place.pace = served_.service.rates().gate(Rates::Way::down, task.place.set.id);
-        JobRequest request = restore_request(task.place, call->uid());
+        JobRequest request = restore_request(task.place, task.place.caller.uid);
         request.revision = found.revision.id().hex();
         if (task.dry_run) request.mode = "dry-run";
         if (task.resumes != 0) {
@@ -212,6 +222,13 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
     };
     answer_later(served_, call, std::move(resolve), std::move(begin));
     return {};
+}
+
+std::size_t RestoreObject::running_of(std::uint32_t uid) const {
+    const auto jobs = served_.service.jobs().jobs();
+    return static_cast<std::size_t>(std::ranges::count_if(jobs, [uid](const Job* job) {
+        return job->record().uid == uid && job->record().kind == "restore" && !job->is_done();
+    }));
 }
 
 JobRequest RestoreObject::restore_request(const RestorePlace& place, std::uint32_t uid) {
@@ -288,10 +305,18 @@ Result<> RestoreObject::resume(std::shared_ptr<Call> call) {
     const std::uint64_t id = TRY(call->u64());
     TRY(call->no_options());
     TRY(ended_restore(id));
-    auto read = [&store = served_.service.store(), folder = served_.service.undo_folder(),
-                 id]() -> Result<UndoRecord> {
-        UndoRecord record = TRY(read_undo(folder, id));
+    struct Begun {
+        UndoRecord record;
+        Caller caller;
+    };
+    auto read = [&store = served_.service.store(), folder = served_.service.undo_folder(), id,
+                 caller = call->caller(),
+                 on_system_bus = served_.on_system_bus()]() -> Result<Begun> {
         const auto job = TRY(store.job(id));
+        if (!caller.sees_all && (!job || job->uid != caller.uid))
+            return Error(ErrorKind::denied, ErrorCode::access_denied,
+                         "job " + std::to_string(id) + " is not yours to go on with");
+        UndoRecord record = TRY(read_undo(folder, id));
         if (record.undoes != 0)
             return Error(ErrorKind::invalid, ErrorCode::unsupported,
                          "job " + std::to_string(id) + " took back job " +
@@ -300,19 +325,23 @@ Result<> RestoreObject::resume(std::shared_ptr<Call> call) {
         if (job && job->outcome == "complete")
             return Error(ErrorKind::conflict, ErrorCode::conflict,
                          "job " + std::to_string(id) + " is complete: nothing is left to do");
-        return record;
+        // It goes on with the rights of whoever began it.
+        const bool for_other = on_system_bus && job && job->uid != caller.uid;
+        return Begun{std::move(record), for_other ? caller_of(job->uid) : caller};
     };
-    auto begin = [this, call](Result<UndoRecord> record) {
-        if (!record.ok()) return call->fail(record.error());
-        auto started = resume_from(call, *record);
+    auto begin = [this, call](Result<Begun> begun) {
+        if (!begun.ok()) return call->fail(begun.error());
+        auto started = resume_from(call, begun->record, begun->caller);
         if (!started.ok()) call->fail(started.error());
     };
     served_.service.io().run(std::move(read), std::move(begin));
     return {};
 }
 
-Result<> RestoreObject::resume_from(const std::shared_ptr<Call>& call, const UndoRecord& record) {
+Result<> RestoreObject::resume_from(const std::shared_ptr<Call>& call, const UndoRecord& record,
+                                    const Caller& caller) {
     Asked asked;
+    asked.task.place.caller = caller;
     asked.task.place.set = TRY(set_of(record));
     asked.revision = record.revision;
     asked.task.paths = record.paths;
@@ -322,8 +351,12 @@ Result<> RestoreObject::resume_from(const std::shared_ptr<Call>& call, const Und
     asked.task.resumes = record.job;
     asked.in_place = record.target == "/";
     asked.task.on_conflict = TRY(parse_conflict_mode(record.on_conflict));
-    asked.task.target =
-        UniqueFd(::open(record.target.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    // The path had no links then: one that has them now leads where nobody asked for.
+    open_how how{};
+    how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    asked.task.target = UniqueFd(static_cast<int>(
+        ::syscall(SYS_openat2, AT_FDCWD, record.target.c_str(), &how, sizeof how)));
     if (!asked.task.target)
         return Error::from_errno(errno, "open " + printable(record.target))
             .with_code(ErrorCode::no_such_path);

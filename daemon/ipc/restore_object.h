@@ -19,7 +19,9 @@ class RestoreObject final : public BusObject {
     Result<> restore_in_place(std::shared_ptr<Call> call);
     Result<> undo(std::shared_ptr<Call> call);
     Result<> resume(std::shared_ptr<Call> call);
-    Result<> resume_from(const std::shared_ptr<Call>& call, const UndoRecord& record);
+    std::size_t running_of(std::uint32_t uid) const;
+    Result<> resume_from(const std::shared_ptr<Call>& call, const UndoRecord& record,
+                         const Caller& caller);
     Result<const Job*> ended_restore(std::uint64_t id) const;
     Result<BackupSet> set_of(const UndoRecord& record) const;
     static JobRequest restore_request(const RestorePlace& place, std::uint32_t uid);

@@ -6,6 +6,7 @@
 #include "daemon/ipc/revisions.h"
 #include "daemon/ipc/set_object.h"
 #include "daemon/jobs/tasks.h"
+#include "daemon/restore/export_tree.h"
 #include "daemon/restore/restore.h"
 
 namespace backup {
@@ -109,6 +110,66 @@ Result<> SetObject::list_files(std::shared_ptr<Call> call) {
                                                        revision, path.text(), recursive, limit}));
     call->reply_with(
         [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });
+    return {};
+}
+
+Result<> SetObject::export_tree(std::shared_ptr<Call> call) {
+    std::string revision = TRY(call->string());
+    std::vector<std::string> paths = TRY(call->file_names());
+    TRY(call->no_options());
+    for (std::string& path : paths) path = TRY(Path::parse(path)).text();
+    BackupSet set = *TRY(served_.service.find_set(id_));
+    StreamSet::Permit permit = TRY(served_.streams.permit(call->uid()));
+    struct Opened {
+        FoundRevision found;
+        RestoreSource source;
+        Pipe pipe;
+    };
+    auto find = [&pool = served_.service.pool(), set, revision, paths,
+                 caller = call->caller()]() -> Result<Opened> {
+        const AccessRule rule = rule_for(caller);
+        FoundRevision found = TRY(find_revision(pool, set, revision, rule));
+        RestoreRequest request;
+        request.revision = found.revision.id();
+        request.paths = paths;
+        request.full_paths = true;
+        RestoreSource source = TRY(open_source(request, *found.repository->repository, rule, {}));
+        Pipe pipe = TRY(make_pipe());
+        return Opened{std::move(found), std::move(source), std::move(pipe)};
+    };
+    auto start = [&served = served_, id = id_, permit, uid = call->uid(), call](Call&,
+                                                                                Opened opened) {
+        JobRequest request;
+        request.kind = "export";
+        request.set = id;
+        request.repository = opened.found.repository->name;
+        request.revision = opened.found.revision.id().hex();
+        request.uid = uid;
+        auto shared = std::make_shared<Opened>(std::move(opened));
+        request.body = [shared, permit](JobContext& job) {
+            PipeWriter writer(std::move(shared->pipe.writer), job.stop);
+            auto done = backup::export_tree(
+                *shared->found.repository->repository, shared->source,
+                [&](std::string_view bytes) { return writer.write(bytes); }, job.progress,
+                job.exceptions, job.stop);
+            if (done.ok()) done = writer.flush();
+            JobOutcome outcome;
+            outcome.revision = shared->found.revision.id().hex();
+            outcome.counts = {{"bytes", job.progress.bytes_done.load()},
+                              {"items", job.progress.items_done.load()}};
+            if (!done.ok()) outcome.error = std::move(done).error();
+            return outcome;
+        };
+        served.service.jobs().start(std::move(request), [call, shared](Result<const Job*> job) {
+            if (!job.ok()) return call->fail(job.error());
+            call->reply_with([&](sd_bus_message* message) {
+                return sd_bus_message_append(message, "ho", shared->pipe.reader.get(),
+                                             job_object(**job).text.c_str());
+            });
+            shared->pipe.reader.reset();  // the client's copy is the only one now
+        });
+    };
+    answer_later(served_, call, std::move(find), std::move(start));
     return {};
 }
 

@@ -157,6 +157,8 @@ const Interface& SetObject::interface() {
             .method("Diff", "ssaya{sv}", "from,to,path,options", "h", "stream", browse, &Self::diff)
             .method("OpenFile", "saya{sv}", "revision,path,options", "hoa{sv}",
                     "content,job,attributes", browse, &Self::open_file)
+            .method("ExportTree", "saaya{sv}", "revision,paths,options", "ho", "stream,job", browse,
+                    &Self::export_tree)
             .method("Verify", "asa{sv}", "revisions,options", "o", "job", start, &Self::verify)
             .method("PinRevision", "sba{sv}", "revision,pinned,options", "s", "id", manage,
                     &Self::pin_revision)

@@ -25,6 +25,7 @@ class SetObject final : public BusObject {
     Result<> find(std::shared_ptr<Call> call);
     Result<> diff(std::shared_ptr<Call> call);
     Result<> open_file(std::shared_ptr<Call> call);
+    Result<> export_tree(std::shared_ptr<Call> call);
     Result<> verify(std::shared_ptr<Call> call);
     Result<> pin_revision(std::shared_ptr<Call> call);
     Result<> delete_revisions(std::shared_ptr<Call> call);

@@ -5,6 +5,7 @@ import os
 import pwd
 import subprocess
 import sys
+import tarfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
@@ -150,6 +151,22 @@ def _(m):
     check("plans" not in reply.out + reply.err, reply)
     contains(m.ctl("diff", "home/1:" + m.path("people"), "home/2").out, "plans-of-bob")
     m.as_user(ALICE, "diff", "home/1:" + m.path("people")).expect(4)
+
+
+@promise("a directory comes through a pipe as an archive of what he could have read, and the exit code says what is missing")
+def _(m):
+    archive = m.path("of-alice.tar")
+    reply = m.as_user(ALICE, "cat", "--tar", "home/1:" + m.path("people/alice")).expect(0)
+    with open(archive, "wb") as f:
+        f.write(reply.raw)
+    with tarfile.open(archive) as tar:
+        names = [member.name for member in tar]
+        equal(tar.extractfile([n for n in names if n.endswith("diary")][0]).read(), b"mine\n")
+    mixed = m.as_user(ALICE, "cat", "--tar", "home/1:" + m.path("people")).expect(3)
+    check(b"diary" in mixed.raw and b"closed/" in mixed.raw)
+    check(b"plans-of" not in mixed.raw and b"open/secret" not in mixed.raw)
+    m.as_user(ALICE, "cat", "--tar", m.path("people/bob/closed")).expect(4)
+    m.as_user(ALICE, "cat", "--tar", m.path("people/bob/closed/deeper")).expect(5)
 
 
 @promise("revisions are listed without what they hold of others")

@@ -209,6 +209,44 @@ def refused(reply):
     check("denied" in reply.err or "not permitted" in reply.err.lower(), reply)
 
 
+@promise("a restore that was cut off goes on with the rights of whoever began it, whoever says so")
+def _(m):
+    out = room(m, ALICE, "resumed")
+    m.ctl("set", "edit", "home", "--download-rate", "8MiB/s").expect(0)
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/heavy"), "--to", out, "--no-wait").expect(0)
+    job = m.json("jobs")["jobs"][0]["id"]
+    os.kill(int(wait_for("the writer", lambda: children(m, "backupd-restore"))[0]), 9)
+    wait_for("the end", lambda: m.json("jobs")["jobs"][0].get("outcome") == "failed")
+    m.ctl("set", "edit", "home", "--download-rate", "").code
+    call = ["busctl", "--address=" + m.address, "call", "org.backupd1", "/org/backupd1/restore", "org.backupd1.Restore", "Resume"]
+    reply = m.run([*m.user(BOB.pw_uid), *call, "ta{sv}", str(job), "0"])
+    contains(reply.err, "denied")
+    m.run([*call, "ta{sv}", str(job), "0"]).expect(0)
+    wait_for("the end", lambda: m.json("jobs")["jobs"][0].get("outcome") == "complete")
+    subprocess.run(["diff", "-r", m.path("people/alice/heavy"), out + "/heavy"], check=True)
+    equal({os.lstat(os.path.join(out, "heavy", str(i))).st_uid for i in range(60)}, {ALICE.pw_uid})
+    # Where it led before there is a link now: root does not follow it for her.
+    os.rename(out, out + ".moved")
+    os.makedirs(m.path("roots-own"))
+    os.symlink(m.path("roots-own"), out)
+    contains(m.run([*call, "ta{sv}", str(job), "0"]).err, "Too many levels")
+    equal(os.listdir(m.path("roots-own")), [])
+
+
+@promise("at most two restores of one person run at once")
+def _(m):
+    m.ctl("set", "edit", "home", "--download-rate", "4MiB/s").expect(0)
+    replies = []
+    for i in range(3):
+        out = room(m, ALICE, f"many{i}")
+        replies.append(m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/heavy"), "--to", out, "--no-wait"))
+    equal([reply.code for reply in replies], [0, 0, 1])
+    contains(replies[2].err, "at once")
+    for job in m.json("jobs")["jobs"][:2]:
+        m.as_user(ALICE.pw_uid, "cancel", str(job["id"]))
+    wait_for("the end", lambda: not children(m, "backupd-restore"))
+
+
 def children(m, name):
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):

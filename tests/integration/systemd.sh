@@ -1,5 +1,5 @@
 #!/bin/bash
-# systemd.sh BUILD: installs into a staging directory and runs systemd_inside.sh and systemd_restarts.sh, each
+# systemd.sh BUILD [SCRIPT]: installs into a staging directory and runs systemd_inside.sh, systemd_people.sh and systemd_restarts.sh, each
 # on a booted systemd that has it. Needs root.
 set -u
 build=$(cd "$1" && pwd)
@@ -10,13 +10,16 @@ chmod 755 "$stage"  # becomes the root of the container
 trap 'rm -rf "$stage"' EXIT
 DESTDIR=$stage meson install -C "$build" --no-rebuild --quiet || exit 1
 boot() { # SCRIPT [ARG...]
+    [ -z "$only" ] || [ "$(basename "$1")" = "$only" ] || return 0
     "$here/../support/boot_systemd.sh" -i "$stage" ${bind[@]+"${bind[@]}"} -t 900 "${BACKUPD_TEST_ROOT:-/var/tmp/backupd-test-root}" "$@"
     local rc=$?
     [ $rc != 125 ] || { echo "SKIP the service on a booted systemd: no container here" && exit 77; }
     [ $rc = 0 ] || failed=1
 }
+only=${2:-}  # the script to run, if not all
 failed=0 bind=() places=()
 boot "$here/systemd_inside.sh"
+boot "$here/systemd_people.sh"
 # A disk of the container's own: its root is an overlay, which fanotify cannot watch.
 disk=$stage-disk
 mkdir "$disk"

@@ -39,13 +39,14 @@ promise "a restore gives back owner, setuid, devices and trusted attributes" bas
     [ "$(stat -c %a:%U /root/out/docs/a)" = 4755:bob ] && [ -c /root/out/docs/dev ] &&
     getfattr -n trusted.t --only-values /root/out/docs/a | grep -q x'
 
+code() { "$@" >/dev/null 2>&1; echo $?; }
 refused() { out=$("$@" 2>&1) && { echo "was allowed: $out" && return 1; }; [ -n "$out" ]; }
 promise "alice may not start a backup of the system's set" refused su alice -c 'backupctl --system run sys --wait'
-promise "alice may not list what is stored" refused su alice -c 'backupctl --system ls /root/docs'
+promise "alice may not list what was closed to her" refused su alice -c 'backupctl --system ls /root'
+promise "what lies in there is not there for her" is "$(code su alice -c 'backupctl --system ls /root/docs')" 5
 promise "alice may not restore it" refused su alice -c 'backupctl --system restore /root/docs --to /home/alice/out'
 promise "alice may not configure" refused su alice -c 'backupctl --system set create x --repo main /home'
-code() { "$@" >/dev/null 2>&1; echo $?; }
-promise "and is told so by exit code 4" is "$(code su alice -c 'backupctl --system ls /root/docs')" 4
+promise "and is told so by exit code 4" is "$(code su alice -c 'backupctl --system ls /root')" 4
 
 pid=$(prop MainPID)
 echo 'paths = [' >/etc/backupd/sets.d/broken.toml

@@ -12,7 +12,7 @@
 # Users alice and bob exist inside. Exit status: the script's; 125 cannot be set up here; 126 never reached the script; 124 timeout.
 set -u
 die() { echo "boot_systemd: $*" >&2; exit 125; }
-pkgs=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,libuv1,libzstd1,libleveldb1d,libssl3,libtomlplusplus3,acl,attr,libcap2-bin,procps,strace,python3-minimal,python3-dbus
+pkgs=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,libuv1,libzstd1,libleveldb1d,libssl3,libtomlplusplus3,acl,attr,libcap2-bin,procps,strace,python3-minimal,python3-dbus,polkitd
 dests=() binds=() out='' tmo=120 suite='' v1='' verbose=''
 while getopts i:b:o:t:p:s:1v o; do case $o in
   i) dests+=("$(realpath "$OPTARG")") ;; b) binds+=("--bind=$OPTARG") ;; o) out=$OPTARG ;;
@@ -26,7 +26,8 @@ root=$(realpath -m "$1"); script=$(realpath "$2") || die "no script $2"; shift 2
 
 # ---- cached tree, built once under a lock, published by rename
 mkdir -p "$(dirname "$root")"; exec 9>"$root.lock"; flock 9
-if [ ! -e "$root/.backupd-test-ok" ]; then
+# What is in it is written in it: a list that has grown builds it anew.
+if [ "$(cat "$root/.backupd-test-ok" 2>/dev/null)" != "$pkgs" ]; then
   command -v debootstrap >/dev/null || die "debootstrap missing"
   suite=${suite:-$(. /etc/os-release; echo "${VERSION_CODENAME:-}")}
   mirror=$(apt-get indextargets --format '$(SITE)|$(RELEASE)|$(COMPONENT)' 'Created-By: Packages' |
@@ -39,7 +40,7 @@ if [ ! -e "$root/.backupd-test-ok" ]; then
   rm -f "$root.new"/var/cache/apt/archives/*.deb "$root.new/etc/machine-id"
   : >"$root.new/etc/machine-id"
   for u in alice bob; do chroot "$root.new" useradd -m -s /bin/bash $u; done   # unprivileged callers
-  rm -rf "$root"; : >"$root.new/.backupd-test-ok"; mv "$root.new" "$root"
+  rm -rf "$root"; echo "$pkgs" >"$root.new/.backupd-test-ok"; mv "$root.new" "$root"
 fi
 flock -u 9; exec 9>&-
 
