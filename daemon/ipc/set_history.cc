@@ -41,6 +41,11 @@ void put_line_name(JsonLine& line, const LineName& name) {
     line.name("set", name.set).name("host", name.host);
 }
 
+// Why there may be newer revisions; where the repository is, is the administrators' business.
+std::string behind_for(const AccessRule& rule, const std::string& why) {
+    return rule.sees_all() ? printable(why) : "the repository cannot be asked now";
+}
+
 // ---- The live object beside its newest version
 
 struct OnDisk {
@@ -197,7 +202,7 @@ struct VersionList {
                                  printable(path.text()));
             line.text("disk", "outside");
         }
-        if (!behind.empty()) line.text("behind", printable(behind));
+        if (!behind.empty()) line.text("behind", behind_for(rule, behind));
         TRY(lines.write(line));
         for (const Found& one : *found)
             for (const PathVersion& version : one.versions) {
@@ -288,7 +293,7 @@ struct Finding {
         bool said = false;
         return history.ask(set, wish, lines.stop(), [&](const AskedLines& asked) -> Result<> {
             if (!asked.behind.empty() && !std::exchange(said, true)) {
-                line.text("behind", printable(asked.behind));
+                line.text("behind", behind_for(rule, asked.behind));
                 TRY(lines.write(line));
             }
             std::optional<Error> nowhere;
@@ -306,7 +311,8 @@ struct Finding {
                 else
                     return done;
             }
-            if (nowhere && !anywhere) return *nowhere;
+            // Whoever could not have seen the place gets the same answer whether it was there.
+            if (nowhere && !anywhere && rule.sees_all()) return *nowhere;
             return {};
         });
     }

@@ -1,5 +1,6 @@
-// backupd-restore: writes what somebody other than root gets back. Started by backupd with one end
-// of a socket as descriptor 3; of no use to anybody else.
+// backupd-restore: writes what somebody other than root gets back. Started by the service manager
+// for a connection to its socket, or by backupd; the socket is descriptor 3. Of no use to anybody
+// else.
 #include <cstdio>
 
 #include <sys/socket.h>
@@ -14,6 +15,14 @@ int main(int argc, char**) {
     if (argc != 1 || ::getsockopt(kControl, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
         type != SOCK_STREAM) {
         std::fputs("backupd-restore: started by backupd, which gives it a socket\n", stderr);
+        return 2;
+    }
+    // Orders are taken from whoever could carry them out himself.
+    ucred peer{};
+    size = sizeof peer;
+    if (::getsockopt(kControl, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+        peer.uid != ::geteuid()) {
+        std::fputs("backupd-restore: only backupd may give orders\n", stderr);
         return 2;
     }
     const auto served = backup::writer::serve(backup::UniqueFd(kControl));

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +24,9 @@ namespace {
 
 constexpr std::size_t kChannels = 4;
 constexpr int kLookEveryMs = 200;
+// Where the service manager starts writers (systemd/backupd-restore.socket). Without it they are
+// children of ours, which takes the right to become somebody else.
+constexpr const char* kSocketVariable = "BACKUPD_WRITER_SOCKET";
 // For a writer that was asked to stop: it removes its temporary files first.
 constexpr auto kPatience = std::chrono::seconds(30);
 
@@ -70,8 +75,12 @@ class Process {
         (void)wait();
     }
 
+    // One that the service manager started, at the other end of a socket.
+    static Process elsewhere() { return Process(0); }
+
     // How it ended, in words.
     std::string wait() {
+        if (child_ == 0) return "ended: the journal of backupd-restore@.service says more";
         int status = 0;
         while (::waitpid(child_, &status, 0) < 0 && errno == EINTR) {
         }
@@ -79,12 +88,40 @@ class Process {
         if (WIFSIGNALED(status)) return "ended by signal " + std::to_string(WTERMSIG(status));
         return "ended with status " + std::to_string(WEXITSTATUS(status));
     }
-    void kill() { ::kill(child_, SIGKILL); }
+    // One that is elsewhere ends with the sockets.
+    void kill() {
+        if (child_ != 0) ::kill(child_, SIGKILL);
+    }
 
   private:
     explicit Process(pid_t child) : child_(child) {}
     pid_t child_;
 };
+
+struct Writer {
+    UniqueFd control;
+    Process process;
+};
+
+Result<Writer> start_writer(const std::string& program) {
+    const char* socket_path = ::getenv(kSocketVariable);
+    if (socket_path == nullptr || *socket_path == '\0') {
+        auto [control, theirs] = TRY(socket_pair());
+        Process process = TRY(Process::start(program, theirs.get()));
+        return Writer{std::move(control), std::move(process)};
+    }
+    UniqueFd control(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!control) return Error::from_errno(errno, "make a socket");
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string_view path(socket_path);
+    if (path.size() >= sizeof address.sun_path)
+        return Error(ErrorKind::invalid, std::string(kSocketVariable) + " is too long");
+    path.copy(address.sun_path, path.size());
+    if (::connect(control.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+        return Error::from_errno(errno, "reach the program that writes (backupd-restore.socket)");
+    return Writer{std::move(control), Process::elsewhere()};
+}
 
 // One restore, told and answered.
 class Listener {
@@ -131,6 +168,13 @@ class Listener {
   private:
     using Heard = Result<std::optional<Result<RestoreResult>>>;
     static Heard nothing() { return std::optional<Result<RestoreResult>>(); }
+    // What is said of a path is written down, and believed when the restore is taken back: it is
+    // one below the target, or the writer is not what it was.
+    static Result<> check(const std::string& path) {
+        auto parsed = Path::parse(path);
+        if (parsed.ok() && parsed->text() == path) return {};
+        return Error(ErrorKind::io, "the writer names a path that is none");
+    }
     Heard answer(std::string_view payload) {
         TRY(channel_.send(static_cast<std::uint8_t>(Word::answer), payload));
         return nothing();
@@ -138,6 +182,7 @@ class Listener {
 
     Heard protect(std::string_view payload) {
         auto touched = TRY(unpack_touched(payload));
+        for (const TouchedObject& one : touched) TRY(check(one.path));
         return answer(pack_unsettled(request_.protect
                                          ? request_.protect(touched)
                                          : Result<Unsettled>(Error(ErrorKind::io, "not kept"))));
@@ -147,6 +192,7 @@ class Listener {
         const std::string source = from.text(), path = from.text();
         const bool is_directory = from.flag();
         TRY(from.finish());
+        TRY(check(path));
         Packer packer;
         packer.flag(!request_.spares || request_.spares(source, path, is_directory));
         return answer(packer.data());
@@ -161,6 +207,7 @@ class Listener {
             return answer(packer.data());
         }
         const std::string path = from.text();
+        TRY(check(path));
         if (word == Word::will_create) {
             const std::string source = from.text();
             TRY(from.finish());
@@ -250,10 +297,8 @@ Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& pr
     Grants grants(rule);
     for (const Selected& one : order.selected) grants.show(one.node);
 
-    auto [control, theirs] = TRY(socket_pair());
-    Process process = TRY(Process::start(program, theirs.get()));
-    theirs.reset();
-    Channel channel(std::move(control));
+    Writer writer = TRY(start_writer(program));
+    Channel channel(std::move(writer.control));
     const Person person{caller, primary_group(caller)};
     // A writer that has ended already says why, if it could.
     (void)channel.send(static_cast<std::uint8_t>(Word::person), pack_person(person));
@@ -276,7 +321,7 @@ Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& pr
             serve_blobs(*blobs, repository.blobs(), grants, request.pace.get());
         });
     Listener listener(channel, request, progress, exceptions);
-    Result<RestoreResult> result = listen(channel, listener, process, stop);
+    Result<RestoreResult> result = listen(channel, listener, writer.process, stop);
     // Its descriptors close with it; a server that waits for it wakes up then, or by this.
     for (auto& one : blob_channels) one->shut_down();
     servers.clear();

@@ -116,6 +116,9 @@ def _(m):
         reply = m.as_user(ALICE, "find", pattern)
         check("plans-of" not in reply.out and "deeper" not in reply.out, reply)
         contains(m.ctl("find", pattern).expect(0).out, "closed/")
+    # Below a place that he could not have seen, there or not.
+    there, nowhere = (m.as_user(ALICE, "find", "*", "--below", m.path("people/bob/closed", n)) for n in ("deeper", "reepeed"))
+    equal((there.code, there.out, there.err.replace("deeper", "reepeed")), (nowhere.code, nowhere.out, nowhere.err))
     contains(m.as_user(ALICE, "find", "diary").expect(0).out, "private/diary")
     check("diary" not in m.as_user(BOB, "find", "diary").out)
     contains(m.as_user(BOB, "find", "*plans*").expect(0).out, "plans-of-bob")

@@ -25,8 +25,11 @@ while read -r mode path; do
     verdict "installs $path" test "$(stat -c %a "$root/$path" 2>/dev/null)" = "$mode"
 done <<'L'
 755 libexec/backupd
+755 libexec/backupd-restore
 755 bin/backupctl
 644 lib/systemd/system/backupd.service
+644 lib/systemd/system/backupd-restore.socket
+644 lib/systemd/system/backupd-restore@.service
 644 lib/systemd/user/backupd.service
 644 lib/systemd/system-preset/90-backupd.preset
 644 lib/tmpfiles.d/backupd.conf
@@ -38,21 +41,27 @@ done <<'L'
 644 share/dbus-1/interfaces/org.backupd1.Repository.xml
 644 share/dbus-1/interfaces/org.backupd1.Job.xml
 644 share/dbus-1/interfaces/org.backupd1.Restore.xml
+644 share/polkit-1/actions/org.backupd1.policy
 644 share/man/man1/backupctl.1
 644 share/man/man8/backupd.8
 644 share/man/man5/backupd.toml.5
 L
-known='^(libexec/backupd|bin/backupctl|lib/systemd/|lib/tmpfiles.d/|share/(dbus-1|man|bash-completion|zsh|fish|doc)/)'
+known='^(libexec/backupd(-restore)?$|bin/backupctl|lib/systemd/|lib/tmpfiles.d/|share/(dbus-1|polkit-1|man|bash-completion|zsh|fish|doc)/)'
 extra=$(cd "$root" && find . -type f | sed 's,^\./,,' | grep -vE "$known")
 verdict "installs nothing else: $(echo "$extra" | tr '\n' ' ')" test -z "$extra"
 
 verdict "the bus policy is well-formed" xmllint --noout --nonet --nowarning "$root"/share/dbus-1/system.d/*.conf
+verdict "polkit's file is well-formed" xmllint --noout --nonet --nowarning "$root"/share/polkit-1/actions/*.policy
 verdict "the interfaces keep the rules" python3 "$(dirname "$0")/../support/bus_interface.py" "$root"/share/dbus-1/interfaces/*.xml
 if command -v systemd-analyze >/dev/null; then
     # verify resolves programs on the running system: point it at the staged ones
     mkdir -p "$stage/units/user"
     sed "s,=$prefix/,=$root/," "$root/lib/systemd/system/backupd.service" >"$stage/units/backupd.service"
     sed "s,=$prefix/,=$root/," "$root/lib/systemd/user/backupd.service" >"$stage/units/user/backupd.service"
+    sed "s,=$prefix/,=$root/," "$root/lib/systemd/system/backupd-restore@.service" >"$stage/units/backupd-restore@.service"
+    cp "$root/lib/systemd/system/backupd-restore.socket" "$stage/units/"
+    verdict "systemd accepts the writer's units" env SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no "$stage/units/backupd-restore.socket" "$stage/units/backupd-restore@.service"
+    verdict "exposure of the writer stays at or below 2.0" systemd-analyze security --offline=true --threshold=20 "$stage/units/backupd-restore@.service"
     verdict "systemd accepts the system unit" env SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no "$stage/units/backupd.service"
     verdict "systemd accepts the user unit" env SYSTEMD_LOG_LEVEL=warning XDG_RUNTIME_DIR="$stage" systemd-analyze --user verify --man=no "$stage/units/user/backupd.service"
     # 4.4: a root process that writes everywhere by its purpose, and sees which files others write to (CAP_SYS_PTRACE);

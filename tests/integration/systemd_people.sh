@@ -36,6 +36,8 @@ says() { # WORD WHO ARGS...
 silent() { ! says "$@"; }
 said() { wait_for 5 bash -c "journalctl -b -u backupd.service -o cat | grep -q -- \"\$1\"" - "$1"; }
 
+said_by() { wait_for 5 bash -c "journalctl -b -u \"\$1\" -o cat | grep -q -- \"\$2\"" - "$1" "$2"; }
+
 promise "the service runs" wait_for 20 systemctl is-active backupd.service
 promise "polkit knows our actions" bash -c 'pkaction | grep -q org.backupd1.browse'
 
@@ -95,6 +97,10 @@ R
     chmod 644 /etc/polkit-1/rules.d/10-backup.rules; systemctl restart polkit'
 promise "bob may not look any more" wait_for 10 ends 4 bob ls /home/bob
 promise "alice may back up" ends 0 alice run homes --wait
+
+promise "each restore had a process of the service manager's" said_by 'backupd-restore@*' Started
+promise "backupd itself may not become somebody else" bash -c 'c=$(systemctl show -P CapabilityBoundingSet backupd); [[ $c != *setuid* && $c != *setgid* ]]'
+promise "who is not backupd gives no orders to the writer" is "$(stat -c %a:%U /run/backupd-restore.sock)" 600:root
 
 # A link where a directory is about to be written, again and again.
 mkdir -p /srv/elsewhere && chmod 777 /srv/elsewhere
