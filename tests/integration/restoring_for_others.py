@@ -74,12 +74,28 @@ def _(m):
     m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/private/diary")).expect(0)
     equal(m.read("people/alice/private/diary"), b"mine\n")
     equal(os.lstat(m.path("people/alice/private/diary")).st_uid, ALICE.pw_uid)
-    m.write("people/alice/letter", "other words\n")
+    m.write("people/alice/letter", "other words\n", mode=0o600)
     m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/letter")).expect(7)
     equal(m.read("people/alice/letter"), b"other words\n")
     m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/letter"), "--on-conflict", "replace", "--yes").expect(0)
     equal(m.read("people/alice/letter"), b"dear bob\n")
     contains(m.ctl("revisions", "home", "--all").expect(0).out, "pre-restore")
+
+
+@promise("what her restore replaced she has back from the revision that kept it; undo is root's")
+def _(m):
+    all_of_it = m.as_user(ALICE.pw_uid, "--json", "revisions", "home", "--all").expect(0).lines[-1]["revisions"]
+    kept = [r["id"] for r in all_of_it if r["trigger"] == "pre-restore"][0]
+    letter = m.path("people/alice/letter")
+    equal(m.as_user(ALICE.pw_uid, "cat", letter, "--revision", kept).expect(0).out, "other words\n")
+    m.as_user(BOB.pw_uid, "cat", letter, "--revision", kept).expect(4)
+    m.as_user(ALICE.pw_uid, "restore", letter, "--revision", kept, "--on-conflict", "replace", "--yes").expect(0)
+    equal(m.read("people/alice/letter"), b"other words\n")
+    last = str(m.json("jobs")["jobs"][0]["id"])
+    m.as_user(ALICE.pw_uid, "undo", last, "--yes").expect(4)
+    m.ctl("undo", last, "--yes").expect(0)
+    equal(m.read("people/alice/letter"), b"dear bob\n")
+    equal(os.lstat(letter).st_uid, ALICE.pw_uid)
 
 
 @promise("a dry run says what would be done")
