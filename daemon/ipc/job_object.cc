@@ -4,6 +4,8 @@
 
 #include <systemd/sd-bus.h>
 
+#include "daemon/ipc/journal_streams.h"
+
 namespace backup {
 
 namespace {
@@ -87,8 +89,7 @@ const Interface& JobObject::interface() {
 // Reports of what gives files back to him name his files; those of other jobs anybody's.
 bool JobObject::is_own(std::uint32_t uid, std::string_view method) const {
     const JobRecord& record = job_.record();
-    if (record.uid != uid) return false;
-    return method != "GetReport" || record.kind == "restore" || record.kind == "export";
+    return record.uid == uid && (method != "GetReport" || is_his(record, uid));
 }
 
 wire::Value JobObject::property(std::string_view name) const {

@@ -39,7 +39,16 @@ void put_message(JsonLine& line, Timestamp time, std::string_view level, std::st
         line.number("job", job);
 }
 
+Error not_his(std::uint64_t job) {
+    return {ErrorKind::denied, ErrorCode::access_denied,
+            "job " + std::to_string(job) + " is for administrators"};
+}
+
 }  // namespace
+
+bool is_his(const JobRecord& record, std::uint32_t uid) {
+    return record.uid == uid && (record.kind == "restore" || record.kind == "export");
+}
 
 Result<> JobHistory::operator()(LineWriter& lines) const {
     JsonLine line;
@@ -54,6 +63,7 @@ Result<> JobHistory::operator()(LineWriter& lines) const {
     };
     if (only) {
         auto record = TRY(store.job(*only));
+        if (record && of && !is_his(*record, *of)) return not_his(*only);
         if (!record)
             return Error(ErrorKind::not_found, ErrorCode::no_such_job,
                          "there is no job " + std::to_string(*only));
@@ -64,6 +74,7 @@ Result<> JobHistory::operator()(LineWriter& lines) const {
         std::vector<JobRecord> records = TRY(store.jobs(kRecordsAtOnce, before));
         for (const JobRecord& record : records) {
             if (since && record.begin < *since) return {};
+            if (of && !is_his(record, *of)) continue;
             if (limit != 0 && lines.count() >= limit) return {};
             TRY(put(record));
         }
@@ -102,6 +113,13 @@ Result<> LogReader::new_events(LineWriter& lines, std::uint64_t& last) const {
 }
 
 Result<> LogReader::operator()(LineWriter& lines) const {
+    if (of) {
+        if (!job)
+            return Error(ErrorKind::denied, ErrorCode::access_denied,
+                         "the daemon's log is for administrators: name a restore of yours");
+        const auto record = TRY(store.job(*job));
+        if (record && !is_his(*record, *of)) return not_his(*job);
+    }
     // Of a job that runs the latest may not be in the store yet: then all comes from the events.
     std::uint64_t last = 0;
     if (job && !follow) return kept_lines(lines);

@@ -14,8 +14,12 @@
 
 namespace backup {
 
+// Jobs that gave things back to somebody say what was his; of other jobs what is said is anybody's.
+bool is_his(const JobRecord& record, std::uint32_t uid);
+
 struct JobHistory {
     StateStore& store;
+    std::optional<std::uint32_t> of;  // only what is his; nothing: all
     std::optional<Timestamp> since;
     std::uint64_t limit = 0;                    // 0: all
     std::optional<std::uint64_t> only;          // one job
@@ -26,6 +30,7 @@ struct JobHistory {
 
 struct LogReader {
     StateStore& store;
+    std::optional<std::uint32_t> of;  // only of a job that is his; nothing: all
     EventLog& events;
     std::optional<std::uint64_t> job;
     std::optional<Timestamp> since;

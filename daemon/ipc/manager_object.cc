@@ -84,6 +84,11 @@ struct AddRepository {
 
 }  // namespace
 
+// Nothing: he may know of all jobs.
+static std::optional<std::uint32_t> whose(const Call& call) {
+    return call.caller().sees_all ? std::nullopt : std::optional(call.uid());
+}
+
 const Interface& ManagerObject::interface() {
     static Interface table("Manager");
     static bool once = [] {
@@ -93,9 +98,9 @@ const Interface& ManagerObject::interface() {
             .method("ListRepositories", "a{sv}", "options", "a(so)", "repositories", anyone,
                     &Self::list_repositories)
             .method("ListJobs", "a{sv}", "options", "a(tos)", "jobs", anyone, &Self::list_jobs)
-            .method("ListJobHistory", "a{sv}", "options", "h", "stream", manage,
+            .method("ListJobHistory", "a{sv}", "options", "h", "stream", Access::browse,
                     &Self::list_job_history)
-            .method("ReadLog", "a{sv}", "options", "h", "stream", manage, &Self::read_log)
+            .method("ReadLog", "a{sv}", "options", "h", "stream", Access::browse, &Self::read_log)
             .method("CreateSet", "sa{sv}a{sv}", "id,config,options", "o", "set", manage,
                     &Self::create_set)
             .method("DeleteSet", "sa{sv}", "id,options", "", "", manage, &Self::delete_set)
@@ -204,7 +209,7 @@ Result<> ManagerObject::list_jobs(std::shared_ptr<Call> call) {
 
 Result<> ManagerObject::list_job_history(std::shared_ptr<Call> call) {
     wire::DictReader options(TRY(call->dict()));
-    JobHistory history{served_.service.store(), {}, 0, {}, {}};
+    JobHistory history{served_.service.store(), whose(*call), {}, 0, {}, {}};
     if (auto since = options.number("since")) history.since = from_usec(*since);
     history.limit = options.number("limit").value_or(0);
     history.only = options.number("id");
@@ -219,7 +224,8 @@ Result<> ManagerObject::list_job_history(std::shared_ptr<Call> call) {
 
 Result<> ManagerObject::read_log(std::shared_ptr<Call> call) {
     wire::DictReader options(TRY(call->dict()));
-    LogReader reader{served_.service.store(), served_.service.events(), {}, {}, false, {}};
+    LogReader reader{
+        served_.service.store(), whose(*call), served_.service.events(), {}, {}, false, {}};
     reader.job = options.number("job");
     if (auto since = options.number("since")) reader.since = from_usec(*since);
     reader.follow = options.boolean("follow").value_or(false);

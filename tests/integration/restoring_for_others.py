@@ -204,7 +204,13 @@ def _(m):
     m.as_user(BOB.pw_uid, "cancel", job).expect(4)
     m.as_user(ALICE.pw_uid, "cancel", job)
     wait_for("the end", lambda: not children(m, "backupd-restore"))
-    m.as_user(BOB.pw_uid, "log", job).expect(4)
+    for verb in ("log", "jobs"):
+        m.as_user(BOB.pw_uid, verb, job).expect(4)
+        m.as_user(ALICE.pw_uid, verb, job).expect(0)
+        m.as_user(ALICE.pw_uid, verb, "1").expect(4)
+    mine = m.as_user(ALICE.pw_uid, "--json", "jobs").expect(0).lines[-1]["jobs"]
+    equal({j["kind"] for j in mine}, {"restore", "export"})
+    equal(m.as_user(BOB.pw_uid, "--json", "jobs").expect(0).lines[-1]["jobs"], [])
 
 
 @promise("a writer that is killed ends the job as failed, and what was there stays whole")
