@@ -249,16 +249,18 @@ class RemoteBlobs::Turn {
     Channel* channel_ = nullptr;
 };
 
-RemoteBlobs::RemoteBlobs(std::vector<UniqueFd> channels) {
+RemoteBlobs::RemoteBlobs(std::vector<UniqueFd> channels)
+    : place_channel_(std::make_unique<Channel>(std::move(channels.back()))) {
+    channels.pop_back();
     for (UniqueFd& fd : channels) {
         channels_.push_back(std::make_unique<Channel>(std::move(fd)));
         idle_.push_back(channels_.back().get());
     }
 }
 
-Result<Frame> RemoteBlobs::ask(Turn& turn, std::uint8_t kind, std::string_view payload) const {
-    TRY(turn.channel().send(kind, payload));
-    auto answer = TRY(turn.channel().receive());
+Result<Frame> RemoteBlobs::ask(Channel& channel, std::uint8_t kind, std::string_view payload) {
+    TRY(channel.send(kind, payload));
+    auto answer = TRY(channel.receive());
     if (!answer) return Error(ErrorKind::cancelled, ErrorCode::cancelled, "the daemon has stopped");
     return std::move(*answer);
 }
@@ -269,7 +271,7 @@ Result<Bytes> RemoteBlobs::load(const BlobHandle& handle) {
     Frame frame;
     {
         Turn turn(*this);
-        frame = TRY(ask(turn, kLoad, packer.data()));
+        frame = TRY(ask(turn.channel(), kLoad, packer.data()));
     }
     Unpacker from(frame.payload);
     TRY(from.outcome());
@@ -306,8 +308,8 @@ std::optional<BlobLocation> RemoteBlobs::locate(const BlobHandle& handle) const 
 std::optional<BlobLocation> RemoteBlobs::ask_place(const BlobHandle& handle) const {
     Packer packer;
     put_handle(packer, handle);
-    Turn turn(*this);
-    const Result<Frame> frame = ask(turn, kPlace, packer.data());
+    std::lock_guard one(asking_place_);
+    const Result<Frame> frame = ask(*place_channel_, kPlace, packer.data());
     if (!frame.ok()) return std::nullopt;
     Unpacker from(frame->payload);
     BlobLocation place;

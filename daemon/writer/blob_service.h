@@ -36,7 +36,8 @@ class Grants {
 // what is read from the repository, or nullptr.
 void serve_blobs(Channel& channel, BlobSource& blobs, Grants& grants, Pace* pace);
 
-// The other end: a BlobSource that asks. As many requests at once as it has channels.
+// The other end: a BlobSource that asks. As many requests at once as it has channels but for one;
+// at least two are needed. While a pack is read, locate() may be called, and nothing else.
 class RemoteBlobs final : public BlobSource {
   public:
     explicit RemoteBlobs(std::vector<UniqueFd> channels);
@@ -50,9 +51,12 @@ class RemoteBlobs final : public BlobSource {
 
   private:
     class Turn;
-    Result<Frame> ask(Turn& turn, std::uint8_t kind, std::string_view payload) const;
+    static Result<Frame> ask(Channel& channel, std::uint8_t kind, std::string_view payload);
     std::optional<BlobLocation> ask_place(const BlobHandle& handle) const;
 
+    // Of its own, for places are asked for while the blobs of a pack come in.
+    const std::unique_ptr<Channel> place_channel_;
+    mutable std::mutex asking_place_;
     mutable std::mutex mutex_;  // guards idle_ and places_
     mutable std::condition_variable_any freed_;
     mutable std::vector<std::unique_ptr<Channel>> channels_;

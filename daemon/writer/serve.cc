@@ -210,7 +210,7 @@ Result<> serve(UniqueFd control) {
     auto order = unpack_order(second.payload);
     if (!order.ok()) return refuse(std::move(order).error());
     std::vector<UniqueFd> descriptors = std::move(second.descriptors);
-    if (descriptors.size() < 2) return refuse(Error(ErrorKind::invalid, "there is no target"));
+    if (descriptors.size() < 3) return refuse(Error(ErrorKind::invalid, "there is no target"));
     const UniqueFd target = std::move(descriptors.front());
     descriptors.erase(descriptors.begin());
     RemoteBlobs blobs(std::move(descriptors));

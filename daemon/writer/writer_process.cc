@@ -22,7 +22,7 @@ namespace backup::writer {
 
 namespace {
 
-constexpr std::size_t kChannels = 4;
+constexpr std::size_t kChannels = 5;  // one of them for places
 constexpr int kLookEveryMs = 200;
 // Where the service manager starts writers (systemd/backupd-restore.socket). Without it they are
 // children of ours, which takes the right to become somebody else.

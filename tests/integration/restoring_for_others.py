@@ -61,7 +61,7 @@ def facts(path):
 @promise("she gets her files back with her rights, as they were, without any secret")
 def _(m):
     out = room(m, ALICE, "out")
-    m.as_user(ALICE.pw_uid, "restore", m.path("people/alice"), "--to", out).expect(0)
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/alice"), "--to", out, "--verify").expect(0)
     subprocess.run(["diff", "-r", "--no-dereference", m.path("people/alice"), out + "/alice"], check=True)
     for name in ("letter", "private", "private/diary", "link", "many/3/13"):
         equal(facts(out + "/alice/" + name), facts(m.path("people/alice", name)), name)

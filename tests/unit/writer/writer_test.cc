@@ -1,5 +1,6 @@
 // What passes between the daemon and a writer process: frames, the order, and blobs that only who
 // was shown them gets.
+#include <array>
 #include <thread>
 
 #include <fcntl.h>
@@ -170,17 +171,24 @@ class BlobService : public testing::Test {
         top_ = owned(maker_.dir("top", {closed_, hers_, his_}), 0755, 0, "root");
         maker_.commit({top_});
         ASSERT_TRUE(maker_.repository().refresh_index({}).ok());
-        auto [ours, theirs] = socket_pair().value();
-        channel_ = std::make_unique<Channel>(std::move(ours));
         std::vector<UniqueFd> handed;
-        handed.push_back(std::move(theirs));
+        for (auto& channel : channels_) {
+            auto [ours, theirs] = socket_pair().value();
+            channel = std::make_unique<Channel>(std::move(ours));
+            handed.push_back(std::move(theirs));
+        }
         remote_ = std::make_unique<RemoteBlobs>(std::move(handed));
-        server_ = std::thread(
-            [this] { serve_blobs(*channel_, maker_.repository().blobs(), grants_, nullptr); });
+        for (auto& channel : channels_)
+            servers_.emplace_back([this, &channel] {
+                serve_blobs(*channel, maker_.repository().blobs(), grants_, nullptr);
+            });
     }
     void TearDown() override {
-        channel_->shut_down();
-        server_.join();
+        go_away();
+        for (std::thread& server : servers_) server.join();
+    }
+    void go_away() {
+        for (auto& channel : channels_) channel->shut_down();
     }
     static BlobHandle content(const Node& node) { return {BlobType::data, node.content.at(0)}; }
     static BlobHandle tree(const Node& node) { return {BlobType::tree, *node.subtree}; }
@@ -189,9 +197,9 @@ class BlobService : public testing::Test {
     Node hers_, his_, in_closed_, closed_, top_;
     const AccessRule rule_{kAlice};
     Grants grants_{rule_};
-    std::unique_ptr<Channel> channel_;
+    std::array<std::unique_ptr<Channel>, 2> channels_;  // one for blobs, one for places
     std::unique_ptr<RemoteBlobs> remote_;
-    std::thread server_;
+    std::vector<std::thread> servers_;
 };
 
 TEST_F(BlobService, NothingIsHadThatWasNotShown) {
@@ -248,9 +256,25 @@ TEST_F(BlobService, AnErrorOfWhoeverReadsAPackLeavesTheChannelUsable) {
     EXPECT_TRUE(remote_->load(content(hers_)).ok());
 }
 
+TEST_F(BlobService, APlaceIsToldWhileAPackIsRead) {
+    grants_.show(top_);
+    ASSERT_TRUE(remote_->load(tree(top_)).ok());
+    const BlobLocation place = *remote_->locate(content(hers_));
+    bool was_told = false;
+    const std::vector<BlobSource::Wanted> wanted{{content(hers_), place}};
+    EXPECT_TRUE(remote_
+                    ->load_from_pack(place.pack, wanted,
+                                     [&](std::size_t, Result<ByteView>) -> Result<> {
+                                         was_told = remote_->contains(tree(top_));
+                                         return {};
+                                     })
+                    .ok());
+    EXPECT_TRUE(was_told);
+}
+
 TEST_F(BlobService, AServerThatHasGoneEndsWhatIsAsked) {
     grants_.show(top_);
-    channel_->shut_down();
+    go_away();
     EXPECT_EQ(remote_->load(tree(top_)).error().kind(), ErrorKind::cancelled);
 }
 
