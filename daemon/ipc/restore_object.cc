@@ -132,6 +132,7 @@ Result<> RestoreObject::restore_to(std::shared_ptr<Call> call) {
     asked.task.place.set = *TRY(served_.service.find_set(set));
     asked.revision = TRY(call->string());
     asked.task.paths = TRY(call->file_names());
+    TRY(check_count(*call, asked.task.paths));
     asked.task.target = TRY(call->descriptor());
     wire::Dict options = TRY(call->dict());
     TRY(asked.read_options(std::move(options), true));
@@ -156,6 +157,7 @@ Result<> RestoreObject::restore_in_place(std::shared_ptr<Call> call) {
     asked.task.place.set = *TRY(served_.service.find_set(set));
     asked.revision = TRY(call->string());
     asked.task.paths = TRY(call->file_names());
+    TRY(check_count(*call, asked.task.paths));
     wire::Dict options = TRY(call->dict());
     TRY(asked.read_options(std::move(options), false));
     asked.task.full_paths = true;

@@ -328,8 +328,8 @@ Result<> SetObject::list_versions(std::shared_ptr<Call> call) {
     TRY(options.finish());
     BackupSet set = *TRY(served_.service.find_set(id_));
     auto own = own_places(served_.service.policy(), served_.service.state_dir());
-    UniqueFd stream = TRY(served_.streams.start(
-        call->uid(),
+    UniqueFd stream = TRY(start_stream(
+        served_, *call,
         VersionList{served_.service.history(), served_.service.pool(), std::move(set),
                     call->caller(), std::move(own), std::move(path), std::move(wish)}));
     call->reply_with(
@@ -363,7 +363,7 @@ Result<> SetObject::find(std::shared_ptr<Call> call) {
         return invalid_argument("entries: of which directory? below names it");
     finding.query.wants = TRY(wants_of(pattern, ignore_case));
     finding.set = *TRY(served_.service.find_set(id_));
-    UniqueFd stream = TRY(served_.streams.start(call->uid(), std::move(finding)));
+    UniqueFd stream = TRY(start_stream(served_, *call, std::move(finding)));
     call->reply_with(
         [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });
     return {};
