@@ -19,7 +19,6 @@ class RestoreObject final : public BusObject {
     Result<> restore_in_place(std::shared_ptr<Call> call);
     Result<> undo(std::shared_ptr<Call> call);
     Result<> resume(std::shared_ptr<Call> call);
-    std::size_t running_of(std::uint32_t uid) const;
     Result<> resume_from(const std::shared_ptr<Call>& call, const UndoRecord& record,
                          const Caller& caller);
     Result<const Job*> ended_restore(std::uint64_t id) const;
@@ -27,7 +26,12 @@ class RestoreObject final : public BusObject {
     static JobRequest restore_request(const RestorePlace& place, std::uint32_t uid);
     Result<> start(std::shared_ptr<Call> call, Asked asked);
 
+    static constexpr unsigned kMostPerUid = 2;
+
     Served& served_;
+    // Of people other than root.
+    Places running_{kMostPerUid, "at most " + std::to_string(kMostPerUid) +
+                                     " restores at once: wait for one to end"};
 };
 
 }  // namespace backup

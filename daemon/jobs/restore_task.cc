@@ -228,7 +228,9 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
             record.verify = shared->verify;
             record.delete_others = shared->delete_others;
             record.resumes = shared->resumes;
-            record.target = TRY(path_of_directory(shared->target.get()));
+            record.target = shared->target_path.empty()
+                                ? TRY(path_of_directory(shared->target.get()))
+                                : shared->target_path;
             std::unique_ptr<UndoLog> log;
             if (!shared->dry_run)
                 log = TRY_DURING(UndoLog::begin(place.undo_folder, record),
@@ -238,6 +240,7 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
             request.revision = shared->revision;
             request.paths = shared->paths;
             request.target_fd = shared->target.get();
+            request.target_path = shared->target_path;
             request.full_paths = shared->full_paths;
             request.on_conflict = shared->on_conflict;
             request.dry_run = shared->dry_run;
@@ -253,9 +256,10 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
                                      bool is_directory) {
                     return shared->spares(source, below(record.target, path), is_directory);
                 };
-            request.protect = [&](const std::vector<TouchedObject>& touched) {
-                return keep_touched(place, record.target, touched, *log, clock, job);
-            };
+            if (log)
+                request.protect = [&](const std::vector<TouchedObject>& touched) {
+                    return keep_touched(place, record.target, touched, *log, clock, job);
+                };
             const RestoreResult result = TRY(restore_for(place, request, job));
             JobOutcome outcome;
             outcome.counts = counts_of(result);

@@ -38,6 +38,8 @@ struct RestoreTask {
     RevisionId revision;
     std::vector<std::string> paths;
     UniqueFd target;
+    // Not empty: `target` is the root, and the target is what the caller finds at this path.
+    std::string target_path;
     bool full_paths = false, dry_run = false, verify = false, delete_others = false;
     ConflictMode on_conflict = ConflictMode::fail;
     std::uint64_t resumes = 0;

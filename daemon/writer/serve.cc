@@ -1,11 +1,14 @@
 #include "daemon/writer/serve.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <condition_variable>
 #include <thread>
 
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/openat2.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -13,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/path.h"
 #include "daemon/writer/blob_service.h"
 #include "daemon/writer/order.h"
 
@@ -186,6 +190,20 @@ Result<RestoreResult> carry_out(Order& order, int target, BlobSource& blobs, Con
     return run_restore(request, source, progress, exceptions, daemon.stop());
 }
 
+// What had no links on its way when the order was first given: one that is there now leads where
+// nobody asked for.
+Result<UniqueFd> find_target(UniqueFd given, const std::string& path) {
+    const std::string below = path.substr(std::min(path.find_first_not_of('/'), path.size()));
+    if (below.empty()) return given;
+    open_how how{};
+    how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    UniqueFd found(
+        static_cast<int>(::syscall(SYS_openat2, given.get(), below.c_str(), &how, sizeof how)));
+    if (!found) return Error::from_errno(errno, "open " + printable(path));
+    return found;
+}
+
 Result<Frame> receive(Channel& channel, Word word) {
     auto frame = TRY(channel.receive());
     if (!frame || frame->kind != static_cast<std::uint8_t>(word))
@@ -211,7 +229,8 @@ Result<> serve(UniqueFd control) {
     if (!order.ok()) return refuse(std::move(order).error());
     std::vector<UniqueFd> descriptors = std::move(second.descriptors);
     if (descriptors.size() < 3) return refuse(Error(ErrorKind::invalid, "there is no target"));
-    const UniqueFd target = std::move(descriptors.front());
+    auto target = find_target(std::move(descriptors.front()), order->request.target_path);
+    if (!target.ok()) return refuse(std::move(target).error());
     descriptors.erase(descriptors.begin());
     RemoteBlobs blobs(std::move(descriptors));
     Progress progress;
@@ -228,7 +247,7 @@ Result<> serve(UniqueFd control) {
                 wake.wait_for(lock, over, kTellEvery, [] { return false; });
             }
         });
-        result = carry_out(*order, target.get(), blobs, daemon, progress, exceptions);
+        result = carry_out(*order, target->get(), blobs, daemon, progress, exceptions);
     }
     daemon.tell(Word::progress, pack_progress(progress));
     tell_exceptions(daemon, exceptions);

@@ -280,6 +280,7 @@ Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& pr
     RestoreSource source = TRY(open_source(request, repository, rule, stop));
     order.request.revision = request.revision;
     order.request.paths = request.paths;
+    order.request.target_path = request.target_path;
     order.request.on_conflict = request.on_conflict;
     order.request.threads = request.threads;
     order.request.full_paths = request.full_paths;
