@@ -120,6 +120,11 @@ const Interface& RestoreObject::interface() {
     return table;
 }
 
+RestoreObject::RestoreObject(Served& served)
+    : served_(served),
+      outranking_(std::make_shared<Allowance>(kMostOutranking, kOutrankingPart,
+                                              served.service.clock().monotonic())) {}
+
 wire::Value RestoreObject::property(std::string_view) const {
     return "";
 }
@@ -209,6 +214,7 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
             auto taken = running_.take(task.place.caller.uid);
             if (!taken.ok()) return call->fail(taken.error());
             permit = std::move(*taken);
+            task.place.precedence_allowed = outranking_;
         }
         task.place.repository = found.repository;
         task.revision = found.revision.id();

@@ -8,7 +8,7 @@ namespace backup {
 
 class RestoreObject final : public BusObject {
   public:
-    explicit RestoreObject(Served& served) : served_(served) {}
+    explicit RestoreObject(Served& served);
 
     static const Interface& interface();
     wire::Value property(std::string_view name) const override;
@@ -27,9 +27,13 @@ class RestoreObject final : public BusObject {
     Result<> start(std::shared_ptr<Call> call, Asked asked);
 
     static constexpr unsigned kMostPerUid = 2;
+    // At worst half of the time is left to backups.
+    static constexpr Duration kMostOutranking = std::chrono::minutes(10);
+    static constexpr int kOutrankingPart = 2;
 
     Served& served_;
-    // Of people other than root.
+    // Both of people other than root.
+    const std::shared_ptr<Allowance> outranking_;
     Places running_{kMostPerUid, "at most " + std::to_string(kMostPerUid) +
                                      " restores at once: wait for one to end"};
 };

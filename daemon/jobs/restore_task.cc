@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
+#include <mutex>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include <fcntl.h>
@@ -26,6 +29,37 @@ constexpr std::size_t kMostLookedFor = 100;
 std::string plural(std::uint64_t count, const std::string& one) {
     return std::to_string(count) + " " + one + (count == 1 ? "" : "s");
 }
+
+// Backups give way to a restore, but not for ever to whoever makes one last: a person can stop the
+// process that writes for him, or serve the directory that it writes to.
+class Outranking {
+  public:
+    Outranking(const RestorePlace& place, const Clock& clock) {
+        if (!place.precedence_allowed) {
+            whole_.emplace(place.precedence);
+            return;
+        }
+        lent_ = std::jthread([&place, &clock](const std::stop_token& over) {
+            while (!over.stop_requested()) {
+                std::optional<Precedence::Holder> held;
+                if (place.precedence_allowed->take(kSlice, clock.monotonic()))
+                    held.emplace(place.precedence);
+                sleep(kSlice, over);
+            }
+        });
+    }
+
+  private:
+    static constexpr Duration kSlice = std::chrono::seconds(1);
+    static void sleep(Duration time, const std::stop_token& over) {
+        std::mutex mutex;
+        std::condition_variable_any never;
+        std::unique_lock lock(mutex);
+        never.wait_for(lock, over, time, [] { return false; });
+    }
+    std::optional<Precedence::Holder> whole_;
+    std::jthread lent_;
+};
 
 std::string below(const std::string& target, const std::string& path) {
     if (target == "/") return path;
@@ -214,7 +248,7 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
                                 " could not be read when the revision was made: `backupctl show " +
                                 shared->name + "` says where their last good versions are");
             const RestorePlace& place = shared->place;
-            const Precedence::Holder holder(place.precedence);
+            const Outranking outranking(place, clock);
             Repository& repository = *place.repository->repository;
             UndoRecord record;
             record.job = job.id;

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <condition_variable>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
 #include <thread>
 
 #include <fcntl.h>
@@ -11,8 +14,10 @@
 #include <linux/openat2.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -153,6 +158,33 @@ class RemoteLog final : public ChangeLog {
     Conversation& daemon_;
 };
 
+// To a service manager that ends who is stopped or hangs (WatchdogSec=); the daemon's end may be
+// closed long since.
+class Watchdog {
+  public:
+    Watchdog() {
+        const char* path = ::getenv("NOTIFY_SOCKET");
+        const std::size_t length = path == nullptr ? 0 : std::strlen(path);
+        if (length < 2 || length >= sizeof address_.sun_path) return;
+        address_.sun_family = AF_UNIX;
+        std::memcpy(address_.sun_path, path, length);
+        if (address_.sun_path[0] == '@') address_.sun_path[0] = '\0';
+        size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
+        socket_ = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    }
+    void feed() const {
+        constexpr std::string_view kAlive = "WATCHDOG=1";
+        if (!socket_) return;
+        (void)::sendto(socket_.get(), kAlive.data(), kAlive.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
+                       reinterpret_cast<const sockaddr*>(&address_), size_);
+    }
+
+  private:
+    sockaddr_un address_{};
+    socklen_t size_ = 0;
+    UniqueFd socket_;
+};
+
 void tell_exceptions(Conversation& daemon, const ExceptionLog& log) {
     for (const Exception& one : log.list()) {
         Packer packer;
@@ -242,8 +274,10 @@ Result<> serve(UniqueFd control) {
             std::mutex mutex;
             std::condition_variable_any wake;
             std::unique_lock lock(mutex);
+            const Watchdog watchdog;
             while (!over.stop_requested()) {
                 daemon.tell(Word::progress, pack_progress(progress));
+                if (!daemon.stop().stop_requested()) watchdog.feed();
                 wake.wait_for(lock, over, kTellEvery, [] { return false; });
             }
         });
