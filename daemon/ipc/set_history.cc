@@ -131,8 +131,9 @@ struct VersionList {
     bool is_own(const LineName& line) const {
         return (line.set == set.id && line.host == host_of(set)) || is_adopted(line, set);
     }
-    // A version is seen in the last revision that has it; that it was deleted, by whoever saw it
-    // and could still look where it was.
+    // A version is seen in the last revision that has it, and only there if not in the first: since
+    // when it was there is not told then. That it was deleted is seen by whoever saw it and could
+    // still look where it was. What was before that he did not see is no change to him.
     Result<> keep_seen(PastSight& sight, std::vector<PathVersion>& versions) const {
         bool is_older_seen = false;
         for (auto version = versions.rbegin(); version != versions.rend(); ++version) {
@@ -140,6 +141,14 @@ struct VersionList {
             const bool open = TRY(sight.by_name(point.id, path)) == PastSight::Sight::open;
             const bool seen = open && (!version->deleted || is_older_seen);
             if (!seen) version->revisions = 0;
+            if (seen && !version->deleted) {
+                if (TRY(sight.by_name(version->first.id, path)) != PastSight::Sight::open) {
+                    version->first = version->last;
+                    version->revisions = 1;
+                    is_older_seen = false;
+                }
+                if (!is_older_seen) version->change = "created";
+            }
             is_older_seen = seen;
         }
         std::erase_if(versions, [](const PathVersion& version) { return version.revisions == 0; });

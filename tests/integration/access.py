@@ -149,6 +149,26 @@ def _(m):
     m.backup("home")
 
 
+@promise("since when a file was there is not told to whoever came to it later")
+def _(m):
+    m.write_tree("people/bob/attic", {"box": "first\n"})
+    m.own(BOB, "people/bob/attic/box")
+    m.own(BOB, "people/bob/attic", mode=0o700)
+    m.backup("home")
+    m.write("people/bob/attic/box", "second\n")
+    m.backup("home")
+    os.chmod(m.path("people/bob/attic"), 0o755)
+    m.write("people/bob/other", "so that there is something new\n")
+    m.backup("home")
+    last = m.json("revisions", "home")["revisions"][0]["number"]
+    box = m.path("people/bob/attic/box")
+    mine = m.as_user(ALICE, "--json", "history", box).expect(0).lines[-1]["versions"]
+    equal([(v["number"], v["change"], v["revisions"]) for v in mine], [(last, "created", 1)])
+    m.as_user(ALICE, "cat", box).expect(0)
+    m.as_user(ALICE, "cat", f"home/{last - 1}:" + box).expect(5)
+    check(len(m.json("history", box)["versions"]) == 2)
+
+
 @promise("a difference names nothing that is closed on one of the sides, and the disk is for administrators")
 def _(m):
     reply = m.as_user(ALICE, "diff", "home/1:" + m.path("people"), "home/2")
