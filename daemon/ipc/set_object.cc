@@ -381,6 +381,8 @@ Result<> SetObject::verify(std::shared_ptr<Call> call) {
         request.repository = set.repository;
         request.uid = call->uid();
         if (ids.size() == 1) request.revision = ids.front().hex();
+        // Administrators may want several; of all others one is enough.
+        if (!call->caller().sees_all) request.unique = "verify:" + set.id;
         request.body = check_body(served.service.pool(), {set.repository, std::move(ids), percent});
         request.remember = [](StateStore& store, const JobRecord& record, std::uint64_t) {
             remember_check(store, record);

@@ -264,6 +264,16 @@ def _(m):
     m.as_user(ALICE, "cat", m.path("people/bob/open/secret"), "--revision", absolute).expect(4)
 
 
+@promise("verifications that people ask for in one moment are one")
+def _(m):
+    m.allow("browse", "start-backup")
+    argv = call(m, ALICE, "/org/backupd1/set/home", "Set", "Verify", "asa{sv}", "0", "1", "data-percent", "d", "100")
+    asked = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    jobs = {p.communicate(timeout=60)[0] for p in asked}
+    check(len(jobs) <= 2, jobs)  # a second one, if the first has ended meanwhile
+    m.allow("browse")
+
+
 def revision_of(m, name):
     return [r["id"] for r in json.loads(m.restic("snapshots", "--json").expect(0).out) if r["paths"] == [m.path(name)]][-1]
 
