@@ -313,8 +313,15 @@ def _(m):
     os.rename(m.path("repo"), m.path("repo-away"))
     m.start()
     try:
-        for args in (["ls", m.path("people")], ["revisions", "home"], ["show", "home/1"], ["cat", "home/1:" + m.path("people/alice/letter")],
-                     ["history", m.path("people/alice/letter")], ["find", "letter"], ["diff", "home/1", "home/2"]):
+        for args in (
+            ["ls", m.path("people")],
+            ["revisions", "home"],
+            ["show", "home/1"],
+            ["cat", "home/1:" + m.path("people/alice/letter")],
+            ["history", m.path("people/alice/letter")],
+            ["find", "letter"],
+            ["diff", "home/1", "home/2"],
+        ):
             reply = m.as_user(ALICE, *args)
             check(reply.code != 0 or args[0] in ("history", "find"), reply)
             check(m.path("repo") not in reply.out + reply.err, reply)

@@ -306,7 +306,9 @@ def _(m):
     args = ["ssaaya{sv}", "home", "latest", "1", str(len(heavy)), *map(str, heavy), "1", "on-conflict", "s", "keep-both"]
     for name in os.listdir(m.path("people/alice/heavy")):
         m.write(os.path.join("people/alice/heavy", name), "short")
-    asked = [subprocess.Popen([*m.user(ALICE.pw_uid), *call, *args], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(12)]
+    asked = [
+        subprocess.Popen([*m.user(ALICE.pw_uid), *call, *args], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(12)
+    ]
     equal(sum(p.wait(60) == 0 for p in asked), 2)
     for job in m.json("jobs")["jobs"][:12]:
         m.ctl("cancel", str(job["id"]))
