@@ -8,7 +8,7 @@ namespace backup {
 
 class RestoreObject final : public BusObject {
   public:
-    explicit RestoreObject(Served& served) : served_(served) {}
+    explicit RestoreObject(Served& served);
 
     static const Interface& interface();
     wire::Value property(std::string_view name) const override;
@@ -19,7 +19,6 @@ class RestoreObject final : public BusObject {
     Result<> restore_in_place(std::shared_ptr<Call> call);
     Result<> undo(std::shared_ptr<Call> call);
     Result<> resume(std::shared_ptr<Call> call);
-    std::size_t running_of(std::uint32_t uid) const;
     Result<> resume_from(const std::shared_ptr<Call>& call, const UndoRecord& record,
                          const Caller& caller);
     Result<const Job*> ended_restore(std::uint64_t id) const;
@@ -27,7 +26,16 @@ class RestoreObject final : public BusObject {
     static JobRequest restore_request(const RestorePlace& place, std::uint32_t uid);
     Result<> start(std::shared_ptr<Call> call, Asked asked);
 
+    static constexpr unsigned kMostPerUid = 2;
+    // At worst half of the time is left to backups.
+    static constexpr Duration kMostOutranking = std::chrono::minutes(10);
+    static constexpr int kOutrankingPart = 2;
+
     Served& served_;
+    // Both of people other than root.
+    const std::shared_ptr<Allowance> outranking_;
+    Places running_{kMostPerUid, "at most " + std::to_string(kMostPerUid) +
+                                     " restores at once: wait for one to end"};
 };
 
 }  // namespace backup
