@@ -14,14 +14,15 @@ struct RetentionListing {
     RepositoryPool& pool;
     const Clock& clock;
     BackupSet set;
-    std::string frozen;
+    const GuardBook& guards;
+    const Tracker* tracker;
 
     Result<> operator()(LineWriter& lines) const {
         RepositoryHandle opened = TRY(pool.open(set.repository));
         const auto revisions = all_revisions(TRY(opened->repository->list_revisions()));
         JsonLine line;
-        for (const RetentionDecision& decision :
-             plan_retention(revisions, set, clock.now(), frozen)) {
+        for (const RetentionDecision& decision : plan_retention(
+                 revisions, set, clock.now(), frozen_now(set, guards, tracker, lines.stop()))) {
             std::string rules;
             for (const std::string& rule : decision.rules)
                 rules += (rules.empty() ? "" : ", ") + rule;
@@ -95,7 +96,6 @@ Result<> SetObject::delete_revisions(std::shared_ptr<Call> call) {
                     .set = set,
                     .by_policy = false,
                     .revisions = std::move(revisions),
-                    .frozen = {},
                     .guards = nullptr,
                     .tracker = served_.tracker()};
     start_forgetting(served_, std::move(task), call);
@@ -109,7 +109,6 @@ Result<> SetObject::apply_retention(std::shared_ptr<Call> call) {
                     .set = set,
                     .by_policy = true,
                     .revisions = {},
-                    .frozen = served_.service.frozen(set),
                     .guards = &served_.service.guards(),
                     .tracker = served_.tracker()};
     start_forgetting(served_, std::move(task), call);
@@ -120,7 +119,7 @@ Result<> SetObject::plan_retention(std::shared_ptr<Call> call) {
     TRY(call->no_options());
     BackupSet set = *TRY(served_.service.find_set(id_));
     RetentionListing listing{served_.service.pool(), served_.service.clock(), set,
-                             served_.service.frozen(set)};
+                             served_.service.guards(), served_.tracker()};
     UniqueFd stream = TRY(served_.streams.start(call->uid(), std::move(listing)));
     call->reply_with(
         [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });

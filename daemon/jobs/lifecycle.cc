@@ -1,8 +1,10 @@
 #include "daemon/jobs/lifecycle.h"
 
 #include <algorithm>
+#include <chrono>
 #include <initializer_list>
 #include <set>
+#include <thread>
 
 #include "common/failpoint.h"
 #include "common/log.h"
@@ -89,13 +91,20 @@ Result<> expire_pre_restore(OpenRepository& opened, const CollectTask& task,
     return {};
 }
 
-// A run that was under way when a job was asked for may have found something to ask about since.
-std::string frozen_now(std::string frozen, const GuardBook* guards, const std::string& set) {
-    if (!frozen.empty() || guards == nullptr) return frozen;
-    const GuardRecord record = guards->of(set);
-    for (const GuardQuestion* question : record.questions())
-        if (question->is_open()) return question->message;
-    return frozen;
+// Why it is not certain that the source of a set is there. Just after the start nobody has looked
+// yet: that is waited for.
+std::string doubt_of_source(const Tracker& tracker, const std::string& set,
+                            const std::stop_token& stop) {
+    constexpr int kMostLooks = 100;
+    constexpr auto kBetweenLooks = std::chrono::milliseconds(100);
+    for (int look = 0; look < kMostLooks && !stop.stop_requested(); ++look) {
+        const TrackingStatus status = tracker.status(set);
+        for (const VolumeStatus& volume : status.volumes)
+            if (volume.state == "away") return "the file system at " + volume.place + " is missing";
+        if (!status.volumes.empty()) return {};
+        std::this_thread::sleep_for(kBetweenLooks);
+    }
+    return "no file system of its source is known to be there";
 }
 
 // Sets of this machine have made revisions there, and no collection of ours has removed the last
@@ -167,9 +176,7 @@ Result<JobOutcome> run_collect(RepositoryPool& pool, const Clock& clock, const C
     std::uint64_t forgotten = 0, kept = 0;
     for (const auto& [id, set] : task.policy->sets) {
         if (set.repository != task.repository) continue;
-        auto found = task.frozen.find(id);
-        const std::string frozen =
-            frozen_now(found == task.frozen.end() ? std::string() : found->second, task.guards, id);
+        const std::string frozen = frozen_now(set, *task.guards, task.tracker, job.stop);
         if (task.apply_rules && set.keep.any())
             forgotten += TRY_DURING(apply_rules(*opened, policy, set, frozen, task.tracker,
                                                 clock.now(), job, outcome, kept),
@@ -240,8 +247,8 @@ Result<JobOutcome> forget(RepositoryPool& pool, const Clock& clock, const Forget
     std::uint64_t forgotten = 0, kept = 0;
     if (task.by_policy) {
         forgotten = TRY(apply_rules(*opened, task.repository, task.set,
-                                    frozen_now(task.frozen, task.guards, task.set.id), task.tracker,
-                                    clock.now(), job, outcome, kept));
+                                    frozen_now(task.set, *task.guards, task.tracker, job.stop),
+                                    task.tracker, clock.now(), job, outcome, kept));
     } else {
         // On its own: a return from within a list of initialisers leaks what was made before it.
         std::vector<RevisionId> named = TRY(named_revisions(revisions, task));
@@ -262,6 +269,15 @@ Result<JobOutcome> forget(RepositoryPool& pool, const Clock& clock, const Forget
 }
 
 }  // namespace
+
+std::string frozen_now(const BackupSet& set, const GuardBook& guards, const Tracker* tracker,
+                       const std::stop_token& stop) {
+    const GuardRecord record = guards.of(set.id);
+    for (const GuardQuestion* question : record.questions())
+        if (question->is_open()) return question->message;
+    return tracker == nullptr || !set.enabled ? std::string()
+                                              : doubt_of_source(*tracker, set.id, stop);
+}
 
 std::vector<RetentionDecision> plan_retention(const std::vector<Revision>& revisions,
                                               const BackupSet& set, Timestamp now,

@@ -2,7 +2,6 @@
 // taking back, pins. Blocking; on job and I/O threads.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +16,12 @@
 #include "daemon/tracking/tracker.h"
 
 namespace backup {
+
+// Why no rule may forget a revision of the set now: a source is missing, or something is asked
+// about it. Empty: they may. Waits up to 10 s for who has just begun to look; any thread but the
+// loop's.
+std::string frozen_now(const BackupSet& set, const GuardBook& guards, const Tracker* tracker,
+                       const std::stop_token& stop);
 
 // What the rules say of every revision of a set that is not in the trash, newest first. Only those
 // of this machine: others, and snapshots of other programs, are not there.
@@ -45,8 +50,7 @@ struct ForgetTask {
     // takes them.
     bool by_policy = false;
     std::vector<std::string> revisions;
-    std::string frozen;                 // why no rule may forget, as it was when this was asked for
-    const GuardBook* guards = nullptr;  // and what is asked by the time that it runs
+    const GuardBook* guards = nullptr;  // for rules
     Tracker* tracker = nullptr;
 };
 // Moves to the trash. Pinned revisions among those named: `conflict`, nothing is forgotten. The
@@ -60,8 +64,7 @@ struct CollectTask {
     bool apply_rules = false;  // of all sets of the repository, first
     bool empty_trash = false;  // whatever its age; of these sets, or of all
     std::vector<std::string> sets;
-    std::map<std::string, std::string> frozen;  // by set: why no rule may forget now
-    const GuardBook* guards = nullptr;          // what is asked by the time that it runs
+    const GuardBook* guards = nullptr;
     Tracker* tracker = nullptr;
     StateStore* store = nullptr;  // of checkpoints, which are left alone
 };

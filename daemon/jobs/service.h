@@ -92,9 +92,6 @@ class Service final : private JobListener {
     const GuardBook& guards() const { return guards_; }
     void answer_guard(const std::string& id, bool approve, std::uint32_t uid,
                       std::function<void(Result<const Job*>)> done);
-    // Why no rule may forget a revision of the set now: a source is missing, or something is asked
-    // about it. Empty: they may.
-    std::string frozen(const BackupSet& set) const;
     // Words of BlockedBy.
     std::vector<std::string> blocked_by(const BackupSet& set) const;
     // What the schedule says of the set now; reasons with the time since when they hold.

@@ -130,12 +130,9 @@ void Service::start_collection(const std::string& name, const CollectOptions& op
                      .apply_rules = options.apply_rules,
                      .empty_trash = options.empty_trash,
                      .sets = options.sets,
-                     .frozen = {},
                      .guards = &guards_,
                      .tracker = tracker_.get(),
                      .store = &store_};
-    for (const auto& [id, set] : policy_->sets)
-        if (std::string why = frozen(set); !why.empty()) task.frozen[id] = std::move(why);
     JobRequest request;
     request.kind = "gc";
     request.repository = name;

@@ -33,16 +33,6 @@ std::string Service::set_state(const BackupSet& set) const {
     return "idle";
 }
 
-std::string Service::frozen(const BackupSet& set) const {
-    const GuardRecord guard = guards_.of(set.id);
-    for (const GuardQuestion* question : guard.questions())
-        if (question->is_open()) return question->message;
-    if (tracker_ == nullptr) return {};
-    for (const VolumeStatus& volume : tracker_->status(set.id).volumes)
-        if (volume.state == "away") return "the file system at " + volume.place + " is missing";
-    return {};
-}
-
 std::string Service::state() const {
     if (!problems_.empty()) return "error";
     bool queued = false, held = false;

@@ -355,6 +355,25 @@ def _(m):
         m.start()
 
 
+@promise("a file system that went while the daemon was down: no rule forgets anything before somebody has looked")
+def _(m):
+    volume = Volume("ext4")
+    try:
+        m.set("couple", m.path("src"), volume.place, extra=["--no-automatic", "--keep", "last=1 minimum=1"])
+        m.backup("couple")
+        m.backup("couple")
+        m.stop()
+        volume.unmount()
+        m.start(env={"BACKUPD_FAILPOINTS": "watch.begin=sleep:1500@1"})
+        m.ctl("forget", "--policy", "couple", "--yes").expect(0)
+        equal([r["number"] for r in m.json("revisions", "couple")["revisions"]], [2, 1])
+    finally:
+        m.stop()
+        volume.close()
+        m.start()
+        m.ctl("set", "remove", "couple", "--yes")
+
+
 @promise("the question is told on the bus, once for the event")
 def _(m):
     out = open(m.path("signals"), "w+b")
