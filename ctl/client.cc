@@ -67,6 +67,16 @@ Result<std::string> Client::create_set(const std::string& id, const Dict& config
         kPatient));
     return read_text(answer);
 }
+Result<UniqueFd> Client::simulate(const std::string& id, const Dict& config, const Dict& options) {
+    Message answer = TRY(impl_->ours(
+        kManager, "Manager", "Simulate",
+        [&](auto* m) {
+            return sd_bus_message_append(m, "s", id.c_str()) >= 0 && append_dict(m, config) &&
+                   append_dict(m, options);
+        },
+        kPatient));
+    return read_fd(answer);
+}
 Result<> Client::delete_set(const std::string& id) {
     TRY(impl_->ours(
         kManager, "Manager", "DeleteSet",

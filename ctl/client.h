@@ -70,6 +70,7 @@ class Client {
     Result<UniqueFd> list_job_history(const Dict& options);
     Result<UniqueFd> read_log(const Dict& options);
     Result<std::string> create_set(const std::string& id, const Dict& config, const Dict& options);
+    Result<UniqueFd> simulate(const std::string& id, const Dict& config, const Dict& options);
     Result<> delete_set(const std::string& id);
     Result<std::string> add_repository(const std::string& name, const Dict& config, int secret,
                                        const Dict& options);

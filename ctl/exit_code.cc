@@ -103,7 +103,9 @@ std::string error_name_for_bus(ErrorCode code) {
 
 ExitCode exit_code_of_job(std::string_view result, std::string_view error_name) {
     if (result == "complete") return ExitCode::done;
-    if (result == "exceptions") return ExitCode::exceptions;
+    if (result == "exceptions")
+        return error_code_from_bus(error_name) == ErrorCode::quota_exceeded ? ExitCode::limit
+                                                                            : ExitCode::exceptions;
     if (result == "failed") {
         ExitCode code = exit_code(error_code_from_bus(error_name));
         return code == ExitCode::done ? ExitCode::failed : code;

@@ -51,7 +51,10 @@ void choose_folders(DaemonOptions& options) {
         options.config_dir = system ? "/etc/backupd"
                                     : first_set({below(environment("XDG_CONFIG_HOME"), "/backupd"),
                                                  below(home, "/.config/backupd")});
-        if (system) options.vendor_dir = "/usr/lib/backupd";
+        // Of a user's instance: what the distribution and the administrator of the machine say for
+        // all users.
+        options.vendor_dir =
+            system ? "/usr/lib/backupd" : "/usr/lib/backupd/user:/etc/backupd/user";
     }
     if (options.state_dir.empty())
         options.state_dir = system

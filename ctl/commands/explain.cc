@@ -72,6 +72,11 @@ JsonObject set_object(const Context& context, Client& client, const Explained::S
         waits = unmet(*conditions);
     object.add("waiting", condition_objects(context, waits));
     context.add_time(object, "next_run", set.facts.number("next-run"));
+    if (const Dict* limit = part(set, "limit"))
+        object.add("limit", JsonObject()
+                                .add("limit", limit->text("limit"))
+                                .add("text", limit->text("text"))
+                                .add("remedy", limit->text("remedy")));
     if (set.facts.has("question")) object.add("question", set.facts.text("question"));
     return object;
 }
@@ -198,6 +203,10 @@ class Teller {
                 4);
         tell_version(set, id);
         if (state == "excluded") return;
+        if (const Dict* limit = part(set, "limit")) {
+            say("A limit stops it: " + printable(limit->text("text")) + ".", 4, Tone::bad);
+            say("To have it in: " + printable(limit->text("remedy")) + ".", 4);
+        }
         if (set.facts.has("question"))
             say("A guard asks: " + printable(set.facts.text("question")) +
                     ". Answer: backupctl approve " + id + ", or backupctl reject " + id + ".",

@@ -12,6 +12,7 @@
 #include "common/path.h"
 #include "ctl/commands/commands.h"
 #include "ctl/context.h"
+#include "ctl/limit_words.h"
 #include "ctl/resolve.h"
 #include "ctl/schedule_words.h"
 #include "ctl/sizes.h"
@@ -20,6 +21,11 @@
 namespace backup {
 
 namespace {
+
+// What `set create` leaves out unless told otherwise.
+constexpr const char* kUsualPreset = "caches";
+constexpr std::uint64_t kLongestPreview = 10;  // seconds
+constexpr std::uint64_t kLongestSimulation = 3600;
 
 Error usage(const std::string& message) {
     return {ErrorKind::invalid, ErrorCode::invalid_arguments, message};
@@ -46,12 +52,19 @@ JsonObject config_object(const Dict& c) {
     else
         object.add("paths", objects);
     add_timing(object, c);
+    add_limits(object, c);
     return object.add("repository", c.text("repository"))
         .add("title", c.text("title"))
         .add("exclude", c.texts("exclude"))
         .add("keep", c.text("keep"))
         .add("guard", c.text("guard"))
         .add("adopt", c.texts("adopt"))
+        .add("hostname", c.text("hostname"))
+        .add("hooks", JsonObject()
+                          .add("before", c.texts("hooks-before"))
+                          .add("after", c.texts("hooks-after"))
+                          .add("timeout", c.number("hooks-timeout-usec") / 1'000'000)
+                          .add("must_succeed", c.flag("hooks-must-succeed")))
         .add("cachedir_tag", c.flag("cachedir-tag"))
         .add("nodump", c.flag("nodump"))
         .add("one_file_system", c.flag("one-file-system"))
@@ -75,7 +88,14 @@ void print_config(Context& context, const std::string& id, const Dict& c) {
     row("title", printable(c.text("title")));
     row("repository", c.text("repository"));
     for (const auto& path : c.file_names("paths")) row("path", printable(path));
-    for (const auto& pattern : c.texts("exclude")) row("exclude", printable(pattern));
+    const auto patterns = c.texts("exclude");
+    const std::size_t inherited = std::min<std::size_t>(c.number("inherited"), patterns.size());
+    for (std::size_t i = inherited; i < patterns.size(); ++i)
+        row("exclude", printable(patterns[i]));
+    for (const auto& [name, value] : limit_rows(c)) row(name.c_str(), value);
+    if (inherited != 0)
+        row("", count_text(inherited, "pattern comes", "patterns come") +
+                    " from presets and defaults: backupctl config show");
     const auto duration = [&](const char* key) {
         return duration_text(static_cast<double>(c.number(key)) / 1e6);
     };
@@ -90,6 +110,13 @@ void print_config(Context& context, const std::string& id, const Dict& c) {
     if (!c.flag("automatic") && c.number("interval-usec") == 0)
         row("runs by itself", "never, only when asked");
     for (const auto& [name, value] : timing_rows(c, looks)) row(name.c_str(), value);
+    for (const char* key : {"hooks-before", "hooks-after"}) {
+        std::string command;
+        for (const auto& word : c.texts(key)) command += (command.empty() ? "" : " ") + word;
+        row(key == std::string_view("hooks-before") ? "before a run" : "after a run",
+            printable(command));
+    }
+    row("hostname", printable(c.text("hostname")));
     if (c.flag("one-file-system")) row("one-file-system", "yes");
     if (c.number("larger-than") > 0)
         row("not larger than", size_text(c.number("larger-than"), looks));
@@ -261,11 +288,26 @@ Result<ExitCode> create(Context& context) {
     config.set("paths", Value(to_names(paths)));
     if (context.args().flag("--exclude"))
         config.set("exclude", Value(context.args().values("--exclude")));
+    limit_settings(context.args(), "", config);
+    if (!config.has("presets"))
+        config.set("presets", Value(std::vector<std::string>{kUsualPreset}));
+    // Before it is there: what it will be.
+    std::optional<Simulated> preview;
+    if (!context.quiet()) {
+        auto simulated = simulate_set(context, *client, words[0], config, kLongestPreview);
+        // One that cannot be made is refused below, with the reason.
+        if (simulated.ok()) preview = std::move(*simulated);
+        if (preview && !context.json())
+            for (const auto& text : preview->text) context.line(text);
+    }
     Dict options;
     if (context.dry_run()) options.set("dry-run", Value(true));
     TRY(client->create_set(words[0], config, options));
     if (context.json()) {
-        context.print(context.object("set").add("id", words[0]).add("created", !context.dry_run()));
+        JsonObject object = context.object("set");
+        object.add("id", words[0]).add("created", !context.dry_run());
+        if (preview) object.add("preview", simulation_object(*preview));
+        context.print(object);
     } else if (context.dry_run()) {
         context.line("The set " + words[0] + " would be accepted as it is.");
     } else {
@@ -312,6 +354,7 @@ Result<ExitCode> edit(Context& context) {
                 set.id);
         changes.set("paths", Value(to_names(paths)));
     }
+    limit_settings(args, configuration.config.text("limits"), changes);
     auto patterns = configuration.config.texts("exclude");
     if (TRY(change_list(patterns, args.values("--exclude"), args.values("--no-exclude"),
                         "exclude")))
@@ -429,7 +472,8 @@ Result<ExitCode> remove(Context& context) {
 Result<ExitCode> check(Context& context) {
     Client* client = TRY(context.client());
     std::vector<JsonObject> objects;
-    bool good = true;
+    bool good = true, is_hit = false;
+    const bool simulates = context.args().flag("--simulate");
     for (const auto& set : TRY(find_sets(*client, context.args().positionals()))) {
         auto configuration = TRY(client->set_configuration(set.object));
         Dict dry;
@@ -444,7 +488,14 @@ Result<ExitCode> check(Context& context) {
                 problems.push_back(printable(path) + " does not exist");
         }
         good = good && problems.empty();
-        objects.push_back(JsonObject().add("id", set.id).add("problems", problems));
+        JsonObject object = JsonObject().add("id", set.id).add("problems", problems);
+        std::optional<Simulated> simulated;
+        if (simulates) {
+            simulated = TRY(simulate_set(context, *client, set.id, {}, kLongestSimulation));
+            object.add("simulation", simulation_object(*simulated));
+            is_hit = is_hit || simulated->is_hit;
+        }
+        objects.push_back(object);
         if (context.json()) continue;
         if (problems.empty())
             context.line(
@@ -452,10 +503,12 @@ Result<ExitCode> check(Context& context) {
                 paint(context.looks().unicode ? "✓ good" : "good", Tone::good, context.looks()));
         for (const auto& problem : problems)
             context.line(set.id + ": " + paint(problem, Tone::bad, context.looks()));
+        if (simulated)
+            for (const auto& text : simulated->text) context.line("  " + text);
     }
     if (context.json())
         context.print(context.object("set-check").add("good", good).add("sets", objects));
-    return good ? ExitCode::done : ExitCode::usage;
+    return !good ? ExitCode::usage : is_hit ? ExitCode::limit : ExitCode::done;
 }
 
 std::vector<OptionSpec> setting_options() {
@@ -508,6 +561,7 @@ std::vector<OptionSpec> setting_options() {
         {.name = "--no-nodump", .help = "take them, too"},
         {.name = "--enable", .help = "let it run by itself (the default)"},
         {.name = "--disable", .help = "keep it, but do not run it by itself"}};
+    for (OptionSpec& option : limit_options()) options.push_back(std::move(option));
     for (OptionSpec& option : timing_options()) options.push_back(std::move(option));
     return options;
 }
@@ -540,14 +594,19 @@ std::vector<Command> set_commands() {
         {.verb = "set create",
          .summary = "protect paths",
          .description =
-             "Makes a backup set: paths that are backed up together into one repository.",
+             "Makes a backup set: paths that are backed up together into one repository. First it "
+             "shows what would be protected and what is left out, with sizes; -n shows that alone. "
+             "Caches are left out unless --preset says otherwise.",
          .positionals = {{"NAME"}, {"PATH", true, true, Completion::directory}},
          .options = setting_options(),
          .examples =
              {{"backupctl set create home --repo disk /home --exclude '*.tmp' --min-interval 1h",
                "when files changed, at most every hour"},
               {"backupctl set create etc --repo disk /etc /usr/local/etc -n",
-               "would it be accepted?"}},
+               "would it be accepted, and what would it hold?"},
+              {"backupctl set create home --repo disk /home --limit bytes=500GiB "
+               "--limit soft-items=2000000",
+               "not more than that, and tell when it grows"}},
          .run = create},
         {.verb = "set edit",
          .summary = "change the settings of a set",
@@ -573,7 +632,13 @@ std::vector<Command> set_commands() {
          .run = remove},
         {.verb = "set check",
          .summary = "are the settings good, do the paths exist?",
+         .description = "With --simulate it looks at the metadata of the source and says what a "
+                        "run would take in now, what each rule leaves out, and what is beyond the "
+                        "set's limits; then the exit code is 8. Nothing is stored.",
          .positionals = {{"SET", false, true, Completion::set}},
+         .options = {{.name = "--simulate",
+                      .help = "say what a run would take in and leave out, with sizes"}},
+         .examples = {{"backupctl set check home --simulate", "what would the limits do?"}},
          .run = check}};
 }
 

@@ -75,6 +75,10 @@ JsonObject set_object(const Context& context, const SetFacts& set) {
     object.add("waiting_for", p.texts("BlockedBy"));
     object.add("waiting", condition_objects(context, set.waits));
     context.add_time(object, "deferred_since", p.number("DeferredSinceUSec"));
+    object.add("limits_hit", p.texts("LimitsHit"))
+        .add("limits_near", p.texts("LimitsNear"))
+        .add("left_out_items", p.number("LeftOutItems"))
+        .add("left_out_bytes", p.number("LeftOutBytes"));
     if (p.text("LatestRevision").empty())
         object.add_null("latest_revision");
     else

@@ -18,6 +18,7 @@ namespace backup {
 namespace {
 
 constexpr std::chrono::milliseconds kMostAlone{3};
+constexpr std::chrono::hours kAllTheTime{24 * 365};
 
 unsigned cores() {
     return std::max(1u, std::thread::hardware_concurrency());
@@ -92,7 +93,8 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
         return covered;
     });
     workers[0]->enter_root();
-    workers[0]->run_alone(kMostAlone);
+    // A measuring has an order.
+    workers[0]->run_alone(input.measure != nullptr ? kAllTheTime : kMostAlone);
     if (!walk.queue.ended()) {
         while (workers.size() < chosen_threads(input.threads)) add_worker();
         auto work = [&](std::stop_token, unsigned worker) {
@@ -122,6 +124,7 @@ Result<ArchiveOutcome> archive_tree(const ArchiveInput& input, std::stop_token s
         before.merge(worker->parent_counts());
         witness.merge(worker->witness());
         outcome.compared += worker->compared();
+        if (input.measure != nullptr) outcome.measured = worker->measured();
         outcome.read_back.insert(outcome.read_back.end(), worker->read_back().begin(),
                                  worker->read_back().end());
     }

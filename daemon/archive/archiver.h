@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/result.h"
+#include "daemon/archive/admission.h"
 #include "daemon/archive/backup.h"
 #include "daemon/archive/change_signs.h"
 #include "daemon/archive/checkpoint.h"
@@ -26,6 +27,7 @@
 
 namespace backup {
 
+struct MeasureRequest;
 struct SurveyRequest;
 
 struct ArchiveInput {
@@ -42,6 +44,9 @@ struct ArchiveInput {
     const LookAt* look_at = nullptr;
     // The walk only compares with `parent_tree` and tells what differs; nothing is read or stored.
     const SurveyRequest* survey = nullptr;
+    // The walk only counts, in the order that admission.h tells; likewise.
+    const MeasureRequest* measure = nullptr;
+    Admission* admission = nullptr;                          // what may come in; nullptr: all
     std::function<void(const std::string& path)> unsettled;  // see BackupRequest
     const Reread* reread = nullptr;                          // likewise
     std::vector<FileIdentity> never_enter;
@@ -56,7 +61,8 @@ struct ArchiveInput {
     std::uint64_t polynomial = 0;
     GoRules rules = GoRules::go122;
     std::shared_ptr<const Zone> zone;
-    unsigned threads = 0;  // 0: chosen from the machine
+    unsigned threads = 0;      // 0: chosen from the machine
+    bool small_first = false;  // see BackupRequest
 };
 
 struct ArchiveOutcome {
@@ -68,6 +74,7 @@ struct ArchiveOutcome {
     std::uint64_t files_before = 0, bytes_before = 0;
     std::uint64_t directories_before = 0;  // likewise
     std::uint64_t compared = 0;            // objects, by a survey
+    Measured measured;                     // likewise, of what was looked at
     std::vector<BlobHandle> read_back;     // of the new blobs, those to be read back
     ChangeSigns signs;  // of a backup with a parent revision; files_before is not set
 };

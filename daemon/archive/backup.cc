@@ -9,6 +9,7 @@
 #include "backupd_config.h"
 #include "common/log.h"
 #include "daemon/archive/archiver.h"
+#include "daemon/archive/measure.h"
 #include "daemon/archive/source_paths.h"
 #include "daemon/repository/identity.h"
 
@@ -40,6 +41,8 @@ std::string own_version(GoRules rules) {
 void name_missing(const ExceptionLog& exceptions, RevisionTags& tags) {
     std::set<std::string> known;
     for (const Exception& exception : exceptions.list()) {
+        // What a limit left out was never in, or is there as it was.
+        if (exception.error.code() == ErrorCode::quota_exceeded) continue;
         if (!known.insert(exception.path).second) continue;
         if (tags.missing.size() < kMostMissing && exception.path.size() <= kLongestMissing)
             tags.missing.push_back(exception.path);
@@ -171,6 +174,30 @@ Result<> read_back(BlobSource& source, std::vector<BlobHandle> blobs, BackupCoun
     return {};
 }
 
+// Limits that nothing but a look at the source can tell of. Those of the whole revision are soft.
+bool must_be_measured(const Limits& limits) {
+    const LimitValues& hard = limits.hard;
+    return hard.items != 0 || hard.bytes != 0 || hard.file_size != 0 || hard.churn != 0 ||
+           limits.soft.file_size != 0 || limits.soft.churn != 0;
+}
+
+// Before anything is read: what of the source may come in.
+Result<> admit(const BackupRequest& request, const ArchiveInput& input, ExceptionLog& exceptions,
+               std::optional<Admission>& admission, std::stop_token stop) {
+    const Limits& limits = request.set->limits;
+    MeasureRequest measuring{.limits = &limits};
+    if (request.parent && request.parent->snapshot.summary)
+        measuring.parent = &*request.parent->snapshot.summary;
+    const Measured measured = TRY(measure_source(input, measuring, stop));
+    std::optional<std::uint64_t> churn_before;
+    if (request.parent) churn_before = request.churn_before;
+    admission.emplace(limits, measured, churn_before, &exceptions);
+    if (admission->fits()) return {};
+    measuring.plan = &*admission;
+    TRY(measure_source(input, measuring, stop));
+    return {};
+}
+
 void expect(Progress& progress, const BackupRequest& request) {
     if (!request.parent || !request.parent->snapshot.summary) return;
     const SnapshotSummary& before = *request.parent->snapshot.summary;
@@ -222,6 +249,7 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
                        .rules = rules,
                        .zone = Zone::local(),
                        .threads = request.threads};
+    input.small_first = request.small_first;
     if (request.parent) {
         input.reread = request.reread;
         input.parent_tree = request.parent->snapshot.tree;
@@ -240,6 +268,13 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
         input.checkpoints = &checkpoints;
     }
     if (request.resumed && !request.full) input.resumed = &*request.resumed;
+    std::optional<Admission> admission;
+    if (must_be_measured(set.limits)) {
+        progress.phase = Phase::scanning;
+        TRY(admit(request, input, exceptions, admission, stop));
+        input.admission = &*admission;
+        progress.phase = Phase::reading;
+    }
     auto walked = archive_tree(input, stop);
     if (!walked.ok()) {
         Error error = std::move(walked).error();
@@ -254,6 +289,7 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
     BackupResult result;
     result.tree = walked->tree;
     result.counts = walked->counts;
+    if (admission) result.limits = admission->report();
     add_untouched(result.counts, request, *walked);
     // What is read back must be stored, and the index must know where.
     if (!walked->read_back.empty())

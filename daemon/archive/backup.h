@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/path.h"
 #include "common/result.h"
+#include "daemon/archive/admission.h"
 #include "daemon/archive/change_signs.h"
 #include "daemon/archive/checkpoint.h"
 #include "daemon/archive/reread.h"
@@ -100,6 +101,10 @@ struct BackupRequest {
     // before the revision is made. One that is not what was stored: `corrupt`/repository_damaged,
     // no revision appears.
     double read_back_percent = 0;
+    // Time is short: what is small comes before what is large, whatever the order of the tree.
+    bool small_first = false;
+    // What counts for the limit of this day already, of the set's earlier runs.
+    std::uint64_t churn_before = 0;
 };
 
 struct BackupCounts {
@@ -121,11 +126,13 @@ struct BackupResult {
     BlobId tree;
     Snapshot snapshot;
     BackupCounts counts;
+    LimitReport limits;
 };
 
 // Takes the shared lock, walks, stores, commits. Unreadable objects go to `exceptions` and the run
 // goes on; a set path that is missing is an exception, all of them missing is an error
-// (`not_found`/no_such_path). Cancelled through `stop`: `cancelled`, what was stored so far is
+// (`not_found`/no_such_path). What the set's hard limits do not let in is told as exceptions with
+// the code quota_exceeded. Cancelled through `stop`: `cancelled`, what was stored so far is
 // checkpointed, no revision appears.
 Result<BackupResult> run_backup(const BackupRequest& request, Repository& repository,
                                 Progress& progress, ExceptionLog& exceptions, std::stop_token stop);

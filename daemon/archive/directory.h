@@ -55,8 +55,9 @@ struct LargeFile {
     Directory* directory = nullptr;
     Fragment* fragment = nullptr;
     std::string name;
-    std::string path;    // absolute, when the file is itself a target; else empty
-    std::string before;  // the parent's node as stored, empty if there is none
+    std::string path;        // absolute, when the file is itself a target; else empty
+    std::string before;      // the parent's node as stored, empty if there is none
+    std::uint64_t size = 0;  // when it was found
     bool was_file = false;
     bool was_compressed = false;  // by the repository, as the parent has it
     std::uint64_t bytes_before = 0;

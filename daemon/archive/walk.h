@@ -19,6 +19,7 @@
 #include "daemon/archive/directory_fds.h"
 #include "daemon/archive/large_file.h"
 #include "daemon/archive/listing.h"
+#include "daemon/archive/measure.h"
 #include "daemon/archive/parent_counts.h"
 #include "daemon/archive/parent_trees.h"
 #include "daemon/archive/source_reader.h"
@@ -37,7 +38,7 @@ struct Walk {
          std::size_t most_open_directories)
         : input(archive_input),
           stop(std::move(stop_token)),
-          queue(most_buffers),
+          queue(most_buffers, archive_input.small_first),
           fds(archive_input.fs, most_open_directories),
           source(archive_input.fs, archive_input.clock, archive_input.unsettled != nullptr, stop),
           parent_trees(archive_input.source, archive_input.parent_tree) {
@@ -88,6 +89,7 @@ class WalkWorker {
     const BackupCounts& counts() const { return counts_; }
     const ParentCounts& parent_counts() const { return parent_; }
     std::uint64_t compared() const { return compared_; }
+    const Measured& measured() const { return measured_; }
     const ChangeWitness& witness() const { return witness_; }
     const std::vector<BlobHandle>& read_back() const { return read_back_; }
 
@@ -157,7 +159,10 @@ class WalkWorker {
     bool was_settled(const struct statx& status) const;
     // The stamps of a regular file do not tell whether its content is that of the parent.
     bool is_unproven(const Entry& entry, const struct statx& status);
-    bool is_left_out(const Entry& entry, const struct statx& status) const;
+    const char* why_left_out(const Entry& entry, const struct statx& status) const;
+    bool is_left_out(const Entry& entry, const struct statx& status) const {
+        return why_left_out(entry, status) != nullptr;
+    }
     std::uint64_t device_id(const struct statx& status) const;
     NodeFields fields(std::string_view name, const struct statx& status);
     bool add_node(Entry& entry, const NodeFields& node);
@@ -195,8 +200,18 @@ class WalkWorker {
     void wait_for_pace(ByteView before_json);
     void survey_without(Directory& directory, Error error);
 
+    // walk_measure.cc: what a measuring does instead, and what limits let in.
+    void measure(Entry& entry, const struct statx& status);
+    void measure_directory(Entry& entry, const struct statx& status);
+    void tell_left_out(const Entry& entry, const char* rule);
+    bool is_only_looking() const { return input_.survey != nullptr || input_.measure != nullptr; }
+    // False: it is left out.
+    bool may_come(Entry& entry, const struct statx& status);
+    // True: the parent's node stays, for what the file is now is beyond a limit.
+    bool keep_old_file(Entry& entry, const struct statx& status);
+
     // walk_large.cc: large files and their chunks.
-    void wait_for_large(Entry& entry);
+    void wait_for_large(Entry& entry, std::uint64_t size);
     void read_large(LargeFile& file);
     std::shared_ptr<ReadPass> read_large_at(LargeFile& file, Place place);
     std::shared_ptr<ReadPass> read_once(LargeFile& file, int fd, const struct statx& status,
@@ -243,6 +258,7 @@ class WalkWorker {
     std::vector<BlobHandle> read_back_;
     // Of a survey: what it compared, and whether the name at hand has something to compare.
     std::uint64_t compared_ = 0;
+    Measured measured_;
     bool has_counterpart_ = false;
     std::string text_;
     std::uint64_t items_noted_ = 0, bytes_noted_ = 0;

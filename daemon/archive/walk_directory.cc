@@ -177,7 +177,8 @@ void WalkWorker::enter(Directory& directory) {
     directory.before_size = before_json.size();
     // Names that were asked for one by one are found by their paths: there is no descriptor to
     // share.
-    bool is_split = directory.lists && !keep_unlisted && names_.size() > 2 * kBatchNames;
+    bool is_split = directory.lists && !keep_unlisted && names_.size() > 2 * kBatchNames &&
+                    input_.measure == nullptr;  // in the order of names
     std::size_t batches = is_split ? (names_.size() + kBatchNames - 1) / kBatchNames : 1;
     directory.fragments.resize(batches);
     append(directory.fragments[0].out, as_bytes(kTreeBegin));
@@ -275,6 +276,8 @@ int WalkWorker::collect_names(Directory& directory, int fd, ByteView before_json
         if (may_be_cache && is_cache(fd)) {
             names_ = {listed_name(kCacheTag)};
             keep_unlisted = false;
+            if (input_.measure != nullptr && input_.measure->left_out)
+                input_.measure->left_out(directory_path(directory), "cachedir-tag");
         }
     }
     if (directory.target != nullptr) add_explicit_names(directory);
@@ -398,7 +401,9 @@ void WalkWorker::leave_out(Directory& directory, int error, const char* action) 
         return walk_.queue.fail(Error::from_errno(error, what));
     }
     if (directory.before) parent_.note_gone_tree(0, *directory.before, vanished);
-    if (input_.survey != nullptr)
+    if (input_.measure != nullptr) {
+        // The run itself will tell.
+    } else if (input_.survey != nullptr)
         tell(directory, vanished   ? SurveyFinding::Kind::gone
                         : replaced ? SurveyFinding::Kind::created
                                    : SurveyFinding::Kind::unreadable);

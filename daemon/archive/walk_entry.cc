@@ -71,6 +71,8 @@ bool WalkWorker::save_names(Directory& directory, Fragment& fragment, int fd,
         if (input_.survey != nullptr) {
             // What was above other paths of the set, or is a path that is not there, is not gone.
             if (directory.lists) tell_gone(directory, *before);
+        } else if (input_.measure != nullptr && keep_unlisted) {
+            // Not looked at: it is what it was.
         } else if (!keep_unlisted) {
             fragment.same = false;
             parent_.note_gone(*before, true);
@@ -122,6 +124,14 @@ void WalkWorker::save_name(Directory& directory, Fragment& fragment, int fd,
         if (!has_counterpart_ && before != nullptr) tell_gone(directory, *before);
         return;
     }
+    if (input_.measure != nullptr) {
+        const std::uint64_t noted = parent_.noted();
+        has_counterpart_ = false;
+        save_entry(entry, listed.type);
+        if (!has_counterpart_ && before != nullptr && parent_.noted() == noted)
+            parent_.note_gone(*before, false);
+        return;
+    }
     std::size_t nodes_before = fragment.out.size() + fragment.large.size();
     std::uint64_t noted_before = parent_.noted();
     save_entry(entry, listed.type);
@@ -134,13 +144,13 @@ void WalkWorker::save_name(Directory& directory, Fragment& fragment, int fd,
 void WalkWorker::save_entry(Entry& entry, std::uint8_t listed_type) {
     bool asked_exclude = entry.target != nullptr || input_.matcher.empty();
     if (!asked_exclude && listed_type != DT_UNKNOWN) {
-        if (is_excluded(entry, listed_type == DT_DIR)) return;
+        if (is_excluded(entry, listed_type == DT_DIR)) return tell_left_out(entry, "pattern");
         asked_exclude = true;
     }
     // What is new and a regular file is opened at once; its fstat tells the rest.
     bool open_first = listed_type == DT_REG && entry.before == nullptr &&
                       entry.resumed == nullptr && entry.target == nullptr &&
-                      input_.survey == nullptr;
+                      input_.admission == nullptr && !is_only_looking();
     for (int attempt = 0; attempt < 3; ++attempt) {
         if (open_first && attempt == 0) {
             if (save_file(entry, nullptr) == Saved::done) return;
@@ -158,9 +168,12 @@ void WalkWorker::save_entry(Entry& entry, std::uint8_t listed_type) {
             return except(entry, -error, "stat");
         }
         bool is_directory = S_ISDIR(status.stx_mode);
-        if (!asked_exclude && is_excluded(entry, is_directory)) return;
-        if (is_left_out(entry, status)) return;
+        if (!asked_exclude && is_excluded(entry, is_directory))
+            return tell_left_out(entry, "pattern");
+        if (const char* rule = why_left_out(entry, status)) return tell_left_out(entry, rule);
         if (input_.survey != nullptr) return compare(entry, status);
+        if (input_.measure != nullptr) return measure(entry, status);
+        if (attempt == 0 && input_.admission != nullptr && !may_come(entry, status)) return;
         if (is_directory) return save_directory(entry, status);
         Saved saved =
             S_ISREG(status.stx_mode) ? save_file(entry, &status) : save_other(entry, status);
@@ -180,16 +193,19 @@ bool WalkWorker::is_absent(const Entry& entry) {
            input_.absent.end();
 }
 
-bool WalkWorker::is_left_out(const Entry& entry, const struct statx& status) const {
-    if (entry.target != nullptr) return false;
+// The word of the rule, or nullptr.
+const char* WalkWorker::why_left_out(const Entry& entry, const struct statx& status) const {
+    if (entry.target != nullptr) return nullptr;
     if (input_.exclude.nodump && (status.stx_attributes_mask & STATX_ATTR_NODUMP) != 0 &&
         (status.stx_attributes & STATX_ATTR_NODUMP) != 0)
-        return true;
+        return "nodump";
     bool foreign = entry.directory.device_allowed != 0 &&
                    identity_of(status).device != entry.directory.device_allowed;
-    if (foreign && !S_ISDIR(status.stx_mode)) return true;  // a mount point stays, empty
-    return S_ISREG(status.stx_mode) && input_.exclude.larger_than != 0 &&
-           status.stx_size > input_.exclude.larger_than;
+    // A mount point stays, empty.
+    if (foreign && !S_ISDIR(status.stx_mode)) return "one-file-system";
+    const bool is_larger = S_ISREG(status.stx_mode) && input_.exclude.larger_than != 0 &&
+                           status.stx_size > input_.exclude.larger_than;
+    return is_larger ? "larger-than" : nullptr;
 }
 
 const std::string& WalkWorker::path_of_entry(const Entry& entry) {
@@ -336,8 +352,8 @@ bool WalkWorker::keep_resumed_file(Entry& entry, const struct statx& status) {
 }
 
 WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed) {
-    if (listed != nullptr &&
-        (keep_unchanged_file(entry, *listed) || keep_resumed_file(entry, *listed)))
+    if (listed != nullptr && (keep_unchanged_file(entry, *listed) ||
+                              keep_old_file(entry, *listed) || keep_resumed_file(entry, *listed)))
         return Saved::done;
     UniqueFd fd;
     struct statx status, after;
@@ -358,12 +374,16 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
         if (!S_ISREG(status.stx_mode)) return Saved::type_changed;
         if (listed == nullptr && is_left_out(entry, status)) return Saved::done;
         if (reading == 1) count_replaced(entry, NodeType::file);
-        if (status.stx_size > kSmallFile) return wait_for_large(entry), Saved::done;
+        if (status.stx_size > kSmallFile)
+            return wait_for_large(entry, std::max<std::uint64_t>(size, status.stx_size)),
+                   Saved::done;
         error = walk_.source.prepare(fd.get(), is_held, status, is_settled);
         if (error < 0) return except(entry, -error, "stat"), Saved::done;
         if (failpoint("read.begin")) return except(entry, EIO, "read"), Saved::done;
         // Settling takes time, and looks again: the file may have outgrown the buffer.
-        if (status.stx_size > kSmallFile) return wait_for_large(entry), Saved::done;
+        if (status.stx_size > kSmallFile)
+            return wait_for_large(entry, std::max<std::uint64_t>(size, status.stx_size)),
+                   Saved::done;
         // One byte more than there should be shows a file that grows. A read that comes back
         // short has met the end.
         size = 0;
@@ -375,7 +395,9 @@ WalkWorker::Saved WalkWorker::save_file(Entry& entry, const struct statx* listed
             size += static_cast<std::uint64_t>(got);
             at_end = got == 0 || (size == status.stx_size && size > 0);
         }
-        if (size > kSmallFile) return wait_for_large(entry), Saved::done;
+        if (size > kSmallFile)
+            return wait_for_large(entry, std::max<std::uint64_t>(size, status.stx_size)),
+                   Saved::done;
         if (failpoint("read.end")) return except(entry, EIO, "read"), Saved::done;
         if (error = fs_.status(fd.get(), "", AT_EMPTY_PATH, after); error < 0)
             return except(entry, -error, "stat"), Saved::done;
@@ -518,6 +540,7 @@ void WalkWorker::except(const Entry& entry, int error, const char* action) {
         walk_.queue.fail(Error::from_errno(error, std::string(action) + " a source file"));
         return;
     }
+    if (input_.measure != nullptr) return;
     if (input_.survey != nullptr) {
         has_counterpart_ = true;
         bool was_directory = entry.before != nullptr && entry.before->type == NodeType::dir;

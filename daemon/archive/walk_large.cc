@@ -16,8 +16,9 @@ constexpr std::uint64_t kReadOnceMore = std::uint64_t{1} << 30;
 
 }  // namespace
 
-void WalkWorker::wait_for_large(Entry& entry) {
+void WalkWorker::wait_for_large(Entry& entry, std::uint64_t size) {
     LargeFile file;
+    file.size = size;
     file.name = entry.name;
     file.path = entry.path;
     file.at = entry.fragment.out.size();

@@ -1,5 +1,6 @@
 #include "daemon/archive/walk_queue.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace backup {
@@ -27,6 +28,19 @@ std::optional<WalkQueue::Task> WalkQueue::take_small() {
     return task;
 }
 
+bool WalkQueue::is_large_due() const {
+    if (large_.empty() || readers_ >= kMostReaders) return false;
+    return !small_first_ || stack_.empty() || large_.size() > most_large_;
+}
+
+LargeFile* WalkQueue::next_large() {
+    auto next = large_.begin();
+    if (small_first_) next = std::ranges::min_element(large_, {}, &LargeFile::size);
+    LargeFile* file = *next;
+    large_.erase(next);
+    return file;
+}
+
 bool WalkQueue::take_locked(Task& task, bool large_too) {
     if (large_too && !chunks_.empty()) {
         task.kind = Task::Kind::chunk;
@@ -34,15 +48,14 @@ bool WalkQueue::take_locked(Task& task, bool large_too) {
         chunks_.pop_front();
         return true;
     }
-    if (large_too && !large_.empty() && readers_ < kMostReaders) {
+    if (large_too && is_large_due()) {
         task.kind = Task::Kind::large_file;
-        task.large_file = large_.front();
-        large_.pop_front();
-        if (large_.size() == kMostLargeWaiting) walkers_.notify_all();
+        task.large_file = next_large();
+        if (large_.size() == most_large_) walkers_.notify_all();
         ++readers_;
         return true;
     }
-    if (stack_.empty() || large_.size() > kMostLargeWaiting) return false;
+    if (stack_.empty() || large_.size() > most_large_) return false;
     Open& top = stack_.back();
     task.directory = top.directory;
     if (top.fragment == nullptr) {

@@ -5,6 +5,9 @@
 // directories, last in first out, so that the walk goes deep before it goes wide and few
 // directories are open at once. When too many large files wait, no new directory is begun: what
 // waits is bounded.
+//
+// Where small files shall come first, large ones wait for the directories, as long as not too many
+// do, and of those that wait the smallest comes next.
 #pragma once
 
 #include <condition_variable>
@@ -36,8 +39,12 @@ class WalkQueue {
   public:
     static constexpr unsigned kMostReaders = 2;
     static constexpr std::size_t kMostLargeWaiting = 256;
+    static constexpr std::size_t kMostLargeBehind = 2048;  // with small files first
 
-    explicit WalkQueue(std::size_t most_buffers) : buffers_(most_buffers) {}
+    explicit WalkQueue(std::size_t most_buffers, bool small_first = false)
+        : small_first_(small_first),
+          most_large_(small_first ? kMostLargeBehind : kMostLargeWaiting),
+          buffers_(most_buffers) {}
     ~WalkQueue();
 
     struct Task {
@@ -85,8 +92,12 @@ class WalkQueue {
 
   private:
     bool take_locked(Task& task, bool large_too);
+    bool is_large_due() const;
+    LargeFile* next_large();
     void end_locked();
 
+    const bool small_first_;
+    const std::size_t most_large_;
     std::mutex mutex_;  // guards all below
     // Woken apart: chunks come often, and those who only walk need not hear of them.
     std::condition_variable walkers_;  // workers that take directories alone

@@ -22,7 +22,7 @@ void WalkWorker::finish(Directory& directory) {
 }
 
 bool WalkWorker::join_fragments(Directory& directory, BlobId& tree) {
-    if (input_.survey != nullptr) return true;
+    if (is_only_looking()) return true;
     std::size_t size = 0;
     bool same = directory.before.has_value(), whole = true;
     for (const Fragment& fragment : directory.fragments) {
@@ -85,7 +85,7 @@ void WalkWorker::complete(Directory* directory, std::optional<BlobId> tree) {
         Directory* parent = directory->parent;
         if (parent == nullptr) return walk_.queue.finish(*tree);
         ChildDirectory& slot = *directory->slot;
-        if (input_.survey != nullptr) {
+        if (is_only_looking()) {
             // Nothing is made of it.
         } else if (tree) {
             write_hex(*tree, directory->slot_fragment->out.data() + slot.id_at);

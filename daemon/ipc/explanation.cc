@@ -169,8 +169,37 @@ class Explainer {
         ask_tracker(set, now);
         if (stored.ok()) compare(*stored, now);
         now.state = state_of(now, stored.ok());
+        const bool is_in = stored.ok() && stored->node && live_.exists &&
+                           !S_ISDIR(live_.status.stx_mode) && !differs(*stored->node, live_.status);
+        if (now.state == PathState::pending && !is_in) find_limit(set, now);
         add_blocks(set, now);
         return now;
+    }
+
+    // Of this path alone only the limit of one file can be told; others are of the whole set, and
+    // of its last run.
+    void find_limit(const BackupSet& set, PathInSetNow& now) const {
+        const auto facts = task_.sets.find(set.id);
+        if (facts == task_.sets.end()) return;
+        SetRecord record = facts->second.record;
+        const std::uint64_t most =
+            std::max(set.limits.hard.file_size, now.version ? now.version->size : 0);
+        if (set.limits.hard.file_size != 0 && live_.exists && S_ISREG(live_.status.stx_mode) &&
+            live_.status.stx_size > most)
+            record.limits_hit = "file-size";
+        else if (record.limits_hit == "file-size")
+            return;
+        for (LimitNow& limit :
+             limits_over(set, record, facts->second.revisions, SystemClock().now())) {
+            if (!limit.is_hard) return;
+            // Whether it is this one: a run that left something out was made since it changed.
+            if (limit.name != "file-size" && limit.name != "revisions" && live_.exists &&
+                time_of(live_.status.stx_ctime.tv_sec, live_.status.stx_ctime.tv_nsec) >
+                    record.last_success)
+                continue;
+            now.limit = std::move(limit);
+            return;
+        }
     }
 
     bool is_tracked(const PathInSetNow& now) const {
@@ -251,6 +280,7 @@ class Explainer {
             blocks.insert(blocks.begin(), "by-hand");
         if (now.tracking.state != TrackingState::live)
             blocks.push_back(std::string("tracking-") + to_string(now.tracking.state));
+        if (now.limit) blocks.push_back("limit");
         if (now.pending && now.pending->is_held) blocks.push_back("held");
     }
 
@@ -353,6 +383,10 @@ wire::Dict explanation_dict(const PathInSetNow& set) {
     put(dict, "version-problem", printable(set.version_problem));
     dict.push_back({"blocked-by", set.blocked_by});
     put(dict, "next-run", set.next_run);
+    if (set.limit)
+        dict.push_back({"limit", wire::Dict{{"limit", set.limit->name},
+                                            {"text", set.limit->text},
+                                            {"remedy", set.limit->remedy}}});
     put(dict, "question", printable(set.question));
     return dict;
 }

@@ -15,6 +15,7 @@
 #include "common/result.h"
 #include "common/wire.h"
 #include "daemon/jobs/repository_pool.h"
+#include "daemon/jobs/set_limits.h"
 #include "daemon/policy/exclusion.h"
 #include "daemon/policy/policy.h"
 #include "daemon/repository/tree.h"
@@ -28,6 +29,8 @@ struct SetNow {
     std::vector<std::string> blocked_by;
     std::optional<Timestamp> next_run;
     GuardRecord guard;
+    SetRecord record;
+    std::uint64_t revisions = 0;
 };
 
 struct ExplainTask {
@@ -64,8 +67,11 @@ struct PathInSetNow {
     bool more_below = false;          // and more that were not counted
     std::optional<VersionFound> version;
     std::string version_problem;  // why no version is known
-    std::string question;         // of a guard, about the set; empty: none
+    // What it is beyond, if it waits for that.
+    std::optional<LimitNow> limit;
+    std::string question;  // of a guard, about the set; empty: none
     // disabled by-hand guard tracking-off tracking-scanning tracking-degraded locked offline held
+    // limit
     std::vector<std::string> blocked_by;
     std::optional<Timestamp> next_run;
 };

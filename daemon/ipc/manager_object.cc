@@ -103,6 +103,8 @@ const Interface& ManagerObject::interface() {
             .method("ReadLog", "a{sv}", "options", "h", "stream", Access::browse, &Self::read_log)
             .method("CreateSet", "sa{sv}a{sv}", "id,config,options", "o", "set", manage,
                     &Self::create_set)
+            .method("Simulate", "sa{sv}a{sv}", "id,config,options", "h", "stream", manage,
+                    &Self::simulate)
             .method("DeleteSet", "sa{sv}", "id,options", "", "", manage, &Self::delete_set)
             .method("AddRepository", "sa{sv}ha{sv}", "name,config,secret,options", "o",
                     "repository", manage, &Self::add_repository)
@@ -373,7 +375,8 @@ Result<> ManagerObject::explain_path(std::shared_ptr<Call> call) {
     task.pool = &service.pool();
     task.tracker = served_.tracker();
     for (const auto& [id, set] : task.policy->sets)
-        task.sets[id] = {service.blocked_by(set), service.next_run_of(set), service.guard(id)};
+        task.sets[id] = {service.blocked_by(set), service.next_run_of(set), service.guard(id),
+                         service.set_status(id).record, service.set_status(id).revision_count};
     task.own = own_places(*task.policy, service.state_dir());
     answer_later(
         served_, call,

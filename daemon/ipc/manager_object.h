@@ -21,6 +21,7 @@ class ManagerObject final : public BusObject {
     Result<> list_job_history(std::shared_ptr<Call> call);
     Result<> read_log(std::shared_ptr<Call> call);
     Result<> create_set(std::shared_ptr<Call> call);
+    Result<> simulate(std::shared_ptr<Call> call);
     Result<> delete_set(std::shared_ptr<Call> call);
     Result<> add_repository(std::shared_ptr<Call> call);
     Result<> remove_repository(std::shared_ptr<Call> call);

@@ -1,7 +1,10 @@
 // A set's configuration on the bus: CreateSet, GetConfiguration and Configure.
+#include <algorithm>
+
 #include "daemon/ipc/set_object.h"
 #include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
+#include "daemon/policy/limit_rules.h"
 #include "daemon/policy/timing.h"
 
 namespace backup {
@@ -26,6 +29,9 @@ wire::Dict set_configuration(const BackupSet& set) {
         {"enabled", set.enabled},
         {"keep", format_keep_rules(set.keep)},
         {"guard", format_guard_rules(set.guard)},
+        {"limits", format_limits(set.limits)},
+        {"presets", set.presets},
+        {"inherited", std::uint64_t{std::min(set.exclude.inherited, set.exclude.patterns.size())}},
         {"windows", format_windows(set.windows)},
         {"jitter", format_jitter(set.jitter_seconds)},
         {"max-deferral-usec", set.max_deferral_seconds * 1'000'000},
@@ -35,6 +41,10 @@ wire::Dict set_configuration(const BackupSet& set) {
         {"priority", std::uint32_t{set.priority}},
         {"adopt", set.adopt},
         {"hostname", set.hostname},
+        {"hooks-before", set.hooks.before},
+        {"hooks-after", set.hooks.after},
+        {"hooks-timeout-usec", set.hooks.timeout_seconds * 1'000'000},
+        {"hooks-must-succeed", set.hooks.must_succeed},
     };
 }
 
@@ -57,6 +67,29 @@ Result<> change_timing(BackupSet& set, wire::DictReader& changes) {
     return {};
 }
 
+// What GetConfiguration tells besides. Commands stand in files of the administrator alone.
+void pass_over_told(wire::DictReader& changes) {
+    (void)changes.number("inherited");
+    (void)changes.texts("hooks-before");
+    (void)changes.texts("hooks-after");
+    (void)changes.number("hooks-timeout-usec");
+    (void)changes.boolean("hooks-must-succeed");
+}
+
+// The patterns that come from [defaults] and presets stand first, and in other files.
+Result<> keeps_inherited(const BackupSet& set, const std::vector<std::string>& patterns) {
+    const auto& known = set.exclude.patterns;
+    for (std::size_t i = 0; i < std::min(set.exclude.inherited, known.size()); ++i) {
+        if (i < patterns.size() && patterns[i] == known[i]) continue;
+        const std::string origin = i < set.exclude.origins.size() ? set.exclude.origins[i] : "";
+        return invalid_argument("exclude: the pattern '" + printable(known[i]) +
+                                "' is not the set's own" +
+                                (origin.empty() ? "" : ", it comes from " + printable(origin)) +
+                                ": exclude '!" + printable(known[i]) + "' takes it back in");
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<> change_set(BackupSet& set, wire::DictReader& changes) {
@@ -71,9 +104,14 @@ Result<> change_set(BackupSet& set, wire::DictReader& changes) {
     }
     if (auto value = changes.text("repository")) set.repository = *value;
     if (auto value = changes.texts("exclude")) {
+        TRY(keeps_inherited(set, *value));
         set.exclude.patterns = *value;
         set.exclude.origins.clear();
     }
+    if (auto value = changes.texts("presets")) set.presets = *value;
+    pass_over_told(changes);
+    if (auto value = changes.text("limits"))
+        set.limits = TRY_DURING(parse_limits(*value), "limits");
     if (auto value = changes.text("title")) set.title = *value;
     if (auto value = changes.boolean("cachedir-tag")) set.exclude.cachedir_tag = *value;
     if (auto value = changes.boolean("nodump")) set.exclude.nodump = *value;

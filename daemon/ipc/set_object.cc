@@ -12,6 +12,7 @@
 #include "daemon/ipc/tracking_view.h"
 #include "daemon/jobs/checkpoints.h"
 #include "daemon/jobs/last_good.h"
+#include "daemon/jobs/set_limits.h"
 #include "daemon/jobs/tasks.h"
 
 namespace backup {
@@ -207,6 +208,10 @@ const Interface& SetObject::interface() {
             .property("ProtectedUntilUSec", "t")
             .property("LastFullUSec", "t")
             .property("FullDifferences", "t")
+            .property("LimitsHit", "as")
+            .property("LimitsNear", "as")
+            .property("LeftOutItems", "t")
+            .property("LeftOutBytes", "t")
             .property("NextRunUSec", "t")
             .property("LatestRevision", "s")
             .property("RevisionCount", "u");
@@ -243,6 +248,15 @@ wire::Value SetObject::property(std::string_view name) const {
     if (name == "LastSuccessUSec") return to_usec(status.record.last_success);
     if (name == "LastFullUSec") return to_usec(status.record.last_full);
     if (name == "FullDifferences") return status.record.unexplained;
+    if (name == "LeftOutItems") return status.record.left_out_items;
+    if (name == "LeftOutBytes") return status.record.left_out_bytes;
+    if (name == "LimitsHit" || name == "LimitsNear") {
+        std::vector<std::string> names;
+        for (const LimitNow& limit :
+             limits_over(set, status.record, status.revision_count, served_.service.clock().now()))
+            if (limit.is_hard == (name == "LimitsHit")) names.push_back(limit.name);
+        return names;
+    }
     if (name == "ProtectedUntilUSec") {
         auto tracked = served_.tracking(id_).protected_until;
         return to_usec(tracked ? *tracked : status.record.protected_until);

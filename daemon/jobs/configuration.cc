@@ -58,6 +58,11 @@ std::string Configuration::repository_file(const std::string& name) const {
 }
 
 Result<> Configuration::check_set(const BackupSet& set) const {
+    TRY(effective(set));
+    return {};
+}
+
+Result<BackupSet> Configuration::effective(const BackupSet& set) const {
     TRY(check_name("set", set.id));
     if (set.paths.empty()) return refused("the set has no paths");
     TRY(Matcher::compile(set.exclude.patterns));
@@ -72,7 +77,7 @@ Result<> Configuration::check_set(const BackupSet& set) const {
     parse_set_config(format_set_config(set), set_file(set.id), set.id, loaded);
     check_policy(loaded);
     if (!loaded.problems.empty()) return problems_as_error(loaded.problems);
-    return {};
+    return std::move(loaded.policy.sets.at(set.id));
 }
 
 Result<> Configuration::write_set(const BackupSet& set) const {

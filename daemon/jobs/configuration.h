@@ -28,6 +28,8 @@ class Configuration {
     // Refused before anything is written: names, patterns, a repository that is not configured, and
     // any problem of the files that are there. Paths need not exist: a disk may come later.
     Result<> check_set(const BackupSet& set) const;
+    // As it would be in force: with the patterns of [defaults] and of its presets.
+    Result<BackupSet> effective(const BackupSet& set) const;
     Result<> write_set(const BackupSet& set) const;
     Result<> write_new_set(
         const BackupSet& set) const;  // `conflict` when its file is there already

@@ -4,6 +4,8 @@
 #include <functional>
 #include <set>
 
+#include "daemon/jobs/set_limits.h"
+
 namespace backup {
 
 namespace {
@@ -41,6 +43,8 @@ class Judge {
                 "a run waits for too long, since " + format_rfc3339(*status.deferred_since),
                 "`backupctl status " + set.id + "` says for what; `backupctl run " + set.id +
                     " --ignore all` does not wait");
+        for (const LimitNow& limit : limits_over(set, record, status.revision_count, now_))
+            if (limit.is_hard) add(Health::degraded, "limit", subject, limit.text, limit.remedy);
         if (record.unexplained != 0)
             add(Health::degraded, "unexplained", subject,
                 "its last full run found " + std::to_string(record.unexplained) +

@@ -52,7 +52,7 @@ struct HealthReport {
 };
 // at_risk: an enabled set that never succeeded, or for thrice as long as it promised, or about
 // which something is asked, or damage in its repository. degraded: a promise exceeded, a run put
-// off for too long, a collection or verification missed, differences that a full run found and no
+// off for too long, a hard limit that leaves something out, a collection or verification missed, differences that a full run found and no
 // change explains, a repository without its password, a configuration that does not load. unknown:
 // no enabled set.
 HealthReport judge_health(const Policy& policy, const SetStatuses& sets,

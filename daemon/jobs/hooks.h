@@ -7,6 +7,7 @@
 #include "common/result.h"
 #include "daemon/jobs/job.h"
 #include "daemon/policy/policy.h"
+#include "daemon/runtime/replaced_fs.h"
 
 namespace backup {
 
@@ -17,8 +18,14 @@ struct HookFacts {
 };
 
 // Without a command: success. An error says why the run is not to begin; where the policy does not
-// insist it is only told in the job's log.
-Result<> run_hook_before(const Hooks& hooks, const HookFacts& facts, JobContext& job);
+// insist it is only told in the job's log. What it names on its standard output stands for paths of
+// the set; see named_replacements().
+Result<std::vector<Replacement>> run_hook_before(const BackupSet& set, const HookFacts& facts,
+                                                 JobContext& job);
+// Lines "replace PATH=OTHER", PATH one of the set's paths, OTHER absolute; other lines mean
+// nothing. `invalid` for a line that begins so and cannot be understood.
+Result<std::vector<Replacement>> named_replacements(const std::string& output,
+                                                    const BackupSet& set);
 // Whatever became of the run. A failure is told in the job's log.
 void run_hook_after(const Hooks& hooks, const HookFacts& facts, JobContext& job);
 

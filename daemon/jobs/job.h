@@ -34,6 +34,9 @@ struct JobOutcome {
     std::uint64_t number = 0;                                   // of the revision made
     std::vector<std::pair<std::string, std::uint64_t>> counts;  // words of the bus: "files-new"
     std::vector<JobLine> findings;
+    // Of one that is done: that a limit of the policy left something out. It is no failure, and has
+    // the error's name all the same.
+    std::optional<Error> limited;
 };
 JobOutcome failed(Error error);
 

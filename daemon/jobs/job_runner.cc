@@ -189,6 +189,10 @@ void JobRunner::write_end(Job& job, JobOutcome outcome, std::vector<JobLine> lin
         record.error_name = wire::short_error_name(*outcome.error);
         record.message = outcome.error->message();
     }
+    if (!outcome.error && outcome.limited) {
+        record.error_name = wire::short_error_name(*outcome.limited);
+        record.message = outcome.limited->message();
+    }
     if (!outcome.revision.empty()) record.revision = std::move(outcome.revision);
     if (!outcome.parent.empty()) record.parent = std::move(outcome.parent);
     record.counts = std::move(outcome.counts);

@@ -7,6 +7,7 @@
 #include "daemon/jobs/checkpoints.h"
 #include "daemon/jobs/found_sets.h"
 #include "daemon/jobs/lifecycle.h"
+#include "daemon/jobs/set_limits.h"
 #include "daemon/jobs/tasks.h"
 #include "daemon/jobs/undo_book.h"
 
@@ -412,6 +413,9 @@ void Service::job_finished(const Job& job) {
     if (record.kind == "backup") {
         SetRecord& known = sets_[record.set].record;
         known.last_result = record.outcome;
+        note_limits(known, record);
+        if (const auto renewed = churn_renewal(known); made_revision && renewed)
+            resumes_[record.set] = *renewed;
         ignoring_.erase(record.set);
         held_.erase(record.set);
         if (record.error_name == to_string(ErrorCode::no_space) &&

@@ -203,6 +203,7 @@ class Service final : private JobListener {
     WindowPlan windows_of(const BackupSet& set) const;
     Verdict decide_for(const BackupSet& set, Timestamp now) const;
     bool is_restoring() const;
+    bool is_time_short(const BackupSet& set) const;
 
     void tick();
     void tick_later();

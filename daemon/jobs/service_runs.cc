@@ -5,6 +5,7 @@
 #include "daemon/guard/guard.h"
 #include "daemon/jobs/lifecycle.h"
 #include "daemon/jobs/service.h"
+#include "daemon/jobs/set_limits.h"
 #include "daemon/jobs/tasks.h"
 #include "daemon/jobs/undo_book.h"
 
@@ -59,6 +60,9 @@ void Service::plan_resumes() {
             resumes_[job.set] = clock_.now() + kResumeAfter;
         if (was_interrupted && was_parked) parked_.insert(job.set);
     }
+    for (const auto& [id, known] : sets_)
+        if (const auto renewed = churn_renewal(known.record); renewed && !resumes_.contains(id))
+            resumes_[id] = *renewed;
 }
 
 void Service::start_backup(const std::string& id, const BackupStart& start,
@@ -115,10 +119,19 @@ void Service::start_backup(const std::string& id, const BackupStart& start,
                                 .guard = &guards_,
                                 .gives_way_to = &precedence_,
                                 .was_running = was_running_here(store_, id),
-                                .pace = request.gate});
+                                .pace = request.gate,
+                                .time_is_short = is_time_short(**set),
+                                .churn_before = churn_of_day(known.record, clock_.now())});
     request.remember = remember_backup;
     runner_.start(std::move(request), std::move(started));
     tick_later();
+}
+
+// A window will close, a battery will be empty: what is small shall be safe soon.
+bool Service::is_time_short(const BackupSet& set) const {
+    const bool on_battery = std::ranges::any_of(
+        host_, [](const Reason& reason) { return reason.condition == Condition::battery; });
+    return on_battery || windows_of(set).has_windows();
 }
 
 void Service::start_collection(const std::string& name, const CollectOptions& options,

@@ -3,6 +3,7 @@
 
 #include "daemon/guard/guard.h"
 #include "daemon/jobs/service.h"
+#include "daemon/jobs/set_limits.h"
 
 namespace backup {
 
@@ -79,6 +80,9 @@ std::vector<std::string> Service::notices() const {
             list.push_back("the last full run of set '" + id + "' found " + std::to_string(count) +
                            " differences that no change explains: `backupctl jobs` names it, its "
                            "log lists them; another full run without any ends this");
+        for (const LimitNow& limit :
+             limits_over(set, set_status(id).record, set_status(id).revision_count, clock_.now()))
+            list.push_back("set '" + id + "': " + limit.text + ": " + limit.remedy);
         if (escalated_.contains(id))
             list.push_back("set '" + id + "' waits for too long: `backupctl status " + id +
                            "` says for what, `backupctl run " + id +

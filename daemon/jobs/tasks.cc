@@ -12,6 +12,7 @@
 #include "daemon/jobs/full_check.h"
 #include "daemon/jobs/guarded_run.h"
 #include "daemon/jobs/hooks.h"
+#include "daemon/jobs/set_limits.h"
 #include "daemon/repository/reserve.h"
 
 namespace backup {
@@ -122,8 +123,22 @@ Result<> check_full_run(BlobSource& source, const BackupTask& task, const Revisi
     return {};
 }
 
+Result<std::unique_ptr<TrackedRun>> begin_tracked(const BackupTask& task,
+                                                  const std::optional<Revision>& parent,
+                                                  bool is_damaged) {
+    std::optional<RevisionId> continued;
+    if (parent) continued = parent->id();
+    return task.tracker->begin_run(task.set, continued, task.full || is_damaged);
+}
+
+// The administrator's commands around the run.
+struct HookRun {
+    HookFacts facts;
+    bool has_begun = false;  // the one behind the run is due, however that ends
+};
+
 Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const BackupTask& task,
-                           JobContext& job) {
+                           JobContext& job, HookRun& hook) {
     const BackupSet& set = task.policy->sets.at(task.set);
     SetOnHost on_host = line_of(set);
     job.progress.phase = Phase::loading;
@@ -131,7 +146,15 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     TRY(check_reserve(*opened->storage.backend, 1));
     Repository& repository = *opened->repository;
     std::vector<Revision> revisions = all_revisions(TRY(repository.list_revisions()));
+    const auto own = std::ranges::count_if(revisions, [&](const Revision& revision) {
+        return belongs_to(revision, on_host) && !revision.is_trashed() && !is_pre_restore(revision);
+    });
+    if (auto full = revisions_error(set, static_cast<std::uint64_t>(own))) return std::move(*full);
     std::optional<Revision> parent = pick_parent(revisions, on_host, set.paths);
+
+    // What the last revision relies on may be gone. Then all is compared, and what the index does
+    // not know any more is stored again.
+    const bool is_damaged = pool.status(set.repository).state == RepositoryState::damaged;
 
     JobOutcome outcome;
     outcome.number = next_number(revisions, on_host, task.last_number);
@@ -143,6 +166,24 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
         job.message(LogLevel::info, "continues revision " + parent->id().short_hex());
     } else {
         job.message(LogLevel::info, "has no earlier revision: everything is new");
+    }
+    std::unique_ptr<TrackedRun> tracked;
+    std::unique_ptr<ReplacedFs> replaced;
+    if (!set.hooks.before.empty()) {
+        // What changes from here on stays marked: a snapshot that the command takes may not have
+        // it. Where it takes none, what it does itself belongs to this run.
+        if (task.tracker != nullptr) tracked = TRY(begin_tracked(task, parent, is_damaged));
+        const std::vector<Replacement> named = TRY(run_hook_before(set, hook.facts, job));
+        hook.has_begun = true;
+        if (named.empty()) tracked.reset();
+        if (!named.empty()) {
+            replaced = TRY_DURING(ReplacedFs::make(RealFs::instance(), named),
+                                  "use what the command before the run named");
+            request.fs = &*replaced;
+            for (const Replacement& one : named)
+                job.message(LogLevel::info, printable(one.with.text()) + " stands for " +
+                                                printable(one.path.text()));
+        }
     }
     for (const Path& path : set.paths) {
         struct stat status {};
@@ -165,16 +206,12 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     request.write.pace = task.pace;
     request.never_enter = own_places(*task.policy, task.state_dir);
     request.clock = &clock;
-    std::unique_ptr<TrackedRun> tracked;
+    request.churn_before = task.churn_before;
+    request.small_first = task.time_is_short;
     std::mutex unsettled_mutex;
     std::vector<std::string> unsettled;
-    // What the last revision relies on may be gone. Then all is compared, and what the index does
-    // not know any more is stored again.
-    const bool is_damaged = pool.status(set.repository).state == RepositoryState::damaged;
     if (task.tracker != nullptr) {
-        std::optional<RevisionId> continued;
-        if (parent) continued = parent->id();
-        tracked = TRY(task.tracker->begin_run(set.id, continued, task.full || is_damaged));
+        if (!tracked) tracked = TRY(begin_tracked(task, parent, is_damaged));
         request.look_at = tracked->look_at();
         request.has_gap = tracked->has_gap();
         request.absent = tracked->absent();
@@ -251,12 +288,17 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
                             checked.error().message());
     }
     if (tracked) {
-        tracked->committed(result.revision, failed_paths);
+        tracked->committed(result.revision, failed_paths,
+                           {result.limits.directories, result.limits.is_anywhere});
     }
     if (guard) guard->committed(result.revision);
     outcome.revision = result.revision.hex();
     outcome.counts = counts_of(result.counts);
     outcome.counts.insert(outcome.counts.end(), full_counts.begin(), full_counts.end());
+    const Counts limits = limit_counts(set, result.limits);
+    outcome.counts.insert(outcome.counts.end(), limits.begin(), limits.end());
+    outcome.limited = limit_error(set, result.limits);
+    if (outcome.limited) job.message(LogLevel::warning, outcome.limited->message());
     pool.add_used_bytes(set.repository, result.counts.bytes_stored);
     job.message(LogLevel::info, "made revision " + result.revision.short_hex() + ", number " +
                                     std::to_string(outcome.number) + ", " +
@@ -304,6 +346,7 @@ void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t n
         return log_warning("cannot read what is known of a set: " + set.error().message());
     set->last_attempt = record.begin;
     set->last_result = record.outcome;
+    note_limits(*set, record);
     if (record.outcome == "complete" || record.outcome == "exceptions") {
         set->last_success = *record.end;
         set->protected_until = record.begin;
@@ -320,16 +363,16 @@ void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t n
 JobBody backup_body(RepositoryPool& pool, const Clock& clock, BackupTask task) {
     return [&pool, &clock, task = std::move(task)](JobContext& job) {
         const BackupSet& set = task.policy->sets.at(task.set);
-        HookFacts facts{task.set, task.trigger, task.full ? "full" : "incremental", "", ""};
-        if (auto begun = run_hook_before(set.hooks, facts, job); !begun.ok())
-            return failed(std::move(begun).error());
-        auto outcome = back_up(pool, clock, task, job);
+        HookRun hook{{task.set, task.trigger, task.full ? "full" : "incremental", "", ""},
+                     set.hooks.before.empty()};
+        auto outcome = back_up(pool, clock, task, job, hook);
+        HookFacts& facts = hook.facts;
         facts.outcome = outcome.ok()                                     ? "complete"
                         : outcome.error().kind() == ErrorKind::cancelled ? "cancelled"
                                                                          : "failed";
         if (outcome.ok()) facts.revision = outcome->revision;
         if (outcome.ok() && job.exceptions.count() > 0) facts.outcome = "exceptions";
-        run_hook_after(set.hooks, facts, job);
+        if (hook.has_begun) run_hook_after(set.hooks, facts, job);
         // What was stored is not what can be read: everybody must know.
         if (!outcome.ok() && outcome.error().code() == ErrorCode::repository_damaged)
             pool.report_damage(task.policy->sets.at(task.set).repository,

@@ -31,7 +31,9 @@ struct BackupTask {
     Precedence* gives_way_to = nullptr;
     // Whether this machine made a backup of the set at that time.
     std::function<bool(Timestamp)> was_running;
-    std::shared_ptr<Pace> pace;  // of its uploads; none: as fast as can be
+    std::shared_ptr<Pace> pace;      // of its uploads; none: as fast as can be
+    bool time_is_short = false;      // a window will close
+    std::uint64_t churn_before = 0;  // see BackupRequest
 };
 // Folders of our own, which no backup enters: the state, local repositories.
 std::vector<Path> own_places(const Policy& policy, const std::string& state_dir);

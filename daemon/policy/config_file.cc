@@ -130,6 +130,12 @@ void parse_repository_config(const std::string& text, const std::string& file,
     if (read_toml(text, file, into, root)) read_repository(root, file, name, "", into);
 }
 
+void parse_preset(const std::string& text, const std::string& file, const std::string& name,
+                  LoadedPolicy& into) {
+    TomlValue root;
+    if (read_toml(text, file, into, root)) read_preset(root, file, name, into);
+}
+
 void check_policy(LoadedPolicy& loaded) {
     std::vector<std::string> names;
     for (const auto& [name, repository] : loaded.policy.repositories) names.push_back(name);
@@ -156,12 +162,18 @@ void check_policy(LoadedPolicy& loaded) {
 LoadedPolicy load_policy(const std::string& config_dir, const std::string& vendor_dir) {
     LoadedPolicy loaded;
     std::vector<fs::path> folders;
-    for (const std::string& folder : {vendor_dir, config_dir}) {
+    const auto add_folder = [&](const std::string& folder) {
         if (!folder.empty() &&
             std::find(folders.begin(), folders.end(), fs::path(folder)) == folders.end()) {
             folders.emplace_back(folder);
         }
+    };
+    for (std::size_t begin = 0; begin <= vendor_dir.size();) {
+        const std::size_t end = std::min(vendor_dir.find(':', begin), vendor_dir.size());
+        add_folder(vendor_dir.substr(begin, end - begin));
+        begin = end + 1;
     }
+    add_folder(config_dir);
     std::vector<std::pair<std::string, TomlValue>> mains;
     for (const fs::path& folder : folders) {
         const fs::path path = folder / "backupd.toml";
@@ -175,6 +187,12 @@ LoadedPolicy load_policy(const std::string& config_dir, const std::string& vendo
             if (const auto text = read_file(path, loaded)) {
                 parse_repository_config(*text, path, path.stem(), loaded);
             }
+        }
+    }
+    for (const fs::path& folder : folders) {
+        for (const fs::path& path : toml_files(folder / "presets.d", loaded)) {
+            if (const auto text = read_file(path, loaded))
+                parse_preset(*text, path, path.stem(), loaded);
         }
     }
     for (const fs::path& folder : folders) {

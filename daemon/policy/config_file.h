@@ -29,8 +29,9 @@ struct LoadedPolicy {
     std::map<std::string, std::pair<std::string, unsigned>> repository_lines;
 };
 
-// Reads, later ones winning: VENDOR/backupd.toml, CONFIG/backupd.toml, then repositories.d/*.toml
-// and sets.d/*.toml of both. Within one folder a name may be given once. Missing files and folders
+// Reads, later ones winning: VENDOR/backupd.toml, CONFIG/backupd.toml, then repositories.d/*.toml,
+// presets.d/*.toml and sets.d/*.toml of both. `vendor_dir` may be several folders divided by ":",
+// the last of them winning. Within one folder a name may be given once. Missing files and folders
 // are fine. Checks the whole: every set names a repository that exists, has paths, all absolute.
 LoadedPolicy load_policy(const std::string& config_dir, const std::string& vendor_dir);
 
@@ -41,6 +42,8 @@ void parse_set_config(const std::string& text, const std::string& file, const st
                       LoadedPolicy& into);
 void parse_repository_config(const std::string& text, const std::string& file,
                              const std::string& name, LoadedPolicy& into);
+void parse_preset(const std::string& text, const std::string& file, const std::string& name,
+                  LoadedPolicy& into);
 void check_policy(LoadedPolicy& loaded);  // what concerns several files
 
 // The text of a file that parses back to the same values, with comments for the person who will

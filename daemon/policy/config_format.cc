@@ -6,6 +6,7 @@
 #include "daemon/policy/config_file.h"
 #include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
+#include "daemon/policy/limit_rules.h"
 #include "daemon/policy/timing.h"
 #include "daemon/policy/toml_document.h"
 #include "daemon/policy/units.h"
@@ -53,6 +54,12 @@ std::string set_body(const BackupSet& set, bool hints, bool inherited) {
     out += line("repository", toml_quoted(set.repository));
     out += list("paths", 0, set.paths.size(),
                 [&](std::size_t i) { return std::string_view(set.paths[i].text()); });
+    // Where they are inherited their patterns are listed, and would count twice.
+    if (!inherited && !set.presets.empty())
+        out += list("presets", 0, set.presets.size(),
+                    [&](std::size_t i) { return std::string_view(set.presets[i]); });
+    else if (!inherited)
+        out += hint("presets", R"(["caches"])", "lists of patterns that come with the program");
     const std::size_t first = inherited ? 0 : std::min(exclude.inherited, exclude.patterns.size());
     if (first != exclude.patterns.size()) {
         out += list("exclude", first, exclude.patterns.size(),
@@ -159,6 +166,13 @@ std::string guard_section(const GuardRules& guard) {
            "# gone = 50     # percent of the files are not there any more\n";
 }
 
+std::string limits_section(const Limits& limits) {
+    const std::string tables = limits_tables(limits, "limits");
+    if (!tables.empty()) return tables;
+    return "\n# Over a soft limit you are told, over a hard one nothing new is taken in.\n"
+           "# [limits.hard]\n# items = 2000000    # files and folders\n# bytes = \"500GiB\"\n";
+}
+
 std::string section(std::string_view name, const std::string& body) {
     return body.empty() ? body : "\n[" + std::string(name) + "]\n" + body;
 }
@@ -186,7 +200,7 @@ std::string format_set_config(const BackupSet& set) {
     return "# The backup set \"" + set.id +
            "\". See backupd.toml(5); `backupctl config reload` takes changes over.\n" +
            set_body(set, true, false) + keep_section(set.keep) + guard_section(set.guard) +
-           section("hooks", hooks_body(set.hooks));
+           limits_section(set.limits) + section("hooks", hooks_body(set.hooks));
 }
 
 std::string format_repository_config(const RepositoryPolicy& repository) {
@@ -218,6 +232,8 @@ std::string format_policy(const Policy& policy) {
     }
     for (const auto& [id, set] : policy.sets) {
         heading("set", id, set.origin);
+        for (const std::string& preset : set.presets)
+            out += "# with the patterns of preset " + preset + "\n";
         out += set_body(set, false, true);
         // Said in full here: what the defaults of this machine are is not part of the text.
         if (set.exclude.cachedir_tag) out += line("cachedir-tag", flag(true));
@@ -233,6 +249,7 @@ std::string format_policy(const Policy& policy) {
             out += "\n[set." + toml_quoted(id) + ".keep]\n" + keep;
         if (const std::string guard = guard_body(set.guard); !guard.empty())
             out += "\n[set." + toml_quoted(id) + ".guard]\n" + guard;
+        out += limits_tables(set.limits, "set." + toml_quoted(id) + ".limits");
         out += section("set." + toml_quoted(id) + ".hooks", hooks_body(set.hooks));
     }
     return out;

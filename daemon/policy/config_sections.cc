@@ -7,6 +7,7 @@
 #include "daemon/policy/config_table.h"
 #include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
+#include "daemon/policy/limit_rules.h"
 #include "daemon/policy/matcher.h"
 #include "daemon/policy/timing.h"
 
@@ -21,7 +22,8 @@ using Taken = ConfigTable::Taken;
 // Within one such folder a name may be given once; between two of them the later one wins.
 std::string layer_of(const std::string& origin) {
     fs::path folder = fs::path(origin).parent_path();
-    if (folder.filename() == "sets.d" || folder.filename() == "repositories.d")
+    if (folder.filename() == "sets.d" || folder.filename() == "repositories.d" ||
+        folder.filename() == "presets.d")
         folder = folder.parent_path();
     return folder;
 }
@@ -84,6 +86,28 @@ void read_patterns(ConfigTable& table, const std::string& file, ExcludeRules& ou
             out.origins.push_back(origin_of(file, line));
         } else {
             table.problem(line, "\"exclude\": " + compiled.error().message());
+        }
+    }
+}
+
+// Names of presets; each is known and given once.
+void read_presets(ConfigTable& table, const Presets& presets, std::vector<std::string>& out) {
+    std::vector<ConfigTable::Element> elements;
+    if (table.list("presets", elements) != Taken::ok) return;
+    std::vector<std::string> names;
+    for (const auto& [name, preset] : presets) names.push_back(name);
+    for (const auto& [text, line] : elements) {
+        if (!presets.contains(text)) {
+            const std::string nearest = nearest_word(text, names);
+            std::string known;
+            for (const std::string& name : names) known += (known.empty() ? "" : ", ") + name;
+            table.problem(line, "\"presets\": there is no preset \"" + printable(text) + "\"; " +
+                                    (nearest.empty() ? "known are " + known
+                                                     : "did you mean \"" + nearest + "\"?"));
+        } else if (std::find(out.begin(), out.end(), text) != out.end()) {
+            table.problem(line, "\"presets\": \"" + text + "\" is listed twice");
+        } else {
+            out.push_back(text);
         }
     }
 }
@@ -253,10 +277,16 @@ void read_set(const TomlValue& root, const std::string& file, const std::string&
     ExcludeRules own;
     read_patterns(table, file, own);
     set.exclude = into.defaults;
-    set.exclude.inherited = set.exclude.patterns.size();
     const auto append = [](std::vector<std::string>& to, const std::vector<std::string>& from) {
         to.insert(to.end(), from.begin(), from.end());
     };
+    read_presets(table, into.policy.presets, set.presets);
+    for (const std::string& preset : set.presets) {
+        const Preset& found = into.policy.presets.at(preset);
+        append(set.exclude.patterns, found.exclude);
+        set.exclude.origins.resize(set.exclude.patterns.size(), found.origin);
+    }
+    set.exclude.inherited = set.exclude.patterns.size();
     append(set.exclude.patterns, own.patterns);
     append(set.exclude.origins, own.origins);
     table.flag("cachedir-tag", set.exclude.cachedir_tag);
@@ -274,11 +304,27 @@ void read_set(const TomlValue& root, const std::string& file, const std::string&
     read_timing(table, file, into, set);
     read_keep(table, file, into, set.keep);
     read_guard(table, file, into, set.guard);
+    read_limits(table, file, into, set.limits);
     table.finish();
     if (!check_name(table, line, name, "a set")) return;
     if (is_twin(into.policy.sets, name, file, table, line, "set")) return;
     into.repository_lines[name] = {file, table.line_of("repository")};
     into.policy.sets[name] = std::move(set);
+}
+
+void read_preset(const TomlValue& root, const std::string& file, const std::string& name,
+                 LoadedPolicy& into) {
+    ConfigTable table(root, file, "", into.problems);
+    Preset preset;
+    preset.origin = origin_of(file, root.line);
+    table.text("title", preset.title);
+    ExcludeRules rules;
+    read_patterns(table, file, rules);
+    if (table.line_of("exclude") == 0)
+        table.problem(0, "preset \"" + printable(name) + "\" has no \"exclude\"");
+    preset.exclude = std::move(rules.patterns);
+    table.finish();
+    if (check_name(table, 0, name, "a preset")) into.policy.presets[name] = std::move(preset);
 }
 
 void read_engine(const TomlValue& root, const std::string& file, LoadedPolicy& into) {

@@ -14,6 +14,9 @@ void read_repository(const TomlValue& root, const std::string& file, const std::
                      const std::string& where, LoadedPolicy& into);
 void read_set(const TomlValue& root, const std::string& file, const std::string& name,
               const std::string& where, LoadedPolicy& into);
+// A file of presets.d.
+void read_preset(const TomlValue& root, const std::string& file, const std::string& name,
+                 LoadedPolicy& into);
 void read_engine(const TomlValue& root, const std::string& file, LoadedPolicy& into);
 void read_tracking(const TomlValue& root, const std::string& file, LoadedPolicy& into);
 void read_defaults(const TomlValue& root, const std::string& file, LoadedPolicy& into);

@@ -12,6 +12,8 @@
 
 #include "common/clock.h"
 #include "common/path.h"
+#include "daemon/policy/set_limits.h"
+#include "daemon/policy/presets.h"
 #include "daemon/policy/window.h"
 
 namespace backup {
@@ -41,9 +43,9 @@ struct RepositoryPolicy {
 struct ExcludeRules {
     // gitignore-like patterns in order, "!" re-includes; see matcher.h for the exact semantics.
     std::vector<std::string> patterns;
-    std::size_t inherited = 0;       // that many of them, at the front, come from [defaults]
-    bool cachedir_tag = true;        // directories with a valid CACHEDIR.TAG keep only the tag
-    bool nodump = true;              // files with the nodump attribute (chattr +d)
+    std::size_t inherited = 0;  // that many of them, at the front, come from [defaults] and presets
+    bool cachedir_tag = true;   // directories with a valid CACHEDIR.TAG keep only the tag
+    bool nodump = true;         // files with the nodump attribute (chattr +d)
     bool other_filesystems = false;  // true: stay on the file system of each path of the set
     std::uint64_t larger_than = 0;   // bytes; 0: no limit
     // file:line of each pattern, for people; shorter than `patterns` for those that came otherwise.
@@ -90,6 +92,8 @@ struct BackupSet {
     std::vector<Path> paths;
     std::string repository;  // name of a RepositoryPolicy
     ExcludeRules exclude;
+    std::vector<std::string> presets;  // names of Policy::presets whose patterns `exclude` has
+    Limits limits;
     bool enabled = true;
     std::string hostname;            // empty: gethostname
     std::vector<std::string> adopt;  // "HOST/SET": lines of revisions that this set goes on with
@@ -139,6 +143,7 @@ struct TrackingPolicy {
 struct Policy {
     std::map<std::string, RepositoryPolicy> repositories;
     std::map<std::string, BackupSet> sets;
+    Presets presets = shipped_presets();
     unsigned read_threads = 0;  // 0: chosen from the machine
     int compression_level = 3;
     unsigned read_back_percent = 1;  // of what is stored, before a revision relies on it

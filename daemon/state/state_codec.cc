@@ -138,6 +138,14 @@ void describe(auto& field, Of<SetRecord> auto& record) {
     field(6, record.last_number);
     field(7, record.last_full);
     field(8, record.unexplained);
+    field(9, record.items);
+    field(10, record.bytes);
+    field(11, record.limits_hit);
+    field(12, record.left_out_items);
+    field(13, record.left_out_bytes);
+    field(14, record.soft_hit);
+    field(15, record.churn_since);
+    field(16, record.churn_bytes);
 }
 
 std::string encode(const SetRecord& record) {

@@ -59,6 +59,15 @@ struct SetRecord {
     // When everything was read last, and what then differed without a change that explains it.
     Timestamp last_full{};
     std::uint64_t unexplained = 0;
+    // Of the last revision: files and directories, bytes of files.
+    std::uint64_t items = 0, bytes = 0;
+    // What hard limits left out of it: their names ("items bytes"; "": nothing), and how much.
+    std::string limits_hit;
+    std::uint64_t left_out_items = 0, left_out_bytes = 0;
+    std::string soft_hit;  // soft limits that it is over, in words for people
+    // Bytes of new and changed files since then, for a day.
+    Timestamp churn_since{};
+    std::uint64_t churn_bytes = 0;
 
     bool operator==(const SetRecord&) const = default;
 };

@@ -28,16 +28,17 @@ class TrackedRunImpl final : public TrackedRun {
         unsettled_.push_back(path);
     }
 
-    void committed(const RevisionId& revision,
-                   const std::vector<std::string>& exceptions) override {
+    void committed(const RevisionId& revision, const std::vector<std::string>& exceptions,
+                   const ListAgain& again) override {
         (void)failpoint("run.durable");
         tracker_.ask([&] {
-            finish(revision, exceptions);
+            finish(revision, exceptions, again);
             (void)failpoint("run.cleared");
         });
     }
 
-    void finish(const RevisionId& revision, const std::vector<std::string>& exceptions) {
+    void finish(const RevisionId& revision, const std::vector<std::string>& exceptions,
+                const ListAgain& again) {
         TrackerImpl::SetState* state = tracker_.find(set_);
         if (state == nullptr) return;
         TrackedSet& tracked = state->tracked;
@@ -67,6 +68,14 @@ class TrackedRunImpl final : public TrackedRun {
         if (tracked.needs_scan()) state->next_scan = MonotonicTime{};
         // Looked at again: what could not be read is not in the revision, and so is new.
         for (const std::string& path : exceptions) mark(tracked, path, reread_.has_value(), now);
+        for (const std::string& directory : again.directories)
+            if (tracked.scope().of_directory(directory) == Scope::Place::inside)
+                if (auto place = tracker_.place_of(directory))
+                    tracked.queue().mark_listing(place->first, place->second, now);
+        if (again.is_everything)
+            for (const Path& path : paths_)
+                if (auto place = tracker_.place_of(path.text()))
+                    tracked.queue().mark_subtree(place->first, place->second, now);
         // Only what a second try may mend counts as waiting for one.
         {
             std::lock_guard lock(mutex_);
@@ -140,9 +149,10 @@ class UntrackedRun final : public TrackedRun {
     std::string reason() const override { return "the set is not tracked"; }
     bool knows_changes() const override { return false; }
     void unsettled(const std::string& path) override { static_cast<void>(path); }
-    void committed(const RevisionId& revision,
-                   const std::vector<std::string>& exceptions) override {
+    void committed(const RevisionId& revision, const std::vector<std::string>& exceptions,
+                   const ListAgain& again) override {
         static_cast<void>(revision);
+        static_cast<void>(again);
         static_cast<void>(exceptions);
     }
 };

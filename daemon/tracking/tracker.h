@@ -68,6 +68,12 @@ inline constexpr const char* kStoppedSuddenly =
     "the machine stopped without warning: files changed shortly before the last revision are read "
     "again";
 
+// Directories that the next run must list, or all of the set.
+struct ListAgain {
+    std::vector<std::string> directories;
+    bool is_everything = false;
+};
+
 // What a run must look at, and what is to be cleared when it succeeded.
 class TrackedRun {
   public:
@@ -91,9 +97,10 @@ class TrackedRun {
     // Give these to the backup: paths whose mark must stay.
     virtual void unsettled(const std::string& path) = 0;
     // The run made this revision, and it is durable. Without this call all marks stay. Blocking
-    // (a barrier, a write of the state).
-    virtual void committed(const RevisionId& revision,
-                           const std::vector<std::string>& exceptions) = 0;
+    // (a barrier, a write of the state). `again`: directories that the next run must list, or all
+    // of the set: what it has there that is new is not in the revision.
+    virtual void committed(const RevisionId& revision, const std::vector<std::string>& exceptions,
+                           const ListAgain& again = {}) = 0;
 };
 
 struct TrackerOptions {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Runs wait out what the machine is in the middle of, told by stand-ins for UPower, NetworkManager, power profiles and logind."""
 import os
+import subprocess
 import sys
 import time
 
@@ -96,6 +97,55 @@ def _(m):
     m.ctl("run", "home", "--wait", "--ignore", "battery").expect(75, "metered")
     m.ctl("--json", "run", "home", "--wait", "--ignore", "battery", "--ignore", "metered").expect(0)
     m.host.set("network", "Metered", "u", "4")
+
+
+HOLDER = """
+import sys, dbus
+bus = dbus.bus.BusConnection(sys.argv[1])
+manager = dbus.Interface(bus.get_object("org.backupd1", "/org/backupd1"), "org.backupd1.Manager")
+held = []
+try:
+    for _ in range(int(sys.argv[2])):
+        held.append(manager.Inhibit("editor", "cutting a film", dbus.Dictionary({}, signature="sv")).take())
+    print("held", flush=True)
+except dbus.DBusException as problem:
+    print(problem.get_dbus_name(), flush=True)
+sys.stdin.read()
+"""
+
+
+def hold(m, times=1):
+    """A program that holds uploads up until its standard input is closed."""
+    holder = subprocess.Popen([m.host.python, "-c", HOLDER, m.address, str(times)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder.said = holder.stdout.readline().strip()
+    return holder
+
+
+@promise("a program that asks for quiet over the bus is given it until it lets go or dies, and is named; eight times at most")
+def _(m):
+    m.host.set("upower", "OnBattery", "b", "false")
+    wait_for("power", lambda: is_backed_up(m), seconds=20)
+    for ends in (lambda holder: holder.stdin.close(), lambda holder: holder.kill()):
+        holder = hold(m)
+        equal(holder.said, "held")
+        change(m)
+        waits(m, "inhibited")
+        m.ctl("status").expect(0, "editor", "cutting a film")
+        m.ctl("explain", m.path("src/a")).expect(0, "editor")
+        m.ctl("run", "home", "--wait").expect(75, "editor")
+        ends(holder)
+        holder.wait()
+        wait_for("the run", lambda: is_backed_up(m), seconds=20)
+    holder = hold(m)
+    change(m)
+    waits(m, "inhibited")
+    m.ctl("--json", "run", "home", "--wait", "--ignore", "inhibited").expect(0)
+    second = hold(m, 9)
+    equal(second.said, "org.freedesktop.DBus.Error.LimitsExceeded")
+    for one in (holder, second):
+        one.stdin.close()
+        one.wait()
+    m.host.set("upower", "OnBattery", "b", "true")
 
 
 @promise("unplugged inside a file: uploads stop within 5 s, and go on when power is back")

@@ -202,6 +202,49 @@ def _(m):
     m.ctl("config", "reload").expect(0)
 
 
+@promise("a command before the run may name what stands for a path of the set: it is stored in its place, as if it were the live one")
+def _(m):
+    m.write_tree("live", {"same": "1\n", "table": "torn\n"})
+    m.set("db", m.path("live"), extra=["--no-automatic"])
+    # A snapshot, as a volume manager would mount it; the application goes on writing behind it.
+    hook = m.write(
+        "snap.sh",
+        f"""#!/bin/sh
+set -e
+if [ "$1" = before ]; then
+    rm -rf {m.path("snap")}; cp -a {m.path("live")} {m.path("snap")}; echo whole > {m.path("snap/table")}
+    echo later > {m.path("live/after")}
+    echo 'taking a snapshot'; echo 'replace {m.path("live")}={m.path("snap")}'
+else
+    rm -rf {m.path("snap")}
+fi
+""",
+        0o755,
+    )
+    with open(m.path("config/sets.d/db.toml")) as f:
+        plain = f.read()
+    m.write("config/sets.d/db.toml", plain + f'[hooks]\nbefore = ["{hook}", "before"]\nafter = ["{hook}", "after"]\n')
+    m.ctl("config", "reload").expect(0)
+    run = m.backup("db")
+    equal(m.ctl("cat", m.path("live/table")).expect(0).out, "whole\n")
+    m.ctl("cat", m.path("live/after")).expect(5)
+    m.ctl("ls", m.path("snap")).expect(5)
+    check(not os.path.exists(m.path("snap")), "the command behind the run takes it away")
+    nodes = [json.loads(line) for line in m.restic("ls", "--json", run["revision"]).expect(0).out.splitlines()]
+    equal(sorted(n["path"] for n in nodes if n.get("path", "").startswith(m.path("live"))), [m.path("live"), m.path("live/same"), m.path("live/table")])
+    # What happened behind the snapshot waits for the next run.
+    wait_for("the mark", lambda: any(e["path"].endswith("/after") or e["path"] == m.path("live") for e in m.json("queue", "db")["entries"]))
+    m.backup("db")
+    equal(m.ctl("cat", m.path("live/after")).expect(0).out, "later\n")
+    m.write("config/sets.d/db.toml", plain + f'[hooks]\nbefore = ["/bin/echo", "replace {m.path("live")}={m.path("gone")}"]\n')
+    m.ctl("config", "reload").expect(0)
+    m.ctl("run", "db", "--wait").expect(5, "gone", "stands for")
+    m.write("config/sets.d/db.toml", plain + f'[hooks]\nbefore = ["/bin/echo", "replace /elsewhere={m.path("gone")}"]\n')
+    m.ctl("config", "reload").expect(0)
+    m.ctl("run", "db", "--wait").expect(1, "does not name a path of the set", "nothing was read")
+    m.ctl("--yes", "set", "remove", "db").expect(0)
+
+
 @promise("the examples for mail and webhooks say host, health, reason and remedy")
 def _(m):
     here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../systemd")

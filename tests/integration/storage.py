@@ -7,7 +7,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 from machine import Machine, is_root, tree_diff  # noqa: E402
-from promises import check, equal, main, promise, skip  # noqa: E402
+from promises import check, equal, main, promise, skip, wait_for  # noqa: E402
 
 SMALL_FS = os.path.join(HERE, "../support/small_fs.sh")
 
@@ -33,6 +33,7 @@ class Storage(Machine):
 
 def fixture():
     m = Storage("storage")
+    m.env["BACKUPD_CLOCK_STEP"] = m.write("clock", "0")  # room is looked for often
     m.mounted = False
     if is_root():
         try:
@@ -68,6 +69,25 @@ def _(m):
     m.restic("check", "--no-lock", "--read-data", repo="disk/repo").expect(0)
     m.ctl("restore", m.path("src/b"), "--to", m.path("out")).expect(0)
     equal(m.read("out/b"), m.read("src/b"))
+
+
+@promise("a full storage is a condition: the set waits for it, says since when, and backs up by itself when there is room")
+def _(m):
+    need_mount(m)
+    home = lambda: m.json("status")["sets"][0]  # noqa: E731
+    m.ctl("set", "edit", "home", "--min-interval", "0", "--settle", "0").expect(0)
+    before = len(m.revisions())
+    m.write("src/c", "waits\n")
+    wait_for("the set to wait", lambda: home()["waiting_for"] == ["low-space"], seconds=30)
+    check(home()["waiting"][0]["since"], home())
+    m.ctl("status").expect(0, "full")
+    m.ctl("explain", m.path("src/c")).expect(0, "full")
+    m.ctl("run", "home", "--wait").expect(75, "full")
+    m.ctl("run", "home", "--ignore", "low-space").expect(2)
+    subprocess.run(["mount", "-o", "remount,size=80M", m.path("disk")], check=True)
+    wait_for("a run by itself", lambda: len(m.revisions()) > before, seconds=60)
+    equal(m.ctl("cat", m.path("src/c")).expect(0).out, "waits\n")
+    equal(home()["waiting_for"], [])
 
 
 @promise("with room again the next run completes")

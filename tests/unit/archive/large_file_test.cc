@@ -131,4 +131,27 @@ TEST_F(LargeFileTest, OneThreadIsEnough) {
     EXPECT_EQ(node(result, at("large"))->content, plain_chunks(random_text(40'000'000, 7)));
 }
 
+TEST_F(LargeFileTest, WhenTimeIsShortSmallFilesComeFirstAndOfLargeOnesTheSmallest) {
+    put("a/huge", random_text(6 << 20, 1));
+    put("a/large", random_text(3 << 20, 2));
+    for (const char* name : {"b/1", "b/c/2", "b/c/d/3", "e/4"}) put(name, name);
+    std::mutex mutex;
+    std::vector<std::string> opened;
+    fs_.on_open = [&](std::string_view name) {
+        std::lock_guard lock(mutex);
+        if (name == "huge" || name == "large" || (name.size() == 1 && std::isdigit(name[0]) != 0))
+            opened.emplace_back(name);
+        return 0;
+    };
+    request_.threads = 1;
+    request_.small_first = true;
+    run();
+    // What is found to be large was opened once when it was found.
+    const auto at = [&](const char* name) {
+        return std::find(opened.rbegin(), opened.rend(), name) - opened.rbegin();
+    };
+    for (const char* small : {"1", "2", "3", "4"}) EXPECT_GT(at(small), at("large")) << small;
+    EXPECT_GT(at("large"), at("huge"));
+}
+
 }  // namespace backup
