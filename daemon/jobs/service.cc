@@ -102,6 +102,7 @@ void Service::load() {
     pool_.set_policies(policy_->repositories);
     read_records();
     load_health();
+    load_waiting();
     if (auto pause = read_pause(options_.state_dir + "/pause")) holds_.pause(*pause);
     auto unfinished = store_.unfinished_jobs();
     if (!unfinished.ok())

@@ -23,6 +23,7 @@
 #include "daemon/jobs/probe_times.h"
 #include "daemon/jobs/repository_pool.h"
 #include "daemon/jobs/tracking_host.h"
+#include "daemon/jobs/waiting_book.h"
 #include "daemon/runtime/executor.h"
 #include "daemon/runtime/loop.h"
 #include "daemon/runtime/precedence.h"
@@ -216,6 +217,9 @@ class Service final : private JobListener {
     void set_rates(Timestamp now);
     void changed_everywhere();
     void keep_pause(Done done);
+    // What waits, written when it is another thing than was.
+    void keep_waiting();
+    void load_waiting();
     void load_health();
     void watch_health(Timestamp& wake);
     void tell_health(const HealthReport& report);
@@ -242,16 +246,14 @@ class Service final : private JobListener {
     RepositoryStatuses repositories_;
     std::map<std::string, Timestamp> resumes_;  // by set: when an interrupted run is taken up
     std::set<std::string> parked_;              // of these: stopped in order
-    struct Asked {
-        AskedRun run;
-        Ignored ignored;
-    };
-    std::map<std::string, Asked> asked_;       // by set: put off
-    std::map<std::string, Ignored> ignoring_;  // by set: of the run under way
+    std::map<std::string, AskedWait> asked_;    // by set: put off
+    std::map<std::string, Ignored> ignoring_;   // by set: of the run under way
     std::map<std::string, Timestamp> full_tried_;
     HoldBook holds_;
     Deferrals deferrals_;
-    std::vector<Reason> host_;  // conditions of the machine that are not met
+    std::string waiting_written_;
+    std::optional<MonotonicTime> restored_at_;  // reasons of the daemon before
+    std::vector<Reason> host_;                  // conditions of the machine that are not met
     std::map<std::string, std::vector<BackupSet>> found_;  // by repository, see found_sets.h
     std::map<std::string, std::vector<Reason>> held_;      // by set: why its job is paused
     std::set<std::string> escalated_;  // sets whose runs are put off for too long

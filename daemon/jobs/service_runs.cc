@@ -84,6 +84,7 @@ void Service::start_backup(const std::string& id, const BackupStart& start,
             holding(windows_of(**set), without_storage(holds_of(**set, now)), start.ignored, now);
         if (!reasons.empty()) {
             asked_[id] = {{now, start.full, start.uid}, start.ignored};
+            keep_waiting();
             tick_later();
             if (listener_ != nullptr) listener_->set_changed(id);
             return started(Error(ErrorKind::transient, ErrorCode::paused,

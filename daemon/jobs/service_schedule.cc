@@ -4,6 +4,7 @@
 #include "daemon/guard/guard.h"
 #include "daemon/jobs/service.h"
 #include "daemon/repository/reserve.h"
+#include "daemon/runtime/durable_file.h"
 
 namespace backup {
 
@@ -19,6 +20,8 @@ constexpr Duration kParkAfter = std::chrono::minutes(2);
 constexpr Duration kParkAfterInTests = std::chrono::seconds(5);
 // By so much more the wall clock went on than the other: the machine slept.
 constexpr Duration kSlept = std::chrono::seconds(30);
+// What services of the machine tell is known by then.
+constexpr Duration kRestoredFor = std::chrono::minutes(1);
 
 std::string conditions_text(const std::vector<Reason>& reasons) {
     std::string text;
@@ -322,6 +325,7 @@ void Service::tick() {
         else if (verdict.ask_again)
             wake = std::min(wake, *verdict.ask_again);
     }
+    keep_waiting();
     collect_what_is_due(now, wake);
     verify_what_is_due(now, wake);
     look_for_space(now, wake);
@@ -422,6 +426,41 @@ void Service::keep_pause(Done done) {
     journal_.run([file = options_.state_dir + "/pause",
                   pause = holds_.pause_at(clock_.now())] { return write_pause(file, pause); },
                  std::move(done));
+}
+
+// A request that was put off is kept before its caller hears of it; since when a reason holds, with
+// the next tick.
+void Service::keep_waiting() {
+    if (restored_at_ && clock_.monotonic() > *restored_at_ + kRestoredFor) {
+        deferrals_.forget_restored();
+        restored_at_.reset();
+    }
+    Waiting waiting;
+    waiting.asked = asked_;
+    for (const auto& [set, reasons] : deferrals_.known())
+        for (const auto& [condition, reason] : reasons)
+            waiting.since[{set, condition}] = reason.since;
+    // Those that may come back have not all been found yet.
+    for (const auto& [of, since] : deferrals_.restored()) waiting.since.emplace(of, since);
+    std::string text = format_waiting(waiting);
+    if (text == waiting_written_) return;
+    waiting_written_ = text;
+    journal_.run([file = options_.state_dir + "/waiting",
+                  text = std::move(text)] { return write_file_durably(file, text, 0600); },
+                 [this](Result<> kept) {
+                     if (!kept.ok())
+                         events_.add(LogLevel::warning,
+                                     "cannot remember what waits: " + kept.error().message());
+                 });
+}
+
+void Service::load_waiting() {
+    Waiting waiting = read_waiting(options_.state_dir + "/waiting");
+    waiting_written_ = format_waiting(waiting);
+    for (auto& [set, asked] : waiting.asked)
+        if (policy_->sets.contains(set)) asked_.emplace(set, std::move(asked));
+    for (const auto& [of, since] : waiting.since) deferrals_.restore(of.first, of.second, since);
+    if (!waiting.since.empty()) restored_at_ = clock_.monotonic();
 }
 
 Result<std::uint64_t> Service::inhibit(std::string who, std::string why, std::uint32_t uid) {

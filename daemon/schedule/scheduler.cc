@@ -138,6 +138,8 @@ std::vector<Deferrals::Change> Deferrals::update(const std::string& set,
     for (Reason& reason : reasons) {
         const auto before = known.find(reason.condition);
         if (before == known.end()) {
+            if (auto restored = before_.find({set, reason.condition}); restored != before_.end())
+                reason.since = restored->second;
             if (reason.since == Timestamp{} || reason.since > now) reason.since = now;
             changes.push_back({set, reason, false});
         } else {

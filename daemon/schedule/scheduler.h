@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "daemon/policy/policy.h"
@@ -67,9 +68,19 @@ class Deferrals {
     // Fills in `since` and remembers nothing.
     void look_up(const std::string& set, std::vector<Reason>& reasons, Timestamp now) const;
     void forget(const std::string& set) { known_.erase(set); }
+    const std::map<std::string, std::map<Condition, Reason>>& known() const { return known_; }
+    // Of the daemon before this one: a reason that holds again soon holds since then.
+    void restore(const std::string& set, Condition condition, Timestamp since) {
+        before_[{set, condition}] = since;
+    }
+    void forget_restored() { before_.clear(); }
+    const std::map<std::pair<std::string, Condition>, Timestamp>& restored() const {
+        return before_;
+    }
 
   private:
     std::map<std::string, std::map<Condition, Reason>> known_;
+    std::map<std::pair<std::string, Condition>, Timestamp> before_;
 };
 
 }  // namespace backup

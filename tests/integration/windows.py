@@ -205,6 +205,25 @@ def _(m):
     m.ctl("resume").expect(0, "were not paused")
 
 
+@promise("a request that was put off, and since when it waits, outlast the daemon")
+def _(m):
+    wait_for("the end of what runs", lambda: is_backed_up(m), seconds=60)
+    m.ctl("pause").expect(0)
+    m.write("src/a", "asked for\n")
+    m.ctl("run", "home", "--full", "--wait").expect(75, "paused")
+    wait_for("the set to wait", lambda: home(m)["waiting_for"] == ["paused"], seconds=30)
+    since, last = home(m)["waiting"][0]["since"], jobs(m)[0]["id"]
+    m.kill()
+    m.start()
+    wait_for("the set to wait", lambda: home(m)["waiting_for"] == ["paused"], seconds=30)
+    equal(home(m)["waiting"][0]["since"], since)
+    m.ctl("resume").expect(0)
+    wait_for("the run", lambda: jobs(m)[0]["id"] > last and jobs(m)[0]["outcome"], seconds=60)
+    asked = [j for j in jobs(m) if j["id"] > last][-1]
+    equal((asked["trigger"], asked["outcome"]), ("user", "complete"))
+    wait_for("rest", lambda: is_backed_up(m), seconds=60)
+
+
 @promise("a run that is put off for more than a day degrades health, and says so once")
 def _(m):
     m.ctl("pause").expect(0)

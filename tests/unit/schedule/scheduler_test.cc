@@ -299,5 +299,18 @@ TEST(Deferrals, RememberSinceWhenEachReasonHolds) {
     EXPECT_EQ(text(reasons[0].since), "2026-11-20T09:00:00Z");
 }
 
+TEST(Deferrals, AReasonThatHoldsAgainSoonAfterARestartHoldsSinceBefore) {
+    Deferrals deferrals;
+    deferrals.restore("home", Condition::battery, at("2026-11-20T07:00:00Z"));
+    deferrals.restore("home", Condition::window, at("2026-11-20T08:00:00Z"));
+    std::vector<Reason> reasons = {{Condition::battery, "on battery"}};
+    deferrals.update("home", reasons, at("2026-11-20T10:00:00Z"));
+    EXPECT_EQ(text(reasons[0].since), "2026-11-20T07:00:00Z");
+    deferrals.forget_restored();
+    reasons = {{Condition::window, "closed"}};
+    deferrals.update("home", reasons, at("2026-11-20T11:00:00Z"));
+    EXPECT_EQ(text(reasons[0].since), "2026-11-20T11:00:00Z");
+}
+
 }  // namespace
 }  // namespace backup
