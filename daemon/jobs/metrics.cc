@@ -189,6 +189,10 @@ std::string Metrics::text(const Numbers& now) const {
         [&](const SetNumbers& set, const auto& labels) { out.value(labels, set.pending_bytes); });
     each_set("gaps", "File systems on which changes may be unknown.",
              [&](const SetNumbers& set, const auto& labels) { out.value(labels, set.gaps); });
+    each_set("left_out_items", "What limits left out of the last revision.",
+             [&](const SetNumbers& set, const auto& labels) {
+                 out.value(labels, set.record.left_out_items);
+             });
     each_set("deferred_since_timestamp_seconds", "Since when a run is due and waits.",
              [&](const SetNumbers& set, const auto& labels) {
                  if (set.deferred_since) out.time(labels, *set.deferred_since);

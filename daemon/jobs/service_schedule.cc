@@ -435,6 +435,7 @@ void Service::keep_waiting() {
         deferrals_.forget_restored();
         restored_at_.reset();
     }
+    if (restored_at_) deferrals_.forget_restored_but_of_host();
     Waiting waiting;
     waiting.asked = asked_;
     for (const auto& [set, reasons] : deferrals_.known())

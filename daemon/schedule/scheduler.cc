@@ -138,8 +138,8 @@ std::vector<Deferrals::Change> Deferrals::update(const std::string& set,
     for (Reason& reason : reasons) {
         const auto before = known.find(reason.condition);
         if (before == known.end()) {
-            if (auto restored = before_.find({set, reason.condition}); restored != before_.end())
-                reason.since = restored->second;
+            if (auto restored = before_.extract({set, reason.condition}); !restored.empty())
+                reason.since = restored.mapped();
             if (reason.since == Timestamp{} || reason.since > now) reason.since = now;
             changes.push_back({set, reason, false});
         } else {
@@ -152,6 +152,29 @@ std::vector<Deferrals::Change> Deferrals::update(const std::string& set,
         if (!next.contains(condition)) changes.push_back({set, reason, true});
     known = std::move(next);
     return changes;
+}
+
+void Deferrals::forget_restored_but_of_host() {
+    std::erase_if(before_, [](const auto& entry) {
+        switch (entry.first.second) {
+            case Condition::battery:
+            case Condition::metered:
+            case Condition::offline:
+            case Condition::pressure:
+            case Condition::power_saver:
+                return false;
+            case Condition::paused:
+            case Condition::inhibited:
+            case Condition::guard:
+            case Condition::locked:
+            case Condition::window:
+            case Condition::low_space:
+            case Condition::sleep:
+            case Condition::restore:
+                return true;
+        }
+        return true;
+    });
 }
 
 }  // namespace backup

@@ -69,11 +69,13 @@ class Deferrals {
     void look_up(const std::string& set, std::vector<Reason>& reasons, Timestamp now) const;
     void forget(const std::string& set) { known_.erase(set); }
     const std::map<std::string, std::map<Condition, Reason>>& known() const { return known_; }
-    // Of the daemon before this one: a reason that holds again soon holds since then.
+    // Of the daemon before this one: a reason that holds again holds since then. What services of
+    // the machine tell is not known at once, everything else is.
     void restore(const std::string& set, Condition condition, Timestamp since) {
         before_[{set, condition}] = since;
     }
     void forget_restored() { before_.clear(); }
+    void forget_restored_but_of_host();
     const std::map<std::pair<std::string, Condition>, Timestamp>& restored() const {
         return before_;
     }

@@ -209,6 +209,25 @@ def _(m):
     wait_for("the release", lambda: m.host.inhibitors() == [], seconds=5)
 
 
+@promise("shutdown: the inhibitor is released within 3 s with what is in flight sealed; called off, the run goes on")
+def _(m):
+    m.ctl("set", "edit", "home", "--upload-rate", "4MiB/s").expect(0)
+    with open("/dev/urandom", "rb") as noise:
+        m.write("src/large", noise.read(24 * MIB))
+    wait_for("the inhibitor", lambda: m.host.inhibitors() == ["sleep:shutdown"], seconds=20)
+    wait_for("the upload", lambda: home(m)["state"] == "running", seconds=20)
+    m.host.going("PrepareForShutdown", True)
+    wait_for("the release", lambda: m.host.inhibitors() == [], seconds=3)
+    equal(home(m)["waiting_for"], ["sleep"])
+    m.restic("check", "--no-lock").expect(0)
+    first = written(m)
+    time.sleep(2)
+    check(written(m) - first < MIB, "bytes are written on the way down:", written(m) - first)
+    m.host.going("PrepareForShutdown", False)
+    m.ctl("set", "edit", "home", "--upload-rate", "none").expect(0)
+    wait_for("the end", lambda: is_backed_up(m), seconds=60)
+
+
 @promise("a system bus that is gone is no condition")
 def _(m):
     m.host.set("upower", "OnBattery", "b", "true")

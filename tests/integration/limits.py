@@ -77,6 +77,7 @@ def _(m):
     contains("\n".join(m.json("status")["notices"]), "3 items", "items=N")
     wait_for("health to tell", lambda: m.json("health", code=20)["health"] == "degraded", seconds=20)
     check(any(f["code"] == "limit" for f in m.json("health", code=20)["findings"]))
+    contains(m.ctl("metrics").expect(0).out, 'backupd_backup_left_out_items{set="home"} 3')
     m.restart()
     equal(home(m)["limits_hit"], ["items"], "it is remembered")
 

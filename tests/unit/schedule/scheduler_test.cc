@@ -306,7 +306,11 @@ TEST(Deferrals, AReasonThatHoldsAgainSoonAfterARestartHoldsSinceBefore) {
     std::vector<Reason> reasons = {{Condition::battery, "on battery"}};
     deferrals.update("home", reasons, at("2026-11-20T10:00:00Z"));
     EXPECT_EQ(text(reasons[0].since), "2026-11-20T07:00:00Z");
-    deferrals.forget_restored();
+    deferrals.update("home", reasons = {}, at("2026-11-20T10:10:00Z"));
+    reasons = {{Condition::battery, "on battery"}};
+    deferrals.update("home", reasons, at("2026-11-20T10:20:00Z"));
+    EXPECT_EQ(text(reasons[0].since), "2026-11-20T10:20:00Z") << "once";
+    deferrals.forget_restored_but_of_host();
     reasons = {{Condition::window, "closed"}};
     deferrals.update("home", reasons, at("2026-11-20T11:00:00Z"));
     EXPECT_EQ(text(reasons[0].since), "2026-11-20T11:00:00Z");
