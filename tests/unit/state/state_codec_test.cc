@@ -79,10 +79,20 @@ TEST(StateCodec, ASetComesBackWithEveryField) {
                            .latest_revision = "abc",
                            .last_number = 9,
                            .last_full = Timestamp(Duration(4)),
-                           .unexplained = 5};
-    const auto& [attempt, success, until, result, revision, number, full, unexplained] = record;
-    expect_none_is_default(
-        std::tie(attempt, success, until, result, revision, number, full, unexplained));
+                           .unexplained = 5,
+                           .items = 6,
+                           .bytes = 7,
+                           .limits_hit = "items",
+                           .left_out_items = 8,
+                           .left_out_bytes = 9,
+                           .soft_hit = "file-size",
+                           .churn_since = Timestamp(Duration(10)),
+                           .churn_bytes = 11};
+    const auto& [attempt, success, until, result, revision, number, full, unexplained, items, bytes,
+                 hit, left_items, left_bytes, soft, churn_since, churn] = record;
+    expect_none_is_default(std::tie(attempt, success, until, result, revision, number, full,
+                                    unexplained, items, bytes, hit, left_items, left_bytes, soft,
+                                    churn_since, churn));
     auto back = decode_set(encode(record));
     ASSERT_TRUE(back.ok());
     EXPECT_EQ(*back, record);
