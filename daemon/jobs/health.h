@@ -52,9 +52,9 @@ struct HealthReport {
 };
 // at_risk: an enabled set that never succeeded, or for thrice as long as it promised, or about
 // which something is asked, or damage in its repository. degraded: a promise exceeded, a run put
-// off for too long, a hard limit that leaves something out, a collection or verification missed, differences that a full run found and no
-// change explains, a repository without its password, a configuration that does not load. unknown:
-// no enabled set.
+// off for too long, a hard limit that leaves something out, a collection or verification missed,
+// differences that a full run found and no change explains, a repository without its password, a
+// configuration that does not load. unknown: no enabled set.
 HealthReport judge_health(const Policy& policy, const SetStatuses& sets,
                           const RepositoryStatuses& repositories, bool config_is_good,
                           Timestamp now);
