@@ -1,5 +1,6 @@
 // A set's configuration on the bus: CreateSet, GetConfiguration and Configure.
 #include "daemon/ipc/set_object.h"
+#include "daemon/policy/drill_rules.h"
 #include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
 #include "daemon/policy/timing.h"
@@ -26,6 +27,7 @@ wire::Dict set_configuration(const BackupSet& set) {
         {"enabled", set.enabled},
         {"keep", format_keep_rules(set.keep)},
         {"guard", format_guard_rules(set.guard)},
+        {"drill", format_drill_rules(set.drill)},
         {"windows", format_windows(set.windows)},
         {"jitter", format_jitter(set.jitter_seconds)},
         {"max-deferral-usec", set.max_deferral_seconds * 1'000'000},
@@ -103,6 +105,8 @@ Result<> change_set(BackupSet& set, wire::DictReader& changes) {
     }
     if (auto value = changes.text("guard"))
         set.guard = TRY_DURING(parse_guard_rules(*value), "guard");
+    if (auto value = changes.text("drill"))
+        set.drill = TRY_DURING(parse_drill_rules(*value), "drill");
     TRY(change_timing(set, changes));
     return {};
 }

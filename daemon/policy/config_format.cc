@@ -159,6 +159,13 @@ std::string guard_section(const GuardRules& guard) {
            "# gone = 50     # percent of the files are not there any more\n";
 }
 
+std::string drill_section(const DrillRules& drill) {
+    const std::string body = drill_body(drill);
+    if (!body.empty()) return "\n[drill]\n" + body;
+    return "\n# Files that are given back for a try, at random; every = \"off\": when asked.\n"
+           "# [drill]\n# every = \"7d\"\n# files = 64\n# bytes = \"256MiB\"\n";
+}
+
 std::string section(std::string_view name, const std::string& body) {
     return body.empty() ? body : "\n[" + std::string(name) + "]\n" + body;
 }
@@ -186,7 +193,7 @@ std::string format_set_config(const BackupSet& set) {
     return "# The backup set \"" + set.id +
            "\". See backupd.toml(5); `backupctl config reload` takes changes over.\n" +
            set_body(set, true, false) + keep_section(set.keep) + guard_section(set.guard) +
-           section("hooks", hooks_body(set.hooks));
+           drill_section(set.drill) + section("hooks", hooks_body(set.hooks));
 }
 
 std::string format_repository_config(const RepositoryPolicy& repository) {
@@ -233,6 +240,7 @@ std::string format_policy(const Policy& policy) {
             out += "\n[set." + toml_quoted(id) + ".keep]\n" + keep;
         if (const std::string guard = guard_body(set.guard); !guard.empty())
             out += "\n[set." + toml_quoted(id) + ".guard]\n" + guard;
+        out += section("set." + toml_quoted(id) + ".drill", drill_body(set.drill));
         out += section("set." + toml_quoted(id) + ".hooks", hooks_body(set.hooks));
     }
     return out;

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "daemon/policy/config_table.h"
+#include "daemon/policy/drill_rules.h"
 #include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
 #include "daemon/policy/matcher.h"
@@ -274,6 +275,7 @@ void read_set(const TomlValue& root, const std::string& file, const std::string&
     read_timing(table, file, into, set);
     read_keep(table, file, into, set.keep);
     read_guard(table, file, into, set.guard);
+    read_drill(table, file, into, set.drill);
     table.finish();
     if (!check_name(table, line, name, "a set")) return;
     if (is_twin(into.policy.sets, name, file, table, line, "set")) return;

@@ -59,6 +59,13 @@ struct SetRecord {
     // When everything was read last, and what then differed without a change that explains it.
     Timestamp last_full{};
     std::uint64_t unexplained = 0;
+    // Of drills: since when there is something to try, the last that came to a verdict about files
+    // chosen at random, "ok" or "failed" ("": none yet), which job that was, and the paths that
+    // could not be given back.
+    Timestamp drills_since{}, last_drill{};
+    std::string drill_result;
+    std::uint64_t drill_job = 0;
+    std::vector<std::string> drill_failed;
 
     bool operator==(const SetRecord&) const = default;
 };

@@ -79,10 +79,16 @@ TEST(StateCodec, ASetComesBackWithEveryField) {
                            .latest_revision = "abc",
                            .last_number = 9,
                            .last_full = Timestamp(Duration(4)),
-                           .unexplained = 5};
-    const auto& [attempt, success, until, result, revision, number, full, unexplained] = record;
-    expect_none_is_default(
-        std::tie(attempt, success, until, result, revision, number, full, unexplained));
+                           .unexplained = 5,
+                           .drills_since = Timestamp(Duration(6)),
+                           .last_drill = Timestamp(Duration(7)),
+                           .drill_result = "ok",
+                           .drill_job = 8,
+                           .drill_failed = {"/a", "/b\xff"}};
+    const auto& [attempt, success, until, result, revision, number, full, unexplained, since, drill,
+                 verdict, job, failed] = record;
+    expect_none_is_default(std::tie(attempt, success, until, result, revision, number, full,
+                                    unexplained, since, drill, verdict, job, failed));
     auto back = decode_set(encode(record));
     ASSERT_TRUE(back.ok());
     EXPECT_EQ(*back, record);
