@@ -130,7 +130,8 @@ void Service::load() {
             record.kind == "backup" && left.ok() && *left && (*left)->job == record.id)
             kept = kept_text(**left);
         if (record.kind == "restore" && record.mode.empty())
-            kept = "`backupctl resume " + std::to_string(record.id) + "` goes on with it";
+            kept = "it goes on soon by itself, at once with `backupctl resume " +
+                   std::to_string(record.id) + "`";
         runner_.adopt_interrupted(std::move(record), kept);
     }
     expire_undo(undo_folder(), clock_.now());
