@@ -357,9 +357,10 @@ Result<JobOutcome> Drill::conclude() {
                        {"untried", untried_.size()},
                        {"passed-over", sample_.passed_over}};
     if (failed_.empty())
-        job_.message(LogLevel::info, plural(good_, "file") + " of " + name_of(*revision_) +
-                                         " came back as they were; " + std::to_string(compared_) +
-                                         " of them compared with what is on disk");
+        job_.message(LogLevel::info,
+                     plural(good_, "file") + " of " + name_of(*revision_) +
+                         (good_ == 1 ? " came back as it was; " : " came back as they were; ") +
+                         std::to_string(compared_) + " compared with what is on disk");
     else
         outcome_.error = damage(std::to_string(failed_.size()) + " of " +
                                 plural(good_ + failed_.size(), "object") +

@@ -2,12 +2,13 @@
 """How well all is: by exit code, told once per change, and measured."""
 import json
 import os
+import shutil
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from machine import Machine  # noqa: E402
-from promises import check, contains, equal, main, promise, wait_for  # noqa: E402
+from promises import check, contains, equal, main, promise, skip, wait_for  # noqa: E402
 
 DAY = 86400
 
@@ -144,6 +145,19 @@ def _(m):
     m.ctl("verify", "--wait").expect(0)
     equal(sum(metric(m, "backupd_verify_jobs_total").values()), 1)
     equal(metric(m, "backupd_verify_last_good"), {'{repository="main"}': 1})
+
+
+@promise("the counters of restores can be read by programs that do not know Prometheus: Metrics.Restore")
+def _(m):
+    if not shutil.which("busctl"):
+        skip("no busctl")
+    read = ["busctl", "--address=" + m.address, "--json=short", "get-property", "org.backupd1", "/org/backupd1", "org.backupd1.Metrics"]
+    sums = json.loads(m.run([*read, "Restore"]).expect(0).out)
+    equal(sums["type"], "a{st}")
+    equal((sums["data"]["jobs"], sums["data"]["complete"], sums["data"]["failed"], sums["data"]["first-byte-count"]), (1, 1, 0, 1))
+    check(sums["data"]["duration-usec"] > 0 and sums["data"]["bytes"] == 4, sums)
+    check(json.loads(m.run([*read, "Backup"]).expect(0).out)["data"]["failed"] >= 3)
+    equal(sum(metric(m, "backupd_restore_duration_seconds_count").values()), 1)
 
 
 @promise("the text is well-formed: each family has its type once, before its values")
