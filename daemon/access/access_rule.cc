@@ -71,7 +71,6 @@ bool has_all(std::uint32_t granted, std::uint8_t rights) {
 AccessRule::Match AccessRule::match_owner(const Node& node) const {
     const bool number = node.uid == caller_.uid;
     const bool name = !node.user.empty() && node.user == caller_.user;
-    if (number && node.user.empty() && caller_.user.empty()) return Match::yes;
     if (number != name) return Match::doubtful;
     return number ? Match::yes : Match::no;
 }
@@ -80,9 +79,9 @@ AccessRule::Match AccessRule::match_group(const Node& node) const {
     bool doubtful = false;
     for (const auto& [gid, group] : caller_.groups) {
         const bool number = gid == node.gid;
-        const bool name = group == node.group;
+        const bool name = !node.group.empty() && group == node.group;
         if (number && name) return Match::yes;
-        doubtful |= number || (name && !group.empty());
+        doubtful |= number || name;
     }
     return doubtful ? Match::doubtful : Match::no;
 }

@@ -13,12 +13,13 @@
 #include "common/log.h"
 #include "common/path.h"
 #include "daemon/ipc/authorizer.h"
+#include "daemon/ipc/told_error.h"
 
 namespace backup {
 
 namespace {
 
-constexpr unsigned kMostPendingCalls = 32;  // per sender
+constexpr unsigned kMostPendingCalls = 32;  // per sender, and per uid but root's
 constexpr int kMostMessagesPerTurn = 64;    // fair to everything else on the loop
 
 std::uint64_t monotonic_usec() {
@@ -30,6 +31,10 @@ std::uint64_t monotonic_usec() {
 Error malformed(std::string_view what) {
     return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                  "malformed argument: " + std::string(what));
+}
+
+Error too_many_calls() {
+    return {ErrorKind::conflict, ErrorCode::limits_exceeded, "too many calls wait for an answer"};
 }
 
 Error bus_error(int error_number, std::string_view what) {
@@ -62,6 +67,9 @@ Call::~Call() {
     auto found = bus_->pending_calls_.find(sender_);
     if (found != bus_->pending_calls_.end() && --found->second == 0)
         bus_->pending_calls_.erase(found);
+    if (!is_counted_) return;
+    auto of_uid = bus_->pending_of_.find(caller_.uid);
+    if (of_uid != bus_->pending_of_.end() && --of_uid->second == 0) bus_->pending_of_.erase(of_uid);
 }
 
 std::string_view Call::member() const {
@@ -139,8 +147,12 @@ void Call::fail(const Error& error) {
     if (error.code() == ErrorCode::access_denied)
         log_notice("refused to uid " + std::to_string(caller_.uid) + ": " + std::string(member()));
     if (!sd_bus_message_get_expect_reply(message_.get())) return;
+    const Error told = told_to(caller_, error);
+    if (told.message() != error.message())
+        log_warning(std::string(member()) + " for uid " + std::to_string(caller_.uid) + ": " +
+                    error.message());
     sd_bus_error text = SD_BUS_ERROR_NULL;
-    sd_bus_error_set(&text, wire::error_name(error).c_str(), printable(error.message()).c_str());
+    sd_bus_error_set(&text, wire::error_name(told).c_str(), printable(told.message()).c_str());
     sd_bus_reply_method_error(message_.get(), &text);
     sd_bus_error_free(&text);
 }
@@ -428,8 +440,7 @@ struct Bus::Callbacks {
         if (method == nullptr) return 0;
         auto call = std::make_shared<Call>(bus, message);
         if (bus.pending_calls_[call->sender_] > kMostPendingCalls) {
-            call->fail(Error(ErrorKind::conflict, ErrorCode::limits_exceeded,
-                             "too many calls wait for an answer"));
+            call->fail(too_many_calls());
             return 1;
         }
         bus.dispatch(*registration, *method, std::move(call));
@@ -470,6 +481,12 @@ void Bus::dispatch(Registration& registration, const Interface::Method& method,
                     &method](Result<Caller> caller) {
                        if (!caller.ok()) return call->fail(caller.error());
                        call->caller_ = std::move(*caller);
+                       // One person has many connections; each call may hold descriptors.
+                       if (call->uid() != 0) {
+                           call->is_counted_ = true;
+                           if (++pending_of_[call->uid()] > kMostPendingCalls)
+                               return call->fail(too_many_calls());
+                       }
                        judge(path, *interface, method, call);
                    });
 }

@@ -77,6 +77,7 @@ class Call {
     std::string sender_;
     Caller caller_;
     bool answered_ = false;
+    bool is_counted_ = false;  // in pending_of_
 };
 
 class Bus {
@@ -163,6 +164,7 @@ class Bus {
     std::set<std::string> dirty_;
     std::vector<BusSlot> managers_;
     std::map<std::string, unsigned> pending_calls_;  // by sender
+    std::map<std::uint32_t, unsigned> pending_of_;   // by uid, of people other than root
     std::unique_ptr<Authorizer> authorizer_;
     std::map<std::uint64_t, BusSlot> credentials_;  // asked for
     std::uint64_t last_asked_ = 0;

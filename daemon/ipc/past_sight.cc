@@ -1,11 +1,47 @@
 #include "daemon/ipc/past_sight.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "daemon/jobs/tasks.h"
 
 namespace backup {
 
 namespace {
 constexpr std::size_t kMostKnown = 20'000;
+}
+
+Result<bool> begins_at_root(Repository& repository, const Snapshot& snapshot) {
+    if (snapshot.program_version.starts_with("backupd ")) return true;
+    std::vector<Path> paths;
+    for (const std::string& text : snapshot.paths) {
+        auto path = Path::parse(text);
+        if (!path.ok()) return false;
+        paths.push_back(std::move(*path));
+    }
+    const auto is_path = [&](const Path& at) {
+        return std::ranges::find(paths, at) != paths.end();
+    };
+    if (is_path(Path())) return true;
+    TRY(repository.refresh_index({}));
+    // Above its paths there is nothing but what leads to them.
+    std::vector<std::pair<Path, BlobId>> left{{Path(), snapshot.tree}};
+    while (!left.empty()) {
+        const auto [above, tree] = std::move(left.back());
+        left.pop_back();
+        const Bytes json = TRY(repository.blobs().load({BlobType::tree, tree}));
+        for (const Node& node : TRY(decode_tree(json))) {
+            const auto at =
+                Path::parse(above.is_root() ? "/" + node.name : above.text() + "/" + node.name);
+            if (!at.ok()) return false;
+            if (is_path(*at)) continue;
+            const bool leads =
+                std::ranges::any_of(paths, [&](const Path& path) { return path.is_inside(*at); });
+            if (!leads || node.type != NodeType::dir || !node.subtree) return false;
+            left.emplace_back(*at, *node.subtree);
+        }
+    }
+    return true;
 }
 
 Result<> PastSight::open() {
@@ -44,7 +80,8 @@ Result<PastSight::Directory> PastSight::look(const RevisionId& revision, const P
     Directory found;
     if (path.is_root()) {
         const Snapshot snapshot = TRY(repository_->repository->load_revision(revision));
-        found.passable = found.listable = snapshot.hostname == host_of(set_);
+        found.passable = found.listable = snapshot.hostname == host_of(set_) &&
+                                          TRY(begins_at_root(*repository_->repository, snapshot));
         found.tree = snapshot.tree;
     } else {
         const Directory parent = TRY(look(revision, path.parent()));

@@ -15,9 +15,15 @@
 
 namespace backup {
 
+// Whether the tree of a revision begins at the root of its machine, as ours do. Another program may
+// have been given a relative path: nothing says then who could have come to what is in it.
+// Blocking; any thread.
+Result<bool> begins_at_root(Repository& repository, const Snapshot& snapshot);
+
 class PastSight {
   public:
-    // Revisions of the set's repository that were made on its machine; nothing is seen in others.
+    // Revisions of the set's repository that were made on its machine and begin at its root;
+    // nothing is seen in others.
     PastSight(RepositoryPool& pool, const BackupSet& set, const AccessRule& rule)
         : pool_(pool), set_(set), rule_(rule) {}
 

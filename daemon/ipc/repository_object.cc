@@ -266,6 +266,7 @@ Result<> RepositoryObject::check(std::shared_ptr<Call> call) {
     request.kind = "check";
     request.repository = name_;
     request.uid = call->uid();
+    if (!call->caller().sees_all) request.unique = "check:" + name_;
     request.body = check_body(served_.service.pool(), {name_, {}, percent});
     request.remember = [](StateStore& store, const JobRecord& record, std::uint64_t) {
         remember_check(store, record);

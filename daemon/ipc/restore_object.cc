@@ -89,7 +89,6 @@ class Spared {
 };
 
 constexpr std::size_t kMostResumed = 32;
-constexpr std::size_t kMostPerUid = 2;  // of people other than root
 
 // Whoever asks for what he may not have is told at once, not by a job.
 Result<> may_have(const FoundRevision& found, const std::vector<std::string>& paths,
@@ -140,6 +139,12 @@ const Interface& RestoreObject::interface() {
     return table;
 }
 
+RestoreObject::RestoreObject(Served& served)
+    : served_(served),
+      outranking_(std::make_shared<Allowance>(kMostOutranking, kOutrankingPart,
+                                              served.service.clock().monotonic())),
+      going_on_(served.service.loop().timer([this] { go_on(); })) {}
+
 wire::Value RestoreObject::property(std::string_view) const {
     return "";
 }
@@ -151,6 +156,7 @@ Result<> RestoreObject::restore_to(std::shared_ptr<Call> call) {
     asked.task.place.set = *TRY(served_.service.find_set(set));
     asked.revision = TRY(call->string());
     asked.task.paths = TRY(call->file_names());
+    TRY(check_count(*call, asked.task.paths));
     asked.task.target = TRY(call->descriptor());
     wire::Dict options = TRY(call->dict());
     TRY(asked.read_options(std::move(options), true));
@@ -175,6 +181,7 @@ Result<> RestoreObject::restore_in_place(std::shared_ptr<Call> call) {
     asked.task.place.set = *TRY(served_.service.find_set(set));
     asked.revision = TRY(call->string());
     asked.task.paths = TRY(call->file_names());
+    TRY(check_count(*call, asked.task.paths));
     wire::Dict options = TRY(call->dict());
     TRY(asked.read_options(std::move(options), false));
     asked.task.full_paths = true;
@@ -222,10 +229,14 @@ Result<> RestoreObject::start(Asked asked, Started started) {
     auto begin = [this, started = std::move(started), shared](Result<FoundRevision> found) {
         if (!found.ok()) return started(std::move(found).error());
         RestoreTask& task = shared->task;
-        if (!task.place.caller.sees_all && running_of(task.place.caller.uid) >= kMostPerUid)
-            return started(Error(ErrorKind::conflict, ErrorCode::limits_exceeded,
-                                 "at most " + std::to_string(kMostPerUid) +
-                                     " restores at once: wait for one to end"));
+        // From here on, so that many requests at once are no more than one after the other.
+        Places::Permit permit;
+        if (!task.place.caller.sees_all) {
+            auto taken = running_.take(task.place.caller.uid);
+            if (!taken.ok()) return started(taken.error());
+            permit = std::move(*taken);
+            task.place.precedence_allowed = outranking_;
+        }
         task.place.repository = found->repository;
         task.revision = found->revision.id();
         task.name = name_of(found->revision, found->asked);
@@ -237,18 +248,12 @@ Result<> RestoreObject::start(Asked asked, Started started) {
             request.trigger = "resume";
             request.unique = "resume:" + std::to_string(task.resumes);
         }
-        request.body = restore_body(served_.service.clock(), std::move(task));
+        request.body = [permit, body = restore_body(served_.service.clock(), std::move(task))](
+                           JobContext& job) { return body(job); };
         served_.service.jobs().start(std::move(request), started);
     };
     served_.service.io().run(std::move(resolve), std::move(begin));
     return {};
-}
-
-std::size_t RestoreObject::running_of(std::uint32_t uid) const {
-    const auto jobs = served_.service.jobs().jobs();
-    return static_cast<std::size_t>(std::ranges::count_if(jobs, [uid](const Job* job) {
-        return job->record().uid == uid && job->record().kind == "restore" && !job->is_done();
-    }));
 }
 
 JobRequest RestoreObject::restore_request(const RestorePlace& place, std::uint32_t uid) {
@@ -389,6 +394,13 @@ Result<> RestoreObject::resume_from(const UndoRecord& record, const Caller& call
     asked.task.resumes = record.job;
     asked.in_place = record.target == "/";
     asked.task.on_conflict = TRY(parse_conflict_mode(record.on_conflict));
+    if (!caller.sees_all) {
+        // Whoever writes finds it again with his own rights, or does not.
+        asked.task.target = UniqueFd(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        if (!asked.task.target) return Error::from_errno(errno, "open /");
+        asked.task.target_path = record.target;
+        return start(std::move(asked), started);
+    }
     // The path had no links then: one that has them now leads where nobody asked for.
     open_how how{};
     how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;

@@ -14,8 +14,7 @@ namespace backup {
 
 class RestoreObject final : public BusObject {
   public:
-    explicit RestoreObject(Served& served)
-        : served_(served), going_on_(served.service.loop().timer([this] { go_on(); })) {}
+    explicit RestoreObject(Served& served);
 
     static const Interface& interface();
     wire::Value property(std::string_view name) const override;
@@ -37,7 +36,6 @@ class RestoreObject final : public BusObject {
     Result<> restore_in_place(std::shared_ptr<Call> call);
     Result<> undo(std::shared_ptr<Call> call);
     Result<> resume(std::shared_ptr<Call> call);
-    std::size_t running_of(std::uint32_t uid) const;
     void undo_job(std::uint64_t id, bool dry_run, bool verify, std::uint32_t uid, Started started);
     // `caller`: whose restore it may be; none: it goes on by itself.
     void resume_job(std::uint64_t id, std::optional<Caller> caller, Started started);
@@ -51,7 +49,16 @@ class RestoreObject final : public BusObject {
     static JobRequest restore_request(const RestorePlace& place, std::uint32_t uid);
     Result<> start(Asked asked, Started started);
 
+    static constexpr unsigned kMostPerUid = 2;
+    // At worst half of the time is left to backups.
+    static constexpr Duration kMostOutranking = std::chrono::minutes(10);
+    static constexpr int kOutrankingPart = 2;
+
     Served& served_;
+    // Both of people other than root.
+    const std::shared_ptr<Allowance> outranking_;
+    Places running_{kMostPerUid, "at most " + std::to_string(kMostPerUid) +
+                                     " restores at once: wait for one to end"};
     std::vector<Interrupted> interrupted_;  // not gone on with yet
     Timer going_on_;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -6,8 +6,10 @@
 #include <string>
 #include <utility>
 
+#include "common/log.h"
 #include "daemon/ipc/bus.h"
 #include "daemon/ipc/stream.h"
+#include "daemon/ipc/told_error.h"
 #include "daemon/jobs/catalog.h"
 #include "daemon/jobs/service.h"
 #include "daemon/tracking/tracker.h"
@@ -44,6 +46,31 @@ void answer_later(Served& served, std::shared_ptr<Call> call, Work work, Reply r
         if (!result.ok()) return call->fail(result.error());
         reply_with(result, *call, reply);
     });
+}
+
+// A stream that anybody may ask for: how it fails is told as far as it is the caller's business.
+template <typename Body>
+Result<UniqueFd> start_stream(Served& served, const Call& call, Body body) {
+    return served.streams.start(
+        call.uid(),
+        [caller = call.caller(), body = std::move(body)](LineWriter& lines) -> Result<> {
+            Result<> done = body(lines);
+            if (done.ok()) return done;
+            const Error told = told_to(caller, done.error());
+            if (told.message() != done.error().message())
+                log_warning("a stream for uid " + std::to_string(caller.uid) + ": " +
+                            done.error().message());
+            return told;
+        });
+}
+
+// Each path is looked for before the call is answered, by threads that all calls share.
+constexpr std::size_t kMostPaths = 1000;  // of people other than root
+inline Result<> check_count(const Call& call, const std::vector<std::string>& paths) {
+    if (call.caller().sees_all || paths.size() <= kMostPaths) return {};
+    return Error(ErrorKind::conflict, ErrorCode::limits_exceeded,
+                 "at most " + std::to_string(kMostPaths) +
+                     " paths at once: name the directories that have them");
 }
 
 inline wire::ObjectPath job_object(const Job& job) {

@@ -105,9 +105,9 @@ Result<> SetObject::list_files(std::shared_ptr<Call> call) {
     std::uint64_t limit = options.number("limit").value_or(0);
     TRY(options.finish());
     BackupSet set = *TRY(served_.service.find_set(id_));
-    UniqueFd stream =
-        TRY(served_.streams.start(call->uid(), Listing{served_.service.pool(), set, call->caller(),
-                                                       revision, path.text(), recursive, limit}));
+    UniqueFd stream = TRY(start_stream(served_, *call,
+                                       Listing{served_.service.pool(), set, call->caller(),
+                                               revision, path.text(), recursive, limit}));
     call->reply_with(
         [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });
     return {};
@@ -117,6 +117,7 @@ Result<> SetObject::export_tree(std::shared_ptr<Call> call) {
     std::string revision = TRY(call->string());
     std::vector<std::string> paths = TRY(call->file_names());
     TRY(call->no_options());
+    TRY(check_count(*call, paths));
     for (std::string& path : paths) path = TRY(Path::parse(path)).text();
     BackupSet set = *TRY(served_.service.find_set(id_));
     StreamSet::Permit permit = TRY(served_.streams.permit(call->uid()));

@@ -81,9 +81,10 @@ Result<> SetObject::diff(std::shared_ptr<Call> call) {
                      "comparing with the disk is for administrators: name two revisions");
     BackupSet set = *TRY(served_.service.find_set(id_));
     auto own = own_places(served_.service.policy(), served_.service.state_dir());
-    UniqueFd stream = TRY(served_.streams.start(
-        call->uid(), Diff{served_.service.pool(), std::move(set), call->caller(), std::move(own),
-                          std::move(from), std::move(to), std::move(path)}));
+    UniqueFd stream =
+        TRY(start_stream(served_, *call,
+                         Diff{served_.service.pool(), std::move(set), call->caller(),
+                              std::move(own), std::move(from), std::move(to), std::move(path)}));
     call->reply_with(
         [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });
     return {};

@@ -131,8 +131,9 @@ struct VersionList {
     bool is_own(const LineName& line) const {
         return (line.set == set.id && line.host == host_of(set)) || is_adopted(line, set);
     }
-    // A version is seen in the last revision that has it; that it was deleted, by whoever saw it
-    // and could still look where it was.
+    // A version is seen in the last revision that has it, and only there if not in the first: since
+    // when it was there is not told then. That it was deleted is seen by whoever saw it and could
+    // still look where it was. What was before that he did not see is no change to him.
     Result<> keep_seen(PastSight& sight, std::vector<PathVersion>& versions) const {
         bool is_older_seen = false;
         for (auto version = versions.rbegin(); version != versions.rend(); ++version) {
@@ -140,6 +141,14 @@ struct VersionList {
             const bool open = TRY(sight.by_name(point.id, path)) == PastSight::Sight::open;
             const bool seen = open && (!version->deleted || is_older_seen);
             if (!seen) version->revisions = 0;
+            if (seen && !version->deleted) {
+                if (TRY(sight.by_name(version->first.id, path)) != PastSight::Sight::open) {
+                    version->first = version->last;
+                    version->revisions = 1;
+                    is_older_seen = false;
+                }
+                if (!is_older_seen) version->change = "created";
+            }
             is_older_seen = seen;
         }
         std::erase_if(versions, [](const PathVersion& version) { return version.revisions == 0; });
@@ -328,8 +337,8 @@ Result<> SetObject::list_versions(std::shared_ptr<Call> call) {
     TRY(options.finish());
     BackupSet set = *TRY(served_.service.find_set(id_));
     auto own = own_places(served_.service.policy(), served_.service.state_dir());
-    UniqueFd stream = TRY(served_.streams.start(
-        call->uid(),
+    UniqueFd stream = TRY(start_stream(
+        served_, *call,
         VersionList{served_.service.history(), served_.service.pool(), std::move(set),
                     call->caller(), std::move(own), std::move(path), std::move(wish)}));
     call->reply_with(
@@ -363,7 +372,7 @@ Result<> SetObject::find(std::shared_ptr<Call> call) {
         return invalid_argument("entries: of which directory? below names it");
     finding.query.wants = TRY(wants_of(pattern, ignore_case));
     finding.set = *TRY(served_.service.find_set(id_));
-    UniqueFd stream = TRY(served_.streams.start(call->uid(), std::move(finding)));
+    UniqueFd stream = TRY(start_stream(served_, *call, std::move(finding)));
     call->reply_with(
         [&](sd_bus_message* message) { return sd_bus_message_append(message, "h", stream.get()); });
     return {};

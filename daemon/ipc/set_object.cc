@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/path.h"
+#include "daemon/ipc/past_sight.h"
 #include "daemon/ipc/revisions.h"
 #include "daemon/ipc/tracking_view.h"
 #include "daemon/jobs/checkpoints.h"
@@ -17,8 +18,9 @@ namespace backup {
 
 namespace {
 
-constexpr std::array kTriggers = {"change", "schedule",    "catchup", "user",
-                                  "resume", "pre-restore", "drill"};
+// What a run may be begun by; revisions of other kinds, which are treated otherwise, are not made
+// by runs of a set.
+constexpr std::array kTriggers = {"change", "schedule", "catchup", "user", "resume"};
 
 // Numbers of people and groups are those of one machine.
 bool is_of_this_machine(const Revision& revision, const BackupSet& set) {
@@ -67,9 +69,13 @@ Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
 Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
                                     const std::string& text, const AccessRule& rule) {
     FoundRevision found = TRY(find_revision(pool, set, text));
-    if (!rule.sees_all() && !is_of_this_machine(found.revision, set))
+    if (rule.sees_all()) return found;
+    if (!is_of_this_machine(found.revision, set))
         return Error(ErrorKind::denied, ErrorCode::access_denied,
                      "revisions of other machines are for administrators");
+    if (!TRY(begins_at_root(*found.repository->repository, found.revision.snapshot())))
+        return Error(ErrorKind::denied, ErrorCode::access_denied,
+                     "a revision that does not say what is above its files is for administrators");
     return found;
 }
 
@@ -293,7 +299,10 @@ Result<> SetObject::start_backup(std::shared_ptr<Call> call) {
     if (mode != "incremental" && mode != "full")
         return invalid_argument("mode: incremental or full");
     if (std::ranges::find(kTriggers, trigger) == kTriggers.end())
-        return invalid_argument("trigger: not one of those that jobs have");
+        return invalid_argument("trigger: not one of those that runs have");
+    if (!call->caller().sees_all && trigger != "user")
+        return Error(ErrorKind::denied, ErrorCode::access_denied,
+                     "trigger: a run that a person starts is by \"user\"");
     served_.service.start_backup(id_,
                                  {.full = mode == "full",
                                   .trigger = trigger,
@@ -379,6 +388,8 @@ Result<> SetObject::verify(std::shared_ptr<Call> call) {
         request.repository = set.repository;
         request.uid = call->uid();
         if (ids.size() == 1) request.revision = ids.front().hex();
+        // Administrators may want several; of all others one is enough.
+        if (!call->caller().sees_all) request.unique = "verify:" + set.id;
         request.body = check_body(served.service.pool(), {set.repository, std::move(ids), percent});
         request.remember = [](StateStore& store, const JobRecord& record, std::uint64_t) {
             remember_check(store, record);

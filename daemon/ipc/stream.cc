@@ -100,18 +100,6 @@ StreamSet::~StreamSet() {
     streams_.clear();
 }
 
-Result<StreamSet::Permit> StreamSet::permit(std::uint32_t uid) {
-    unsigned& used = (*used_)[uid];
-    if (used >= kMostPerUid)
-        return Error(
-            ErrorKind::conflict, ErrorCode::limits_exceeded,
-            "at most " + std::to_string(kMostPerUid) + " streams at once: read or close one");
-    ++used;
-    return Permit(nullptr, [counts = used_, uid](void*) {
-        if (--(*counts)[uid] == 0) counts->erase(uid);
-    });
-}
-
 Result<UniqueFd> StreamSet::start(std::uint32_t uid, std::function<Result<>(LineWriter&)> body) {
     Permit place = TRY(permit(uid));
     Pipe pipe = TRY(make_pipe());

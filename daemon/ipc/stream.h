@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -17,6 +16,7 @@
 #include "common/result.h"
 #include "common/unique_fd.h"
 #include "daemon/ipc/json_line.h"
+#include "daemon/ipc/places.h"
 #include "daemon/runtime/loop.h"
 
 namespace backup {
@@ -72,10 +72,8 @@ class StreamSet {
     explicit StreamSet(Loop& loop) : loop_(loop) {}
     ~StreamSet();  // stops and joins
 
-    // One of the places that a uid has; given back when the last copy is destroyed, on the loop
-    // thread.
-    using Permit = std::shared_ptr<void>;
-    Result<Permit> permit(std::uint32_t uid);
+    using Permit = Places::Permit;
+    Result<Permit> permit(std::uint32_t uid) { return places_.take(uid); }
     // Runs `body` on a thread of its own; its error, or the count of lines, becomes the last line.
     // The reading end.
     Result<UniqueFd> start(std::uint32_t uid, std::function<Result<>(LineWriter&)> body);
@@ -86,8 +84,8 @@ class StreamSet {
         std::jthread thread;
     };
     Loop& loop_;
-    std::shared_ptr<std::map<std::uint32_t, unsigned>> used_ =
-        std::make_shared<std::map<std::uint32_t, unsigned>>();
+    Places places_{kMostPerUid, "at most " + std::to_string(kMostPerUid) +
+                                    " streams at once: read or close one"};
     std::list<Stream> streams_;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };

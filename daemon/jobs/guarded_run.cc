@@ -21,8 +21,10 @@ bool is_among(const Path& path, const std::vector<Path>& paths) {
     return std::ranges::find(paths, path) != paths.end();
 }
 
-// A directory without any entry; not one that cannot be read.
-bool is_empty_directory(Fs& fs, const Path& path) {
+// A directory without any entry; not one that cannot be read. One that holds directories says so by
+// its links and is not listed.
+bool is_empty_directory(Fs& fs, const Path& path, const struct statx& status) {
+    if (status.stx_nlink > 2) return false;
     UniqueFd fd(std::max(
         -1, fs.open(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK)));
     if (!fd) return false;
@@ -101,7 +103,8 @@ Result<MissingPart> GuardedRun::missing_part() {
         struct statx status {};
         const int error = fs.status(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status);
         const bool is_away = error == -ENOENT || error == -ENOTDIR;
-        if (!is_away && (error < 0 || !S_ISDIR(status.stx_mode) || !is_empty_directory(fs, path)))
+        if (!is_away &&
+            (error < 0 || !S_ISDIR(status.stx_mode) || !is_empty_directory(fs, path, status)))
             continue;
         // Not in the revision before it: nothing was lost.
         if (!TRY(was_full(path, is_away ? nullptr : &status))) continue;

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
+#include <mutex>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include <fcntl.h>
@@ -26,6 +29,37 @@ constexpr std::size_t kMostLookedFor = 100;
 std::string plural(std::uint64_t count, const std::string& one) {
     return std::to_string(count) + " " + one + (count == 1 ? "" : "s");
 }
+
+// Backups give way to a restore, but not for ever to whoever makes one last: a person can stop the
+// process that writes for him, or serve the directory that it writes to.
+class Outranking {
+  public:
+    Outranking(const RestorePlace& place, const Clock& clock) {
+        if (!place.precedence_allowed) {
+            whole_.emplace(place.precedence);
+            return;
+        }
+        lent_ = std::jthread([&place, &clock](const std::stop_token& over) {
+            while (!over.stop_requested()) {
+                std::optional<Precedence::Holder> held;
+                if (place.precedence_allowed->take(kSlice, clock.monotonic()))
+                    held.emplace(place.precedence);
+                sleep(kSlice, over);
+            }
+        });
+    }
+
+  private:
+    static constexpr Duration kSlice = std::chrono::seconds(1);
+    static void sleep(Duration time, const std::stop_token& over) {
+        std::mutex mutex;
+        std::condition_variable_any never;
+        std::unique_lock lock(mutex);
+        never.wait_for(lock, over, time, [] { return false; });
+    }
+    std::optional<Precedence::Holder> whole_;
+    std::jthread lent_;
+};
 
 std::string below(const std::string& target, const std::string& path) {
     if (target == "/") return path;
@@ -213,7 +247,7 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
                                 " could not be read when the revision was made: `backupctl show " +
                                 shared->name + "` says where their last good versions are");
             const RestorePlace& place = shared->place;
-            const Precedence::Holder holder(place.precedence);
+            const Outranking outranking(place, clock);
             Repository& repository = *place.repository->repository;
             UndoRecord record;
             record.job = job.id;
@@ -227,7 +261,9 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
             record.verify = shared->verify;
             record.delete_others = shared->delete_others;
             record.resumes = shared->resumes;
-            record.target = TRY(path_of_directory(shared->target.get()));
+            record.target = shared->target_path.empty()
+                                ? TRY(path_of_directory(shared->target.get()))
+                                : shared->target_path;
             std::unique_ptr<UndoLog> log;
             if (!shared->dry_run)
                 log = TRY_DURING(UndoLog::begin(place.undo_folder, record),
@@ -237,6 +273,7 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
             request.revision = shared->revision;
             request.paths = shared->paths;
             request.target_fd = shared->target.get();
+            request.target_path = shared->target_path;
             request.full_paths = shared->full_paths;
             request.on_conflict = shared->on_conflict;
             request.dry_run = shared->dry_run;
@@ -252,9 +289,10 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
                                      bool is_directory) {
                     return shared->spares(source, below(record.target, path), is_directory);
                 };
-            request.protect = [&](const std::vector<TouchedObject>& touched) {
-                return keep_touched(place, record.target, touched, *log, clock, job);
-            };
+            if (log)
+                request.protect = [&](const std::vector<TouchedObject>& touched) {
+                    return keep_touched(place, record.target, touched, *log, clock, job);
+                };
             const RestoreResult result = TRY(restore_for(place, request, job));
             JobOutcome outcome;
             outcome.counts = counts_of(result);

@@ -17,6 +17,7 @@
 #include "daemon/jobs/undo_book.h"
 #include "daemon/policy/policy.h"
 #include "daemon/restore/restore.h"
+#include "daemon/runtime/allowance.h"
 #include "daemon/runtime/precedence.h"
 
 namespace backup {
@@ -30,7 +31,9 @@ struct RestorePlace {
     BackupSet set;  // whose revision it is; its line keeps what is replaced
     std::string undo_folder;
     Precedence* precedence = nullptr;  // held while it runs
-    std::shared_ptr<Pace> pace;        // of what it fetches; none: as fast as can be
+    // How long it may be, of what all such restores have together; none: as long as it runs.
+    std::shared_ptr<Allowance> precedence_allowed;
+    std::shared_ptr<Pace> pace;  // of what it fetches; none: as fast as can be
 };
 
 struct RestoreTask {
@@ -38,6 +41,8 @@ struct RestoreTask {
     RevisionId revision;
     std::vector<std::string> paths;
     UniqueFd target;
+    // Not empty: `target` is the root, and the target is what the caller finds at this path.
+    std::string target_path;
     bool full_paths = false, dry_run = false, verify = false, delete_others = false;
     ConflictMode on_conflict = ConflictMode::fail;
     std::uint64_t resumes = 0;

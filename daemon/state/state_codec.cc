@@ -138,11 +138,11 @@ void describe(auto& field, Of<SetRecord> auto& record) {
     field(6, record.last_number);
     field(7, record.last_full);
     field(8, record.unexplained);
-    field(9, record.drills_since);
-    field(10, record.last_drill);
-    field(11, record.drill_result);
-    field(12, record.drill_job);
-    field(13, record.drill_failed);
+    field(24, record.drills_since);
+    field(25, record.last_drill);
+    field(26, record.drill_result);
+    field(27, record.drill_job);
+    field(28, record.drill_failed);
 }
 
 std::string encode(const SetRecord& record) {

@@ -358,6 +358,8 @@ bool DirectoryWatches::list(const std::shared_ptr<const UniqueFd>& directory, No
     Bytes buffer(std::size_t{32} << 10);
     for (;;) {
         const ssize_t length = RealFs::instance().list(directory->get(), buffer);
+        // What a directory that cannot be read to its end holds is not watched.
+        if (length < 0 && errno != ENOENT) ++unreadable_;
         if (length <= 0) break;
         for (ssize_t at = 0; at < length;) {
             const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);

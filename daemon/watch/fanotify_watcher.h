@@ -52,12 +52,12 @@ class FanotifyWatcher : public Watcher, private EventQueue {
     int descriptor() const override { return group_.fd.get(); }
     std::chrono::milliseconds read_queue() override;
     void mounts_changed() override;
+    void give_up(std::string_view reason) override;
 
     std::uint64_t queued_records() const;
     void decode(ByteView buffer, Collector& collector, std::uint64_t& records);
     void collect(const FanotifyRecord& record, Collector& collector);
     void start_over(std::uint64_t queued);
-    void give_up(std::string_view reason);
     // A place to begin, with the device that stat shows for it.
     struct Root {
         Path path;

@@ -68,6 +68,7 @@ class InotifyWatcher : public Watcher, private EventQueue {
     int descriptor() const override { return is_dead_ ? -1 : watches_.descriptor(); }
     std::chrono::milliseconds read_queue() override;
     void mounts_changed() override;
+    void give_up(std::string_view reason) override;
 
     // The other thread.
     void run();
@@ -82,7 +83,6 @@ class InotifyWatcher : public Watcher, private EventQueue {
     void look_at_all();
     void watch_ended(int watch);
     void start_over(std::string_view reason);
-    void give_up(std::string_view reason);
 
     bool wait_until_processed();
     void request_unwatched(bool wait);

@@ -103,8 +103,12 @@ void ReaderThread::run() {
         int timeout = -1;
         if (!is_stalled && is_pausing) timeout = static_cast<int>(pause.count());
         if (is_reading && is_asked) timeout = 0;
-        const int ready = poll(watched.data(), is_reading ? 3 : 2, timeout);
-        if (ready < 0 && errno != EINTR) break;
+        int ready = poll(watched.data(), is_reading ? 3 : 2, timeout);
+        if (failpoint("events.poll")) ready = -1, errno = ENOMEM;
+        if (ready < 0 && errno != EINTR) {
+            queue_.give_up(Error::from_errno(errno, "wait for events").message());
+            break;
+        }
         if (ready > 0 && watched[0].revents != 0) {
             std::uint64_t count = 0;
             [[maybe_unused]] auto got = read(wake_.get(), &count, sizeof(count));

@@ -12,6 +12,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "common/result.h"
@@ -28,6 +29,8 @@ class EventQueue {
     // Reads at least everything that was queued when it was called. Returns how long to pause.
     virtual std::chrono::milliseconds read_queue() = 0;
     virtual void mounts_changed() = 0;
+    // Nothing is read any more: what happens from now on is lost, and that must be told.
+    virtual void give_up(std::string_view reason) = 0;
 };
 
 class ReaderThread {

@@ -6,6 +6,7 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 namespace backup::writer {
 
@@ -19,6 +20,9 @@ constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 
 Error has_gone() {
     return {ErrorKind::cancelled, ErrorCode::cancelled, "the other process has gone"};
+}
+Error does_not_go_on() {
+    return {ErrorKind::io, "the other process does not go on"};
 }
 Error unreadable() {
     return {ErrorKind::io, "a frame between the daemon and a writer cannot be read"};
@@ -134,6 +138,7 @@ Result<> Channel::send(std::uint8_t kind, std::string_view payload, const std::v
         const ssize_t sent = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR) continue;
         if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) return has_gone();
+        if (sent < 0 && errno == EAGAIN) return does_not_go_on();
         if (sent < 0) return Error::from_errno(errno, "speak to the other process");
         with_descriptors = false;
         auto left = static_cast<std::size_t>(sent);
@@ -163,6 +168,7 @@ Result<bool> read_all(int fd, char* into, std::size_t size, std::vector<UniqueFd
         const ssize_t got = ::recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0 && errno == ECONNRESET) return has_gone();
+        if (got < 0 && errno == EAGAIN) return does_not_go_on();
         if (got < 0) return Error::from_errno(errno, "listen to the other process");
         for (cmsghdr* one = CMSG_FIRSTHDR(&message); one != nullptr;
              one = CMSG_NXTHDR(&message, one)) {
@@ -209,6 +215,13 @@ Result<std::optional<Frame>> Channel::receive(int patience_ms) {
             return has_gone();
     }
     return std::optional(std::move(frame));
+}
+
+void Channel::set_patience(std::chrono::milliseconds patience) {
+    const timeval time{static_cast<time_t>(patience.count() / 1000),
+                       static_cast<suseconds_t>(patience.count() % 1000 * 1000)};
+    (void)::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
+    (void)::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
 }
 
 void Channel::shut_down() {

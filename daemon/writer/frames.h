@@ -3,6 +3,7 @@
 // conversation.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -70,6 +71,9 @@ class Channel {
     // Nothing: the other end has closed it. Waits for at most `patience_ms` for a frame to begin
     // (-1: for ever); `transient` when none did.
     Result<std::optional<Frame>> receive(int patience_ms = -1);
+    // From now on a frame that was begun, by either end, and does not go on for so long is an
+    // error.
+    void set_patience(std::chrono::milliseconds patience);
     // Wakes whoever waits; nothing goes through from now on.
     void shut_down();
 

@@ -94,7 +94,7 @@ Result<std::string> pack_order(const Order& order) {
     packer.number(order.named.uid).text(order.named.user).number(order.named.groups.size());
     for (const auto& [gid, name] : order.named.groups) packer.number(gid).text(name);
     const RestoreRequest& request = order.request;
-    packer.text(as_text(request.revision.bytes)).texts(request.paths);
+    packer.text(as_text(request.revision.bytes)).texts(request.paths).text(request.target_path);
     packer.number(static_cast<std::uint64_t>(request.on_conflict)).number(request.threads);
     packer.flag(request.full_paths).flag(request.dry_run).flag(request.verify);
     packer.flag(request.goes_on).flag(request.delete_others).number(request.longest_kept);
@@ -125,6 +125,7 @@ Result<Order> unpack_order(std::string_view payload) {
     if (revision.size() != request.revision.bytes.size()) return unreadable();
     std::copy(revision.begin(), revision.end(), request.revision.bytes.begin());
     request.paths = from.texts();
+    request.target_path = from.text();
     const std::uint64_t mode = from.number();
     if (mode > static_cast<std::uint64_t>(ConflictMode::replace)) return unreadable();
     request.on_conflict = static_cast<ConflictMode>(mode);

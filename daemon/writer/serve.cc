@@ -1,18 +1,27 @@
 #include "daemon/writer/serve.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <condition_variable>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
 #include <thread>
 
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/openat2.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/path.h"
 #include "daemon/writer/blob_service.h"
 #include "daemon/writer/order.h"
 
@@ -149,6 +158,33 @@ class RemoteLog final : public ChangeLog {
     Conversation& daemon_;
 };
 
+// To a service manager that ends who is stopped or hangs (WatchdogSec=); the daemon's end may be
+// closed long since.
+class Watchdog {
+  public:
+    Watchdog() {
+        const char* path = ::getenv("NOTIFY_SOCKET");
+        const std::size_t length = path == nullptr ? 0 : std::strlen(path);
+        if (length < 2 || length >= sizeof address_.sun_path) return;
+        address_.sun_family = AF_UNIX;
+        std::memcpy(address_.sun_path, path, length);
+        if (address_.sun_path[0] == '@') address_.sun_path[0] = '\0';
+        size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
+        socket_ = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    }
+    void feed() const {
+        constexpr std::string_view kAlive = "WATCHDOG=1";
+        if (!socket_) return;
+        (void)::sendto(socket_.get(), kAlive.data(), kAlive.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
+                       reinterpret_cast<const sockaddr*>(&address_), size_);
+    }
+
+  private:
+    sockaddr_un address_{};
+    socklen_t size_ = 0;
+    UniqueFd socket_;
+};
+
 void tell_exceptions(Conversation& daemon, const ExceptionLog& log) {
     for (const Exception& one : log.list()) {
         Packer packer;
@@ -186,6 +222,20 @@ Result<RestoreResult> carry_out(Order& order, int target, BlobSource& blobs, Con
     return run_restore(request, source, progress, exceptions, daemon.stop());
 }
 
+// What had no links on its way when the order was first given: one that is there now leads where
+// nobody asked for.
+Result<UniqueFd> find_target(UniqueFd given, const std::string& path) {
+    const std::string below = path.substr(std::min(path.find_first_not_of('/'), path.size()));
+    if (below.empty()) return given;
+    open_how how{};
+    how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    UniqueFd found(
+        static_cast<int>(::syscall(SYS_openat2, given.get(), below.c_str(), &how, sizeof how)));
+    if (!found) return Error::from_errno(errno, "open " + printable(path));
+    return found;
+}
+
 Result<Frame> receive(Channel& channel, Word word) {
     auto frame = TRY(channel.receive());
     if (!frame || frame->kind != static_cast<std::uint8_t>(word))
@@ -211,7 +261,8 @@ Result<> serve(UniqueFd control) {
     if (!order.ok()) return refuse(std::move(order).error());
     std::vector<UniqueFd> descriptors = std::move(second.descriptors);
     if (descriptors.size() < 3) return refuse(Error(ErrorKind::invalid, "there is no target"));
-    const UniqueFd target = std::move(descriptors.front());
+    auto target = find_target(std::move(descriptors.front()), order->request.target_path);
+    if (!target.ok()) return refuse(std::move(target).error());
     descriptors.erase(descriptors.begin());
     RemoteBlobs blobs(std::move(descriptors));
     Progress progress;
@@ -223,12 +274,14 @@ Result<> serve(UniqueFd control) {
             std::mutex mutex;
             std::condition_variable_any wake;
             std::unique_lock lock(mutex);
+            const Watchdog watchdog;
             while (!over.stop_requested()) {
                 daemon.tell(Word::progress, pack_progress(progress));
+                if (!daemon.stop().stop_requested()) watchdog.feed();
                 wake.wait_for(lock, over, kTellEvery, [] { return false; });
             }
         });
-        result = carry_out(*order, target.get(), blobs, daemon, progress, exceptions);
+        result = carry_out(*order, target->get(), blobs, daemon, progress, exceptions);
     }
     daemon.tell(Word::progress, pack_progress(progress));
     tell_exceptions(daemon, exceptions);

@@ -236,8 +236,9 @@ class Listener {
 
 // Until the writer tells its end, or has gone, or does not stop when it should.
 Result<RestoreResult> listen(Channel& channel, Listener& listener, Process& process,
-                             std::stop_token stop) {
+                             std::stop_token stop, std::chrono::milliseconds silence) {
     std::optional<std::chrono::steady_clock::time_point> asked;
+    auto heard = std::chrono::steady_clock::now();
     for (;;) {
         const auto now = std::chrono::steady_clock::now();
         if (stop.stop_requested() && !asked) {
@@ -249,7 +250,11 @@ Result<RestoreResult> listen(Channel& channel, Listener& listener, Process& proc
             return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
         }
         auto frame = channel.receive(kLookEveryMs);
-        if (!frame.ok() && frame.error().kind() == ErrorKind::transient) continue;
+        if (!frame.ok() && frame.error().kind() == ErrorKind::transient) {
+            if (std::chrono::steady_clock::now() - heard < silence) continue;
+            process.kill();
+            return Error(ErrorKind::io, "the process that writes was stopped");
+        }
         if (!frame.ok() || !*frame) {
             if (stop.stop_requested())
                 return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
@@ -257,6 +262,7 @@ Result<RestoreResult> listen(Channel& channel, Listener& listener, Process& proc
         }
         auto end = TRY(listener.hear(**frame));
         if (end) return std::move(*end);
+        heard = std::chrono::steady_clock::now();
     }
 }
 
@@ -272,7 +278,7 @@ std::string writer_program() {
 Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& program,
                                      const RestoreRequest& request, Repository& repository,
                                      Progress& progress, ExceptionLog& exceptions,
-                                     std::stop_token stop) {
+                                     std::stop_token stop, std::chrono::milliseconds silence) {
     progress.phase = Phase::loading;
     Order order;
     order.named = identify(caller);
@@ -280,6 +286,7 @@ Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& pr
     RestoreSource source = TRY(open_source(request, repository, rule, stop));
     order.request.revision = request.revision;
     order.request.paths = request.paths;
+    order.request.target_path = request.target_path;
     order.request.on_conflict = request.on_conflict;
     order.request.threads = request.threads;
     order.request.full_paths = request.full_paths;
@@ -299,6 +306,7 @@ Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& pr
 
     Writer writer = TRY(start_writer(program));
     Channel channel(std::move(writer.control));
+    channel.set_patience(silence);
     const Person person{caller, primary_group(caller)};
     // A writer that has ended already says why, if it could.
     (void)channel.send(static_cast<std::uint8_t>(Word::person), pack_person(person));
@@ -321,7 +329,7 @@ Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& pr
             serve_blobs(*blobs, repository.blobs(), grants, request.pace.get());
         });
     Listener listener(channel, request, progress, exceptions);
-    Result<RestoreResult> result = listen(channel, listener, writer.process, stop);
+    Result<RestoreResult> result = listen(channel, listener, writer.process, stop, silence);
     // Its descriptors close with it; a server that waits for it wakes up then, or by this.
     for (auto& one : blob_channels) one->shut_down();
     servers.clear();

@@ -3,6 +3,7 @@
 // all that is written down of the restore. Blocking, like run_restore.
 #pragma once
 
+#include <chrono>
 #include <stop_token>
 #include <string>
 
@@ -14,12 +15,17 @@ namespace backup::writer {
 // The program beside ours.
 std::string writer_program();
 
+// A writer tells how far it is four times a second, whatever it waits for. One that says nothing
+// for so long was stopped, which its owner can do, and is ended.
+constexpr std::chrono::milliseconds kSilence = std::chrono::minutes(1);
+
 // As run_restore, but of what rule R shows to the caller and with his rights; never for root. Not
 // for undoing: the request has no `remove`, `alters`, `unchanged_since` and the like. Errors and
 // exceptions are those of run_restore, and `io` when the process dies.
 Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& program,
                                      const RestoreRequest& request, Repository& repository,
                                      Progress& progress, ExceptionLog& exceptions,
-                                     std::stop_token stop);
+                                     std::stop_token stop,
+                                     std::chrono::milliseconds silence = kSilence);
 
 }  // namespace backup::writer

@@ -420,7 +420,9 @@ def strace(place, a):
         where = collections.Counter()
         for name, paths in touching:
             path = next((p for p in paths if p.startswith("/")), paths[0] if paths else "")
-            root = "the watched tree" if path.startswith(place.disk) else "/proc (census)" if path.startswith(("/proc", "/sys")) else path
+            root = ("the set's own path (census)" if tree.startswith(path.rstrip("/")) and len(path) > 1
+                    else "the watched tree" if path.startswith(place.disk)
+                    else "/proc (census)" if path.startswith(("/proc", "/sys")) else path)
             where[f"{name} {root}"] += 1
         mounts = sum(name == "openat" and "mountinfo" in rest for name, rest, _ in calls)
         if mounts:
@@ -431,8 +433,9 @@ def strace(place, a):
         else:
             check(any("/proc" in k for k in where), "there was no census")
             # The scrubber begins an hour after the start, the canary is touched every ten minutes.
-            others = [f"{n} {k}" for k, n in where.items() if "/proc" not in k]
-            target("file system calls of the idle daemon in a minute, timers on, beyond the census in /proc", ", ".join(others) or "none",
+            # A census looks whether the set's path is still the directory that is watched, too.
+            others = [f"{n} {k}" for k, n in where.items() if "(census)" not in k]
+            target("file system calls of the idle daemon in a minute, timers on, beyond the census", ", ".join(others) or "none",
                    "none, a canary's few within ten minutes", not others or all("canary" in k for k in others))
 
     m = place.machine("big", tree)

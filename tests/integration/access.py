@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Who sees what of the machine's backup: on a system bus with several callers and a stand-in for polkit."""
 import grp
+import json
 import os
 import pwd
 import subprocess
 import sys
 import tarfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
-from promises import check, contains, equal, main, promise  # noqa: E402
+from promises import check, contains, equal, main, promise, wait_for  # noqa: E402
 from system_machine import SystemMachine  # noqa: E402
 
 # People whom every machine knows: the bus refuses callers without a name.
@@ -147,6 +149,26 @@ def _(m):
     m.backup("home")
 
 
+@promise("since when a file was there is not told to whoever came to it later")
+def _(m):
+    m.write_tree("people/bob/attic", {"box": "first\n"})
+    m.own(BOB, "people/bob/attic/box")
+    m.own(BOB, "people/bob/attic", mode=0o700)
+    m.backup("home")
+    m.write("people/bob/attic/box", "second\n")
+    m.backup("home")
+    os.chmod(m.path("people/bob/attic"), 0o755)
+    m.write("people/bob/other", "so that there is something new\n")
+    m.backup("home")
+    last = m.json("revisions", "home")["revisions"][0]["number"]
+    box = m.path("people/bob/attic/box")
+    mine = m.as_user(ALICE, "--json", "history", box).expect(0).lines[-1]["versions"]
+    equal([(v["number"], v["change"], v["revisions"]) for v in mine], [(last, "created", 1)])
+    m.as_user(ALICE, "cat", box).expect(0)
+    m.as_user(ALICE, "cat", f"home/{last - 1}:" + box).expect(5)
+    check(len(m.json("history", box)["versions"]) == 2)
+
+
 @promise("a difference names nothing that is closed on one of the sides, and the disk is for administrators")
 def _(m):
     reply = m.as_user(ALICE, "diff", "home/1:" + m.path("people"), "home/2")
@@ -208,6 +230,104 @@ def _(m):
     m.as_user(ALICE, "resume").expect(0)
     m.as_user(ALICE, "pause").expect(4)
     m.allow("browse")
+
+
+def call(m, uid, path, interface, method, *args):
+    return [*m.user(uid), "busctl", "--address=" + m.address, "call", "org.backupd1", path, "org.backupd1." + interface, method, *args]
+
+
+@promise("whoever may start a run cannot say that somebody else did, or that it is no revision to count with")
+def _(m):
+    m.allow("browse", "start-backup")
+    for trigger in ("pre-restore", "drill", "schedule"):
+        reply = m.run(call(m, ALICE, "/org/backupd1/set/etc", "Set", "StartBackup", "a{sv}", "1", "trigger", "s", trigger))
+        check(reply.code != 0 and ("trigger" in reply.err or "denied" in reply.err), reply)
+    m.run(call(m, ALICE, "/org/backupd1/set/etc", "Set", "StartBackup", "a{sv}", "1", "trigger", "s", "user")).expect(0)
+    wait_for("the run", lambda: m.json("jobs")["jobs"][0].get("outcome") == "complete")
+    m.allow("browse")
+
+
+@promise("a revision that does not say what is above its files shows them to administrators alone")
+def _(m):
+    # As another program makes it of a relative path: from within a closed directory.
+    m.write_tree("closed", {"notes-of-root": "hidden\n"})
+    os.chmod(m.path("closed"), 0o700)
+    m.restic("backup", "-q", ".", cwd=m.path("closed")).expect(0)
+    m.restic("backup", "-q", m.path("people/bob/open")).expect(0)
+    relative, absolute = (revision_of(m, name) for name in ("closed", "people/bob/open"))
+    contains(m.ctl("cat", "/notes-of-root", "--revision", relative).expect(0).out, "hidden")
+    for args in (["ls", relative + ":/"], ["cat", "/notes-of-root", "--revision", relative], ["cat", "--tar", relative + ":/"]):
+        reply = m.as_user(ALICE, *args)
+        check(reply.code != 0 and "notes-of" not in reply.out and "hidden" not in reply.out, reply)
+    # One that has them is judged like ours.
+    equal(m.as_user(ALICE, "cat", m.path("people/bob/open/public"), "--revision", absolute).expect(0).out, "for all\n")
+    m.as_user(ALICE, "cat", m.path("people/bob/open/secret"), "--revision", absolute).expect(4)
+
+
+@promise("verifications that people ask for in one moment are one")
+def _(m):
+    m.allow("browse", "start-backup")
+    argv = call(m, ALICE, "/org/backupd1/set/home", "Set", "Verify", "asa{sv}", "0", "1", "data-percent", "d", "100")
+    asked = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    jobs = {p.communicate(timeout=60)[0] for p in asked}
+    check(len(jobs) <= 2, jobs)  # a second one, if the first has ended meanwhile
+    m.allow("browse")
+
+
+def revision_of(m, name):
+    return [r["id"] for r in json.loads(m.restic("snapshots", "--json").expect(0).out) if r["paths"] == [m.path(name)]][-1]
+
+
+@promise("32 calls of one person may wait, over however many connections")
+def _(m):
+    m.mock("SimulateHangActions", "as", "1", "org.backupd1.browse")
+    argv = call(m, ALICE, "/org/backupd1/set/etc", "Set", "ListRevisions", "a{sv}", "0")
+    waiting = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(40)]
+    try:
+        wait_for("refusals", lambda: sum(p.poll() is not None for p in waiting) >= 8, seconds=20)
+        time.sleep(0.5)
+        refused = [p for p in waiting if p.poll() is not None]
+        equal(len(refused), 8)
+        for p in refused:
+            contains(p.stderr.read(), "too many calls")
+    finally:
+        m.mock("SimulateHangActions", "as", "0")
+        m.mock("ReleaseHangingCalls")
+        codes = [p.wait(30) for p in waiting]
+    equal(sorted(codes), [0] * 32 + [1] * 8)
+    m.as_user(ALICE, "revisions", "etc").expect(0)
+
+
+@promise("a request names so many paths that nobody else has to wait for it")
+def _(m):
+    many = [f"/p{i}" for i in range(3000)]
+    encoded = [word for path in many for word in (str(len(path)), *map(str, path.encode()))]
+    reply = m.run(call(m, ALICE, "/org/backupd1/set/home", "Set", "ExportTree", "saaya{sv}", "latest", str(len(many)), *encoded, "0"))
+    contains(reply.err, "paths")
+    check("No such" not in reply.err and "no such path" not in reply.err, reply)
+
+
+@promise("when the repository cannot be reached, where it is stays with administrators")
+def _(m):
+    m.stop()
+    os.rename(m.path("repo"), m.path("repo-away"))
+    m.start()
+    try:
+        for args in (
+            ["ls", m.path("people")],
+            ["revisions", "home"],
+            ["show", "home/1"],
+            ["cat", "home/1:" + m.path("people/alice/letter")],
+            ["history", m.path("people/alice/letter")],
+            ["find", "letter"],
+            ["diff", "home/1", "home/2"],
+        ):
+            reply = m.as_user(ALICE, *args)
+            check(reply.code != 0 or args[0] in ("history", "find"), reply)
+            check(m.path("repo") not in reply.out + reply.err, reply)
+        contains(m.ctl("ls", m.path("people")).err, m.path("repo"))
+    finally:
+        os.rename(m.path("repo-away"), m.path("repo"))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,10 @@ def home(m):
 
 
 def waits(m, *words):
-    wait_for(f"waiting for {words}", lambda: home(m)["waiting_for"] == list(words), seconds=10)
+    try:
+        wait_for(f"waiting for {words}", lambda: home(m)["waiting_for"] == list(words))
+    except AssertionError as problem:
+        raise AssertionError(f"{problem}: {home(m)}") from problem
 
 
 def is_backed_up(m):
@@ -77,6 +80,7 @@ def _(m):
             time.sleep(5)
             change(m)
         waits(m, word)
+        wait_for("the change to be known", lambda: home(m)["pending"] > 0)
         m.ctl("status").expect(0, sentence)
         m.ctl("run", "home", "--wait").expect(75, word)
         switch(False)

@@ -103,6 +103,7 @@ def _(m):
     m.write("elsewhere/b", "two\n")
     m.set_clock(30 * DAY)
     pass_time(m, 30 * DAY, 650)
+    wait_for("what others wrote to be weighed", lambda: m.json("status")["sets"][0]["pending"] == 0)
     wait_for("what is watched and unchanged to be well", lambda: m.ctl("health").code == 0)
 
 

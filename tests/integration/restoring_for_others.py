@@ -2,6 +2,7 @@
 """Restores on a system bus for people other than root: what they get back, with whose rights, and where it may land."""
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 import threading
@@ -251,8 +252,40 @@ def _(m):
     os.rename(out, out + ".moved")
     os.makedirs(m.path("roots-own"))
     os.symlink(m.path("roots-own"), out)
-    contains(m.run([*call, "ta{sv}", str(job), "0"]).err, "Too many levels")
+    m.run([*call, "ta{sv}", str(job), "0"])
+    wait_for("the end", lambda: m.json("jobs")["jobs"][0].get("outcome") == "failed")
+    contains(m.ctl("log", str(m.json("jobs")["jobs"][0]["id"])).out, "Too many levels")
     equal(os.listdir(m.path("roots-own")), [])
+
+
+@promise("a restore goes on only where she comes to herself: what has become somebody else's closed room is not opened for her")
+def _(m):
+    yard = room(m, ALICE, "yard")
+    room(m, ALICE, "yard/out")
+    m.ctl("set", "edit", "home", "--download-rate", "8MiB/s").expect(0)
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/alice/heavy"), "--to", yard + "/out", "--no-wait").expect(0)
+    job = m.json("jobs")["jobs"][0]["id"]
+    os.kill(int(wait_for("the writer", lambda: children(m, "backupd-restore"))[0]), 9)
+    wait_for("the end", lambda: m.json("jobs")["jobs"][0].get("outcome") == "failed")
+    m.ctl("set", "edit", "home", "--download-rate", "").code
+    shutil.rmtree(yard)
+    room(m, BOB, "yard")
+    room(m, BOB, "yard/out")
+    os.chmod(yard + "/out", 0o777)
+    os.chmod(yard, 0o700)
+    call = ["busctl", "--address=" + m.address, "call", "org.backupd1", "/org/backupd1/restore", "org.backupd1.Restore", "Resume"]
+    for who in (m.user(ALICE.pw_uid), []):
+        m.run([*who, *call, "ta{sv}", str(job), "0"])
+        wait_for("the end", lambda: not m.json("status").get("jobs") and m.json("jobs")["jobs"][0].get("outcome"))
+        equal(os.listdir(yard + "/out"), [])
+    # Whether there is anything makes no difference to what she hears.
+    first = m.as_user(ALICE.pw_uid, "log", str(m.json("jobs")["jobs"][0]["id"])).out
+    os.rmdir(yard + "/out")
+    m.run([*m.user(ALICE.pw_uid), *call, "ta{sv}", str(job), "0"]).expect(0)
+    wait_for("the end", lambda: m.json("jobs")["jobs"][0].get("outcome"))
+    second = m.as_user(ALICE.pw_uid, "log", str(m.json("jobs")["jobs"][0]["id"])).out
+    contains(first, "denied")
+    contains(second, "denied")
 
 
 @promise("at most two restores of one person run at once")
@@ -266,6 +299,19 @@ def _(m):
     contains(replies[2].err, "at once")
     for job in m.json("jobs")["jobs"][:2]:
         m.as_user(ALICE.pw_uid, "cancel", str(job["id"]))
+    wait_for("the end", lambda: not children(m, "backupd-restore"))
+    # Not even when she asks for all of them in one moment.
+    heavy = m.path("people/alice/heavy").encode()
+    call = ["busctl", "--address=" + m.address, "call", "org.backupd1", "/org/backupd1/restore", "org.backupd1.Restore", "RestoreInPlace"]
+    args = ["ssaaya{sv}", "home", "latest", "1", str(len(heavy)), *map(str, heavy), "1", "on-conflict", "s", "keep-both"]
+    for name in os.listdir(m.path("people/alice/heavy")):
+        m.write(os.path.join("people/alice/heavy", name), "short")
+    asked = [
+        subprocess.Popen([*m.user(ALICE.pw_uid), *call, *args], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(12)
+    ]
+    equal(sum(p.wait(60) == 0 for p in asked), 2)
+    for job in m.json("jobs")["jobs"][:12]:
+        m.ctl("cancel", str(job["id"]))
     wait_for("the end", lambda: not children(m, "backupd-restore"))
 
 

@@ -112,6 +112,17 @@ wait
 promise "files were written beside the race" bash -c 'ls /home/alice/race/open*/ | grep -q f1'
 promise "a link that is planted in the target leads nowhere" is "$(ls -A /srv/elsewhere)" ""
 
+# Whoever it writes for may stop the process: it does not keep a place, nor the job, nor backups waiting.
+head -c 8000000 /dev/urandom >/home/alice/large && chown alice: /home/alice/large
+backupctl -q run homes --wait || failed=1
+backupctl -q set edit homes --download-rate 1MiB/s || failed=1
+as alice restore /home/alice/large --to /home/alice/stopped --no-wait >/dev/null 2>&1 &
+promise "the writer of a slow restore runs" wait_for 20 pgrep -u alice -x backupd-restore
+promise "its owner may stop it" su alice -c 'kill -STOP $(pgrep -u alice -x backupd-restore)'
+promise "it is ended then" wait_for 150 bash -c '! pgrep -x backupd-restore'
+promise "and so is the job" wait_for 10 bash -c 'backupctl jobs | grep restore | head -1 | grep -q failed'
+promise "no process of the service manager's stays" wait_for 10 bash -c '! systemctl list-units --no-legend "backupd-restore@*" | grep -q .'
+
 systemctl stop polkit && systemctl mask --runtime polkit >/dev/null 2>&1
 promise "without polkit nobody but root looks: exit 4" ends 4 alice ls /home/alice
 promise "root does" backupctl -q ls /home/alice

@@ -100,7 +100,7 @@ def _(m):
     set_time(m, 22, 0, 1)
     wait_for("the run", lambda: len(done(m)) >= 2, seconds=30)
     equal(done(m)[-2]["trigger"], "user")
-    check(is_backed_up(m))
+    wait_for("nothing to wait", lambda: is_backed_up(m), seconds=30)
     equal(home(m)["waiting_for"], [])
 
 

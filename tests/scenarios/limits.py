@@ -158,3 +158,23 @@ def _(t):
     t.run()
     t.only_changes()
     t.same()
+
+
+@scenario(671, "a reader that cannot wait for events any more: said, watched anew, everything is compared", own=True, fs=EVERYWHERE)
+def _(t):
+    fill(t)
+    t.protect()
+    broken = t.m.path("broken")
+    with_failpoints(t, f"events.poll=fail:{broken}@1+")
+    before = t.status()["rescans"]
+    t.m.write("broken", "")
+    t.write("plain/f", b"written when nobody reads")
+    wait_for("the loss to be noticed", lambda: t.status()["rescans"] > before or t.status()["tracking"] != "live")
+    t.write("plain/g", b"written while nobody watches")
+    os.unlink(broken)
+    t.live()
+    contains(t.m.daemon_log(), "wait for events")
+    t.waits("plain/f", "plain/g")
+    t.run()
+    t.only_changes()
+    t.same()

@@ -13,9 +13,10 @@ TEST_F(ReadBackTest, WhatWasStoredIsReadAndCounted) {
     BackupResult result = run();
     EXPECT_EQ(result.counts.blobs_read_back, result.counts.blobs_new);
     EXPECT_GE(result.counts.bytes_read_back, 3'100'000u);
-    // Nothing new: nothing to read.
+    // Nothing new: nothing to read, but for the directories above, which others write to.
     BackupResult again = run();
-    EXPECT_EQ(again.counts.blobs_read_back, 0u);
+    EXPECT_EQ(again.counts.blobs_read_back, again.counts.blobs_new);
+    EXPECT_LT(again.counts.bytes_read_back, 100'000u);
 }
 
 TEST_F(ReadBackTest, NothingIsReadUnlessAskedFor) {

@@ -1,15 +1,20 @@
 // What passes between the daemon and a writer process: frames, the order, and blobs that only who
 // was shown them gets.
 #include <array>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/writer/blob_service.h"
 #include "daemon/writer/order.h"
+#include "daemon/writer/writer_process.h"
 #include "tests/unit/restore/revision_maker.h"
 
 namespace backup::writer {
@@ -91,6 +96,45 @@ TEST(Channel, AFrameThatIsCutOffOrTooLongIsAnError) {
         one.reset();
         EXPECT_FALSE(Channel(std::move(other)).receive().ok());
     }
+}
+
+TEST(Channel, AFrameThatDoesNotGoOnIsAnError) {
+    auto [one, other] = socket_pair().value();
+    Channel channel(std::move(other));
+    channel.set_patience(std::chrono::milliseconds(20));
+    ASSERT_EQ(::write(one.get(), "\5\0\0\0\0\0\0\0\1abc", 12), 12);
+    EXPECT_FALSE(channel.receive().ok());
+    EXPECT_FALSE(channel.send(1, std::string(8 << 20, 'x')).ok()) << "nobody reads";
+}
+
+TEST(Writer, OneThatIsStoppedDoesNotHoldTheDaemon) {
+    RevisionMaker maker;
+    const RevisionId revision = maker.commit({maker.file("letter", "dear bob")});
+    char folder[] = "/tmp/backupd-writer-XXXXXX";
+    ASSERT_NE(::mkdtemp(folder), nullptr);
+    const std::string program = std::string(folder) + "/stopped",
+                      written = folder + std::string("/pid");
+    {
+        std::ofstream script(program);
+        script << "#!/bin/sh\necho $$ > " << written << "\nkill -STOP $$\n";
+    }
+    ASSERT_EQ(::chmod(program.c_str(), 0755), 0);
+    UniqueFd target(::open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    RestoreRequest request;
+    request.revision = revision;
+    request.target_fd = target.get();
+    Progress progress;
+    ExceptionLog exceptions(progress);
+    const auto result =
+        run_restore_as({.uid = 1001, .gids = {}, .sees_all = false}, program, request,
+                       maker.repository(), progress, exceptions, {}, std::chrono::seconds(1));
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().message(), "the process that writes was stopped");
+    pid_t pid = 0;
+    std::ifstream(written) >> pid;
+    ASSERT_NE(pid, 0);
+    EXPECT_EQ(::kill(pid, 0), -1) << "it is gone";
+    std::filesystem::remove_all(folder);
 }
 
 TEST(Order, ComesOutAsItWent) {
