@@ -63,6 +63,7 @@ struct SignatureOf {
     const char* operator()(const std::vector<ObjectPath>&) const { return "ao"; }
     const char* operator()(const std::vector<FileName>&) const { return "aay"; }
     const char* operator()(const Dict&) const { return "a{sv}"; }
+    const char* operator()(const Counters&) const { return "a{st}"; }
 };
 
 // Text that is not UTF-8 gets the sender disconnected by the bus; it is shown escaped instead.
@@ -94,6 +95,12 @@ struct Appender {
         return r < 0 ? r : sd_bus_message_close_container(message);
     }
     int operator()(const Dict& dict) const { return append_dict(message, dict); }
+    int operator()(const Counters& counters) const {
+        int r = sd_bus_message_open_container(message, 'a', "{st}");
+        for (const auto& [word, count] : counters)
+            if (r >= 0) r = sd_bus_message_append(message, "{st}", safe_text(word).c_str(), count);
+        return r < 0 ? r : sd_bus_message_close_container(message);
+    }
 };
 
 std::string safe_text(const std::string& text) {
@@ -143,6 +150,17 @@ Result<Value> read_array(sd_bus_message* message, std::string_view contents) {
     if (contents == "s") return Value(TRY(read_strings(message)));
     if (contents == "y") return Value(FileName{TRY(read_file_name(message))});
     if (contents == "{sv}") return Value(TRY(read_dict(message)));
+    if (contents == "{st}") {
+        Counters counters;
+        const char* word = nullptr;
+        std::uint64_t count = 0;
+        int r = sd_bus_message_enter_container(message, 'a', "{st}");
+        while (r >= 0 && (r = sd_bus_message_read(message, "{st}", &word, &count)) > 0)
+            counters[word] = count;
+        if (r >= 0) r = sd_bus_message_exit_container(message);
+        if (r < 0) return malformed(r, "counters");
+        return Value(std::move(counters));
+    }
     if (contents == "ay") {
         auto names = TRY(read_file_names(message));
         std::vector<FileName> list;

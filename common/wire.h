@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -56,11 +57,13 @@ struct FileName {
 struct DictEntry;
 using Dict = std::vector<DictEntry>;  // a{sv}, in order
 
+using Counters = std::map<std::string, std::uint64_t>;  // a{st}
+
 // A value of one of the types that the interface uses.
 struct Value {
     using Variant = std::variant<bool, std::uint32_t, std::uint64_t, std::int64_t, double,
                                  std::string, ObjectPath, FileName, std::vector<std::string>,
-                                 std::vector<ObjectPath>, std::vector<FileName>, Dict>;
+                                 std::vector<ObjectPath>, std::vector<FileName>, Dict, Counters>;
     Variant held;
 
     // Out of line: an entry is complete only below, and clang wants to know it in each of them.

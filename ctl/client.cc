@@ -318,6 +318,13 @@ Result<std::string> Client::verify(const std::string& set,
         [&](auto* m) { return append_texts(m, revisions) && append_dict(m, options); }, kPatient));
     return read_text(answer);
 }
+Result<std::string> Client::drill(const std::string& set, const std::vector<std::string>& paths,
+                                  const Dict& options) {
+    Message answer = TRY(impl_->ours(
+        set, "Set", "Drill",
+        [&](auto* m) { return append_names(m, paths) && append_dict(m, options); }, kPatient));
+    return read_text(answer);
+}
 
 Result<std::string> Client::collect(const std::string& repository, const Dict& options) {
     Message answer = TRY(impl_->ours(repository, "Repository", "Collect", only(options), kPatient));

@@ -147,6 +147,8 @@ class Client {
         std::vector<Set> sets;
     };
     Result<Explanation> explain(const std::string& path);
+    Result<std::string> drill(const std::string& set, const std::vector<std::string>& paths,
+                              const Dict& options);
     Result<std::string> verify(const std::string& set, const std::vector<std::string>& revisions,
                                const Dict& options);
 

@@ -77,6 +77,14 @@ std::string counts_sentence(const std::string& kind, const Dict& details, const 
         if (details.number("orphan-bytes") > 0)
             size("orphan-bytes", "in packs that no index names");
     }
+    if (kind == "drill") {
+        count("files", "file came back as it was", "files came back as they were", true);
+        if (details.number("bytes") > 0) size("bytes", "in all");
+        count("compared-live", "compared with the one on disk", "compared with those on disk");
+        count("failed", "failed", "failed");
+        count("untried", "could not be tried here", "could not be tried here");
+        count("passed-over", "larger one passed over", "larger ones passed over");
+    }
     if (kind == "gc") {
         count("forgotten", "revision moved to the trash", "revisions moved to the trash");
         count("revisions-removed", "snapshot removed", "snapshots removed");

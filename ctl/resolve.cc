@@ -356,6 +356,10 @@ Result<RevisionRef> choose_revision(Context& context, Client& client, const std:
     return chosen;
 }
 
+Result<std::vector<SetRef>> sets_covering(Client& client, const std::string& path) {
+    return sets_for_path(client, path);
+}
+
 Result<std::string> absolute_here(std::string_view path) {
     std::array<char, PATH_MAX> directory{};
     const char* current = ::getcwd(directory.data(), directory.size());

@@ -62,6 +62,9 @@ Result<Selection> selection_of(const Context& context,
 Result<RevisionRef> choose_revision(Context& context, Client& client, const std::string& path,
                                     const Selection& selection);
 
+// The sets that cover the path best; an error when none does.
+Result<std::vector<SetRef>> sets_covering(Client& client, const std::string& path);
+
 // Relative paths are below the current directory.
 Result<std::string> absolute_here(std::string_view path);
 // Positionals and --files-from.

@@ -79,6 +79,7 @@ void Daemon::name_is_ours(Result<> answer) {
                                       std::to_string(service_->policy().sets.size()) + " sets");
     notifier_.ready("Serving " + std::to_string(service_->policy().sets.size()) + " sets");
     service_->begin();
+    objects_->begin();
     host_->start();
 }
 

@@ -25,6 +25,7 @@ Command restore_command();
 Command undo_command();
 Command resume_command();
 Command verify_command();
+Command drill_command();
 Command explain_command();
 Command queue_command();
 std::vector<Command> guard_commands();

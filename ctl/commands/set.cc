@@ -58,6 +58,7 @@ JsonObject config_object(const Dict& c) {
         .add("exclude", c.texts("exclude"))
         .add("keep", c.text("keep"))
         .add("guard", c.text("guard"))
+        .add("drill", c.text("drill"))
         .add("adopt", c.texts("adopt"))
         .add("hostname", c.text("hostname"))
         .add("hooks", JsonObject()
@@ -125,6 +126,7 @@ void print_config(Context& context, const std::string& id, const Dict& c) {
     row("nodump", c.flag("nodump") ? "files marked by chattr +d are left out" : "ignored");
     row("keeps", !c.has("keep") || c.text("keep") == "none" ? "every revision" : c.text("keep"));
     if (c.has("guard") && c.text("guard") != "default") row("guard", c.text("guard"));
+    if (c.has("drill") && c.text("drill") != "default") row("drill", c.text("drill"));
     row("enabled", c.flag("enabled") ? "yes" : "no");
 }
 
@@ -256,6 +258,7 @@ Result<Dict> settings_of(const Context& context) {
     if (auto name = args.value("--hostname"))
         config.set("hostname", Value(*name == "none" ? std::string() : *name));
     if (auto guard = args.value("--guard")) config.set("guard", Value(*guard));
+    if (auto drill = args.value("--drill")) config.set("drill", Value(*drill));
     TRY(timing_settings(args, config));
     struct Switch {
         const char *on, *off, *key;
@@ -548,6 +551,10 @@ std::vector<OptionSpec> setting_options() {
          .value = "RULES",
          .help = "what is asked about before it counts: \"gone=50 removed=30 changed=50 opaque=50 "
                  "least=50\" (percent, files); off: only what is missing; default"},
+        {.name = "--drill",
+         .value = "RULES",
+         .help = "how many files are given back for a try, and how often: \"every=7d files=64 "
+                 "bytes=256MiB\"; off: only by backupctl drill; default"},
         {.name = "--title", .value = "TEXT", .help = "a name for people"},
         {.name = "--larger-than",
          .value = "SIZE",

@@ -71,6 +71,8 @@ JsonObject set_object(const Context& context, const SetFacts& set) {
     object.add("last_result", p.text("LastResult"));
     context.add_time(object, "last_full", p.number("LastFullUSec"));
     object.add("full_differences", p.number("FullDifferences"));
+    context.add_time(object, "last_drill", p.number("LastDrillUSec"));
+    object.add("drill_result", p.text("LastDrillResult"));
     context.add_time(object, "next_run", p.number("NextRunUSec"));
     object.add("waiting_for", p.texts("BlockedBy"));
     object.add("waiting", condition_objects(context, set.waits));
@@ -233,6 +235,28 @@ void print_tracking(Context& context, const std::vector<SetFacts>& sets) {
     }
 }
 
+// What drills say of each set: with --verbose, and always when one failed.
+void print_drills(Context& context, const std::vector<SetFacts>& sets) {
+    const Looks& looks = context.looks();
+    for (const auto& set : sets) {
+        const Dict& p = set.properties;
+        const bool has_failed = p.text("LastDrillResult") == "failed";
+        if (context.quiet() || (!has_failed && !context.verbose())) continue;
+        const std::uint64_t last = p.number("LastDrillUSec");
+        std::string text = printable(set.ref.id) + ": last drill ";
+        text += last == 0 ? "none yet"
+                          : short_time_text(last, context.now(), looks) + " (" +
+                                age_text(from_usec(last), context.now()) + ")";
+        if (has_failed)
+            text += ", and files did not come back as they were: backupctl jobs " +
+                    std::to_string(p.number("LastDrillJob")) + " -v";
+        else if (last != 0)
+            text += ", all came back as it was";
+        context.line((has_failed ? paint("! ", Tone::bad, looks) : "") +
+                     wrap_words(text, looks.width == 0 ? 0 : looks.width - 2, 2));
+    }
+}
+
 // Why runs wait, and since when.
 void print_waits(Context& context, const std::vector<SetFacts>& sets) {
     const Looks& looks = context.looks();
@@ -292,6 +316,7 @@ Result<ExitCode> run(Context& context) {
     if (sets.empty()) context.line(no_set_yet(*client));
     print_sets(context, sets);
     print_tracking(context, sets);
+    print_drills(context, sets);
     print_waits(context, sets);
     print_guards(context, sets);
     for (const auto& job : jobs) {
@@ -322,7 +347,8 @@ Command status_command() {
                 "which it is "
                 "protected, how changes are tracked and what waits, its next run, running jobs, "
                 "and what "
-                "needs your attention. With --verbose every file system and how it is watched.",
+                "needs your attention. With --verbose every file system and how it is watched, "
+                "and when a drill was last.",
             .positionals = {{"SET", false, true, Completion::set}},
             .examples = {{"backupctl", "everything at a glance"},
                          {"backupctl status home -v", "how each of its file systems is watched"},

@@ -26,7 +26,7 @@ const std::vector<Command>& commands() {
         add("Protection", keeping);
         add("Repository", repo_commands());
         add("Repository", key_commands());
-        add("Repository", {verify_command()});
+        add("Repository", {verify_command(), drill_command()});
         add("Repository", collecting);
         add("Service", health_commands());
         add("Service", config_commands());

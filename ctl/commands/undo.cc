@@ -103,7 +103,8 @@ Command resume_command() {
         .description =
             "Alone it ends a pause. With a job it goes on with a restore that was interrupted: it "
             "makes the same request once more. What is in place already, and of large files "
-            "what was written already, is not fetched again.",
+            "what was written already, is not fetched again. One that ended with the daemon "
+            "goes on by itself, a minute after the daemon is back.",
         .positionals = {{"JOB", false, false, Completion::job}},
         .examples = {{"backupctl resume", "after backupctl pause"},
                      {"backupctl resume 12", "a restore, after a crash or a cancel"}},

@@ -21,6 +21,9 @@ class ObjectTree final : private ServiceListener {
     ObjectTree(Loop& loop, Bus& bus, Service& service);
     ~ObjectTree();
 
+    // When the name is ours and the service has begun.
+    void begin() { restore_.begin(); }
+
   private:
     void job_added(const Job& job) override;
     void job_changed(const Job& job) override;

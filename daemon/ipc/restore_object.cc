@@ -23,6 +23,26 @@ namespace backup {
 
 namespace {
 
+// What the revision did not take in. What cannot be read could leave out anything, and then
+// nothing can be removed by it.
+Result<Matcher> left_out_by(const Revision& revision) {
+    std::vector<std::string> patterns;
+    for (const std::string& pattern : revision.snapshot().excludes) {
+        if (auto one = Matcher::compile({pattern}); !one.ok())
+            return Error(ErrorKind::conflict, ErrorCode::conflict,
+                         name_of(revision) + " was made without what matches '" +
+                             printable(pattern) + "', which cannot be read here (" +
+                             one.error().message() +
+                             "): nothing can be removed by it, restore without --delete");
+        patterns.push_back(pattern);
+        // Other programs look for such a one anywhere, not only at the root.
+        const bool is_ours = !revision.tags.set.empty() || is_pre_restore(revision);
+        if (!is_ours && !pattern.starts_with('/') && !pattern.starts_with('!'))
+            patterns.push_back("**/" + pattern);
+    }
+    return Matcher::compile(patterns);
+}
+
 // What a removal asks of each object that the revision does not have.
 class Spared {
   public:
@@ -34,8 +54,7 @@ class Spared {
                              " was made is known by name: nothing can be removed by it");
         auto spared = std::shared_ptr<Spared>(new Spared);
         spared->now_ = TRY(Matcher::compile(set.exclude.patterns));
-        // A pattern of another program that we cannot read is no reason to remove less.
-        spared->then_ = Matcher::compile(found.revision.snapshot().excludes).value_or(Matcher());
+        spared->then_ = TRY(left_out_by(found.revision));
         spared->set_ = set;
         spared->own_ = std::move(own);
         spared->missing_ = found.revision;
@@ -123,7 +142,8 @@ const Interface& RestoreObject::interface() {
 RestoreObject::RestoreObject(Served& served)
     : served_(served),
       outranking_(std::make_shared<Allowance>(kMostOutranking, kOutrankingPart,
-                                              served.service.clock().monotonic())) {}
+                                              served.service.clock().monotonic())),
+      going_on_(served.service.loop().timer([this] { go_on(); })) {}
 
 wire::Value RestoreObject::property(std::string_view) const {
     return "";
@@ -151,7 +171,7 @@ Result<> RestoreObject::restore_to(std::shared_ptr<Call> call) {
                      ::statx(AT_FDCWD, "/", AT_STATX_DONT_SYNC, STATX_INO, &root) == 0 &&
                      root.stx_ino == status.stx_ino && root.stx_dev_major == status.stx_dev_major &&
                      root.stx_dev_minor == status.stx_dev_minor;
-    return start(std::move(call), std::move(asked));
+    return start(std::move(asked), answer_with_job(call));
 }
 
 Result<> RestoreObject::restore_in_place(std::shared_ptr<Call> call) {
@@ -168,11 +188,11 @@ Result<> RestoreObject::restore_in_place(std::shared_ptr<Call> call) {
     asked.in_place = true;
     asked.task.target = UniqueFd(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!asked.task.target) return Error::from_errno(errno, "open /");
-    return start(std::move(call), std::move(asked));
+    return start(std::move(asked), answer_with_job(call));
 }
 
 // The revision is resolved once, here, and recorded: "latest" does not move while the job waits.
-Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
+Result<> RestoreObject::start(Asked asked, Started started) {
     for (std::string& text : asked.task.paths) {
         Path path = TRY(Path::parse(text));
         text = path.text();
@@ -206,22 +226,23 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
         }
         return found;
     };
-    auto begin = [this, call, shared](Call&, FoundRevision found) {
+    auto begin = [this, started = std::move(started), shared](Result<FoundRevision> found) {
+        if (!found.ok()) return started(std::move(found).error());
         RestoreTask& task = shared->task;
         // From here on, so that many requests at once are no more than one after the other.
         Places::Permit permit;
         if (!task.place.caller.sees_all) {
             auto taken = running_.take(task.place.caller.uid);
-            if (!taken.ok()) return call->fail(taken.error());
+            if (!taken.ok()) return started(taken.error());
             permit = std::move(*taken);
             task.place.precedence_allowed = outranking_;
         }
-        task.place.repository = found.repository;
-        task.revision = found.revision.id();
-        task.name = name_of(found.revision, found.asked);
+        task.place.repository = found->repository;
+        task.revision = found->revision.id();
+        task.name = name_of(found->revision, found->asked);
         task.place.pace = served_.service.rates().gate(Rates::Way::down, task.place.set.id);
         JobRequest request = restore_request(task.place, task.place.caller.uid);
-        request.revision = found.revision.id().hex();
+        request.revision = found->revision.id().hex();
         if (task.dry_run) request.mode = "dry-run";
         if (task.resumes != 0) {
             request.trigger = "resume";
@@ -229,9 +250,9 @@ Result<> RestoreObject::start(std::shared_ptr<Call> call, Asked asked) {
         }
         request.body = [permit, body = restore_body(served_.service.clock(), std::move(task))](
                            JobContext& job) { return body(job); };
-        served_.service.jobs().start(std::move(request), answer_with_job(call));
+        served_.service.jobs().start(std::move(request), started);
     };
-    answer_later(served_, call, std::move(resolve), std::move(begin));
+    served_.service.io().run(std::move(resolve), std::move(begin));
     return {};
 }
 
@@ -266,12 +287,19 @@ Result<BackupSet> RestoreObject::set_of(const UndoRecord& record) const {
 Result<> RestoreObject::undo(std::shared_ptr<Call> call) {
     const std::uint64_t id = TRY(call->u64());
     wire::DictReader options(TRY(call->dict()));
-    UndoTask task;
-    task.dry_run = options.boolean("dry-run").value_or(false);
-    task.verify = options.boolean("verify").value_or(false);
+    const bool dry_run = options.boolean("dry-run").value_or(false);
+    const bool verify = options.boolean("verify").value_or(false);
     TRY(options.finish());
     TRY(ended_restore(id));
-    auto shared = std::make_shared<UndoTask>(std::move(task));
+    undo_job(id, dry_run, verify, call->uid(), answer_with_job(call));
+    return {};
+}
+
+void RestoreObject::undo_job(std::uint64_t id, bool dry_run, bool verify, std::uint32_t uid,
+                             Started started) {
+    auto shared = std::make_shared<UndoTask>();
+    shared->dry_run = dry_run;
+    shared->verify = verify;
     shared->place.undo_folder = served_.service.undo_folder();
     shared->place.precedence = &served_.service.precedence();
     shared->place.policy = served_.service.shared_policy();
@@ -285,39 +313,45 @@ Result<> RestoreObject::undo(std::shared_ptr<Call> call) {
         if (!job || !job->end)
             return Error(ErrorKind::not_found, ErrorCode::no_such_job,
                          "there is no record of the end of job " + std::to_string(id));
+        // What came in the place of a file system would be filled with what was on it.
+        for (const UndoRecord& record : shared->records) TRY(check_volumes(record));
         shared->ended = *job->end;
         shared->place.repository = TRY(pool.open(shared->records.front().repository));
         return {};
     };
-    auto begin = [this, call, shared, id](Result<> done) {
-        if (!done.ok()) return call->fail(done.error());
+    auto begin = [this, started = std::move(started), shared, id, uid](Result<> done) {
+        if (!done.ok()) return started(std::move(done).error());
         auto set = set_of(shared->records.front());
-        if (!set.ok()) return call->fail(set.error());
+        if (!set.ok()) return started(std::move(set).error());
         shared->place.set = std::move(*set);
-        JobRequest request = restore_request(shared->place, call->uid());
+        JobRequest request = restore_request(shared->place, uid);
         request.mode = shared->dry_run ? "dry-run" : "undo";
         if (!shared->dry_run) request.unique = "undo:" + std::to_string(id);
         request.body = undo_body(served_.service.clock(), std::move(*shared));
-        served_.service.jobs().start(std::move(request), answer_with_job(call));
+        served_.service.jobs().start(std::move(request), started);
     };
     served_.service.io().run(std::move(read), std::move(begin));
-    return {};
 }
 
-// The same request once more: what is right already is found and not fetched again.
 Result<> RestoreObject::resume(std::shared_ptr<Call> call) {
     const std::uint64_t id = TRY(call->u64());
     TRY(call->no_options());
     TRY(ended_restore(id));
+    resume_job(id, call->caller(), answer_with_job(call));
+    return {};
+}
+
+// The same request once more: what is right already is found and not fetched again.
+void RestoreObject::resume_job(std::uint64_t id, std::optional<Caller> caller, Started started) {
     struct Begun {
         UndoRecord record;
         Caller caller;
     };
     auto read = [&store = served_.service.store(), folder = served_.service.undo_folder(), id,
-                 caller = call->caller(),
+                 caller = std::move(caller),
                  on_system_bus = served_.on_system_bus()]() -> Result<Begun> {
         const auto job = TRY(store.job(id));
-        if (!caller.sees_all && (!job || job->uid != caller.uid))
+        if (caller && !caller->sees_all && (!job || job->uid != caller->uid))
             return Error(ErrorKind::denied, ErrorCode::access_denied,
                          "job " + std::to_string(id) + " is not yours to go on with");
         UndoRecord record = TRY(read_undo(folder, id));
@@ -329,21 +363,26 @@ Result<> RestoreObject::resume(std::shared_ptr<Call> call) {
         if (job && job->outcome == "complete")
             return Error(ErrorKind::conflict, ErrorCode::conflict,
                          "job " + std::to_string(id) + " is complete: nothing is left to do");
+        TRY(check_volumes(record));
         // It goes on with the rights of whoever began it.
-        const bool for_other = on_system_bus && job && job->uid != caller.uid;
-        return Begun{std::move(record), for_other ? caller_of(job->uid) : caller};
+        const bool is_his = caller && (!job || job->uid == caller->uid);
+        if (is_his || !on_system_bus)
+            return Begun{
+                std::move(record),
+                caller.value_or(Caller{.uid = job ? job->uid : 0, .gids = {}, .sees_all = true})};
+        if (job && job->uid != 0) return Begun{std::move(record), caller_of(job->uid)};
+        return Begun{std::move(record), Caller{.uid = 0, .gids = {}, .sees_all = true}};
     };
-    auto begin = [this, call](Result<Begun> begun) {
-        if (!begun.ok()) return call->fail(begun.error());
-        auto started = resume_from(call, begun->record, begun->caller);
-        if (!started.ok()) call->fail(started.error());
+    auto begin = [this, started = std::move(started)](Result<Begun> begun) {
+        if (!begun.ok()) return started(std::move(begun).error());
+        auto done = resume_from(begun->record, begun->caller, started);
+        if (!done.ok()) started(std::move(done).error());
     };
     served_.service.io().run(std::move(read), std::move(begin));
-    return {};
 }
 
-Result<> RestoreObject::resume_from(const std::shared_ptr<Call>& call, const UndoRecord& record,
-                                    const Caller& caller) {
+Result<> RestoreObject::resume_from(const UndoRecord& record, const Caller& caller,
+                                    const Started& started) {
     Asked asked;
     asked.task.place.caller = caller;
     asked.task.place.set = TRY(set_of(record));
@@ -360,7 +399,7 @@ Result<> RestoreObject::resume_from(const std::shared_ptr<Call>& call, const Und
         asked.task.target = UniqueFd(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (!asked.task.target) return Error::from_errno(errno, "open /");
         asked.task.target_path = record.target;
-        return start(call, std::move(asked));
+        return start(std::move(asked), started);
     }
     // The path had no links then: one that has them now leads where nobody asked for.
     open_how how{};
@@ -371,7 +410,7 @@ Result<> RestoreObject::resume_from(const std::shared_ptr<Call>& call, const Und
     if (!asked.task.target)
         return Error::from_errno(errno, "open " + printable(record.target))
             .with_code(ErrorCode::no_such_path);
-    return start(call, std::move(asked));
+    return start(std::move(asked), started);
 }
 
 }  // namespace backup

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "daemon/ipc/set_object.h"
+#include "daemon/policy/drill_rules.h"
 #include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
 #include "daemon/policy/limit_rules.h"
@@ -32,6 +33,7 @@ wire::Dict set_configuration(const BackupSet& set) {
         {"limits", format_limits(set.limits)},
         {"presets", set.presets},
         {"inherited", std::uint64_t{std::min(set.exclude.inherited, set.exclude.patterns.size())}},
+        {"drill", format_drill_rules(set.drill)},
         {"windows", format_windows(set.windows)},
         {"jitter", format_jitter(set.jitter_seconds)},
         {"max-deferral-usec", set.max_deferral_seconds * 1'000'000},
@@ -141,6 +143,8 @@ Result<> change_set(BackupSet& set, wire::DictReader& changes) {
     }
     if (auto value = changes.text("guard"))
         set.guard = TRY_DURING(parse_guard_rules(*value), "guard");
+    if (auto value = changes.text("drill"))
+        set.drill = TRY_DURING(parse_drill_rules(*value), "drill");
     TRY(change_timing(set, changes));
     return {};
 }

@@ -27,6 +27,7 @@ class SetObject final : public BusObject {
     Result<> open_file(std::shared_ptr<Call> call);
     Result<> export_tree(std::shared_ptr<Call> call);
     Result<> verify(std::shared_ptr<Call> call);
+    Result<> drill(std::shared_ptr<Call> call);
     Result<> pin_revision(std::shared_ptr<Call> call);
     Result<> delete_revisions(std::shared_ptr<Call> call);
     Result<> apply_retention(std::shared_ptr<Call> call);

@@ -18,6 +18,9 @@ typename Map::mapped_type look_up(const Map& map, const std::string& key) {
 
 constexpr Duration kRetryCollection = std::chrono::hours(1);
 constexpr Duration kRetryVerification = std::chrono::hours(6);
+constexpr Duration kRetryDrill = std::chrono::hours(6);
+// Before the first drill of a set, and after one that failed: sooner than the period says.
+constexpr Duration kEarlyDrill = std::chrono::hours(24);
 // So many times the age that a set promises, and it is no delay any more.
 constexpr int kFarTooLate = 3;
 
@@ -45,6 +48,7 @@ class Judge {
                     " --ignore all` does not wait");
         for (const LimitNow& limit : limits_over(set, record, status.revision_count, now_))
             if (limit.is_hard) add(Health::degraded, "limit", subject, limit.text, limit.remedy);
+        look_at_drills(set, status);
         if (record.unexplained != 0)
             add(Health::degraded, "unexplained", subject,
                 "its last full run found " + std::to_string(record.unexplained) +
@@ -85,6 +89,19 @@ class Judge {
     }
 
   private:
+    void look_at_drills(const BackupSet& set, const SetStatus& status) {
+        const SetRecord& record = status.record;
+        if (record.drill_result == "failed")
+            add(Health::at_risk, "drill-failed", "set " + set.id,
+                "not all that its last drill gave back for a try is as it was",
+                "`backupctl jobs " + std::to_string(record.drill_job) +
+                    " -v` names the files and older versions that are intact; `backupctl run " +
+                    set.id + "`, then `backupctl drill " + set.id + "` tells whether it is mended");
+        else if (!status.is_excused && is_drill_late(set, record, now_))
+            add(Health::degraded, "drill-late", "set " + set.id,
+                "no drill came to its end for long", "`backupctl drill " + set.id + "` says why");
+    }
+
     void look_at_age(const BackupSet& set, const SetStatus& status) {
         if (!status.deadline || status.is_excused) return;
         const Timestamp success = std::max(status.record.last_success,
@@ -182,6 +199,28 @@ bool is_verification_late(const RepositoryPolicy& policy, const RepositoryRecord
     if (policy.verify_seconds == 0 || record.last_check == Timestamp{}) return false;
     return now - record.last_check >
            2 * std::chrono::seconds(policy.verify_seconds) + kRetryVerification;
+}
+
+std::optional<Timestamp> next_drill(const BackupSet& set, const SetRecord& record, Timestamp tried,
+                                    Timestamp now) {
+    if (set.drill.every_seconds == 0 || !set.enabled || set.is_found) return std::nullopt;
+    const Duration period = std::chrono::seconds(set.drill.every_seconds);
+    const bool is_early = record.last_drill == Timestamp{} || record.drill_result == "failed";
+    const Timestamp last =
+        record.last_drill != Timestamp{} ? record.last_drill : record.drills_since;
+    if (last == Timestamp{}) return std::nullopt;  // there is nothing to try
+    const Timestamp due =
+        last > now ? now : last + (is_early ? std::min<Duration>(period, kEarlyDrill) : period);
+    if (tried == Timestamp{} || tried > now) return due;
+    return std::max(due, tried + std::min<Duration>(period, kRetryDrill));
+}
+
+bool is_drill_late(const BackupSet& set, const SetRecord& record, Timestamp now) {
+    if (set.drill.every_seconds == 0 || set.is_found) return false;
+    const Timestamp last =
+        record.last_drill != Timestamp{} ? record.last_drill : record.drills_since;
+    if (last == Timestamp{}) return false;
+    return now - last > 2 * std::chrono::seconds(set.drill.every_seconds) + kRetryDrill;
 }
 
 bool needs_reminder(const RepositoryFacts& repository) {

@@ -51,8 +51,9 @@ struct HealthReport {
     std::vector<HealthFinding> findings;  // the worst first, in a fixed order
 };
 // at_risk: an enabled set that never succeeded, or for thrice as long as it promised, or about
-// which something is asked, or damage in its repository. degraded: a promise exceeded, a run put
-// off for too long, a hard limit that leaves something out, a collection or verification missed,
+// which something is asked, or whose last drill failed, or damage in its repository. degraded: a
+// promise exceeded, a run put off for too long, a hard limit that leaves something out, a
+// collection, verification or drill missed,
 // differences that a full run found and no change explains, a repository without its password, a
 // configuration that does not load. unknown: no enabled set.
 HealthReport judge_health(const Policy& policy, const SetStatuses& sets,
@@ -71,6 +72,10 @@ std::optional<Timestamp> next_verification(const RepositoryPolicy& policy,
                                            Timestamp now);
 bool is_verification_late(const RepositoryPolicy& policy, const RepositoryRecord& record,
                           Timestamp now);
+// And of the drills of a set.
+std::optional<Timestamp> next_drill(const BackupSet& set, const SetRecord& record, Timestamp tried,
+                                    Timestamp now);
+bool is_drill_late(const BackupSet& set, const SetRecord& record, Timestamp now);
 // One key only, its password made by us, the sheet never tried.
 bool needs_reminder(const RepositoryFacts& repository);
 

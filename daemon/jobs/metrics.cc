@@ -28,6 +28,12 @@ constexpr std::array kRestoreSums = {
     Summed{"bytes-fetched", "fetched_bytes", "Bytes that were read from the repository for it."},
     Summed{"failed", "failed_objects", "Objects that could not be given back."},
 };
+constexpr std::array kDrillSums = {
+    Summed{"files", "files", "Files that came back as they were."},
+    Summed{"bytes", "bytes", "Bytes of these."},
+    Summed{"compared-live", "compared_files", "Files that were compared with those on disk."},
+    Summed{"failed", "failed_objects", "Objects that did not come back as they were."},
+};
 constexpr std::array kGcSums = {
     Summed{"bytes-removed", "removed_bytes", "Bytes that were removed."},
     Summed{"bytes-marked", "marked_bytes", "Bytes that were marked for removal."},
@@ -44,6 +50,16 @@ constexpr std::array kGcGauges = {
     Summed{"orphan-bytes", "orphan_bytes", "Of these, known to nobody."},
 };
 
+// Upper bounds in seconds of what restores are measured by.
+constexpr std::array kBounds = {0.05, 0.2, 1.0, 5.0, 30.0, 300.0, 3600.0};
+
+// A label's value; two decimals at most.
+std::string bound_text(double bound) {
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%g", bound);
+    return text.data();
+}
+
 class Writer {
   public:
     void family(const std::string& name, const char* type, const std::string& help) {
@@ -57,6 +73,18 @@ class Writer {
         name_ = name;
     }
     using Labels = std::vector<std::pair<const char*, std::string>>;
+    template <std::size_t N>
+    void histogram(const std::array<std::uint64_t, N>& buckets, double sum) {
+        const std::string name = std::exchange(name_, name_ + "_bucket");
+        std::uint64_t below = 0;
+        for (std::size_t i = 0; i < N; ++i) {
+            below += buckets[i];
+            value({{"le", i < kBounds.size() ? bound_text(kBounds[i]) : "+Inf"}}, below);
+        }
+        name_ = name;
+        part("_sum", sum);
+        part("_count", static_cast<double>(below));
+    }
     void value(const Labels& labels, double number) {
         out_ += name_;
         for (std::size_t i = 0; i < labels.size(); ++i)
@@ -103,6 +131,15 @@ void write_sums(Writer& out, const std::string& prefix, const char* label,
 
 }  // namespace
 
+void Metrics::Histogram::add(double seconds) {
+    static_assert(std::tuple_size_v<decltype(buckets)> == kBounds.size() + 1);
+    const auto bound = std::ranges::lower_bound(kBounds, seconds);
+    ++buckets[static_cast<std::size_t>(bound - kBounds.begin())];
+    sum += seconds;
+    last = seconds;
+    ++count;
+}
+
 void Metrics::job_ended(const JobRecord& record, std::optional<Duration> first_byte) {
     const auto note = [&](Family& family, const std::string& object, const auto& sums) {
         ++family.jobs[{object, record.outcome}];
@@ -113,14 +150,19 @@ void Metrics::job_ended(const JobRecord& record, std::optional<Duration> first_b
             family.sums[{sum.metric, object}] += count_of(record, sum.count);
     };
     if (record.kind == "backup") note(backup_, record.set, kBackupSums);
-    if (record.kind == "restore" || record.kind == "export") {
+    // A plan gives nothing back.
+    if ((record.kind == "restore" || record.kind == "export") && record.mode != "dry-run") {
         note(restore_, record.set, kRestoreSums);
-        if (first_byte) {
-            first_byte_last_ = std::chrono::duration<double>(*first_byte).count();
-            first_byte_sum_ += first_byte_last_;
-            ++first_byte_count_;
+        if (first_byte) first_byte_.add(std::chrono::duration<double>(*first_byte).count());
+        if (record.end) {
+            const double seconds =
+                std::chrono::duration<double>(*record.end - record.begin).count();
+            duration_.add(seconds);
+            if (const std::uint64_t bytes = count_of(record, "bytes"); bytes != 0 && seconds > 0)
+                rate_last_ = static_cast<double>(bytes) / seconds;
         }
     }
+    if (record.kind == "drill") note(drill_, record.set, kDrillSums);
     if (record.kind == "check" || record.kind == "verify")
         note(verify_, record.repository, kVerifySums);
     if (record.kind != "gc") return;
@@ -215,12 +257,42 @@ std::string Metrics::text(const Numbers& now) const {
     out.family("backupd_restore_success_ratio", "gauge",
                "The share of restores that gave back everything.");
     if (all != 0) out.value({}, static_cast<double>(good) / static_cast<double>(all));
-    out.family("backupd_restore_first_byte_seconds", "summary",
+    out.family("backupd_restore_first_byte_seconds", "histogram",
                "From the begin of a restore to its first byte.");
-    out.part("_sum", first_byte_sum_);
-    out.part("_count", static_cast<double>(first_byte_count_));
+    out.histogram(first_byte_.buckets, first_byte_.sum);
     out.family("backupd_restore_first_byte_seconds_last", "gauge", "The same, of the last one.");
-    if (first_byte_count_ != 0) out.value({}, first_byte_last_);
+    if (first_byte_.count != 0) out.value({}, first_byte_.last);
+    out.family("backupd_restore_duration_seconds", "histogram", "How long restores took.");
+    out.histogram(duration_.buckets, duration_.sum);
+    out.family("backupd_restore_duration_seconds_last", "gauge", "The same, of the last one.");
+    if (duration_.count != 0) out.value({}, duration_.last);
+    out.family("backupd_restore_bytes_per_second_last", "gauge",
+               "The rate of the last restore that gave back any content.");
+    if (rate_last_ > 0) out.value({}, rate_last_);
+
+    jobs("backupd_drill_", "set", drill_, "Drills");
+    write_sums(out, "backupd_drill_", "set", kDrillSums, drill_.sums, "counter", "_total");
+    const auto each_drill = [&](const char* name, const char* help, const auto& write) {
+        out.family(std::string("backupd_drill_") + name, "gauge", help);
+        for (const SetNumbers& set : now.sets) write(set, Writer::Labels{{"set", set.id}});
+    };
+    each_drill("last_timestamp_seconds", "The end of the last drill of files chosen at random.",
+               [&](const SetNumbers& set, const auto& labels) {
+                   out.time(labels, set.record.last_drill);
+               });
+    each_drill(
+        "age_seconds", "How long ago that was.", [&](const SetNumbers& set, const auto& labels) {
+            if (set.record.last_drill != Timestamp{} && set.record.last_drill <= now.now)
+                out.value(labels,
+                          std::chrono::duration<double>(std::chrono::floor<std::chrono::minutes>(
+                                                            now.now - set.record.last_drill))
+                              .count());
+        });
+    each_drill("last_good", "1 if all came back as it was, now or when tried again.",
+               [&](const SetNumbers& set, const auto& labels) {
+                   if (!set.record.drill_result.empty())
+                       out.value(labels, set.record.drill_result == "ok" ? 1.0 : 0.0);
+               });
 
     jobs("backupd_gc_", "repository", gc_, "Collections");
     write_sums(out, "backupd_gc_", "repository", kGcSums, gc_.sums, "counter", "_total");
@@ -257,6 +329,40 @@ std::string Metrics::text(const Numbers& now) const {
                         out.value(labels, facts.status.state == RepositoryState::ready ? 1.0 : 0.0);
                     });
     return out.take();
+}
+
+Metrics::Sums Metrics::sums_of(const Family& family) {
+    std::map<std::string, std::uint64_t> sums = {{"jobs", 0}};
+    for (const char* outcome : {"complete", "exceptions", "failed", "cancelled", "interrupted"})
+        sums[outcome] = 0;
+    for (const auto& [key, count] : family.jobs) {
+        sums["jobs"] += count;
+        sums[key.second] += count;
+    }
+    double seconds = 0;
+    for (const auto& [object, took] : family.seconds) seconds += took;
+    sums["duration-usec"] = static_cast<std::uint64_t>(seconds * 1e6);
+    for (const auto& [key, sum] : family.sums) {
+        std::string word = key.first;
+        std::ranges::replace(word, '_', '-');
+        sums[word] += sum;
+    }
+    return {sums.begin(), sums.end()};
+}
+
+Metrics::Sums Metrics::backups() const {
+    return sums_of(backup_);
+}
+
+Metrics::Sums Metrics::restores() const {
+    Sums sums = sums_of(restore_);
+    const auto usec = [](double seconds) { return static_cast<std::uint64_t>(seconds * 1e6); };
+    sums.emplace_back("first-byte-count", first_byte_.count);
+    sums.emplace_back("first-byte-usec", usec(first_byte_.sum));
+    sums.emplace_back("first-byte-last-usec", usec(first_byte_.last));
+    sums.emplace_back("last-duration-usec", usec(duration_.last));
+    sums.emplace_back("last-bytes-per-second", static_cast<std::uint64_t>(rate_last_));
+    return sums;
 }
 
 }  // namespace backup

@@ -1,8 +1,10 @@
 // Metrics counts what jobs did since the daemon began, and writes it down as Prometheus text
-// (format 0.0.4) together with what is so now. Families of backups, restores, collections and
-// verifications are apart: an error of one changes no series of another. Loop thread only; pure.
+// (format 0.0.4) together with what is so now. Families of backups, restores, drills, collections
+// and verifications are apart: an error of one changes no series of another. Loop thread only;
+// pure.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -46,6 +48,11 @@ class Metrics {
     // A job that has ended, and how long after its begin it had the first byte.
     void job_ended(const JobRecord& record, std::optional<Duration> first_byte);
     std::string text(const Numbers& now) const;
+    // The counters of all sets together, for programs that do not read Prometheus text: "jobs",
+    // "complete" ... "failed", "bytes", "duration-usec" and the like.
+    using Sums = std::vector<std::pair<std::string, std::uint64_t>>;
+    Sums backups() const;
+    Sums restores() const;
 
   private:
     struct Family {
@@ -54,9 +61,18 @@ class Metrics {
         std::map<std::pair<std::string, std::string>, std::uint64_t> sums;  // (metric, object)
         std::map<std::pair<std::string, std::string>, std::uint64_t> last;
     };
-    Family backup_, restore_, gc_, verify_;
-    double first_byte_sum_ = 0, first_byte_last_ = 0;
-    std::uint64_t first_byte_count_ = 0;
+    // Of seconds; see kBounds.
+    struct Histogram {
+        std::array<std::uint64_t, 8> buckets{};  // not cumulative; the last: above all bounds
+        double sum = 0, last = 0;
+        std::uint64_t count = 0;
+        void add(double seconds);
+    };
+    static Sums sums_of(const Family& family);
+
+    Family backup_, restore_, drill_, gc_, verify_;
+    Histogram first_byte_, duration_;  // of restores
+    double rate_last_ = 0;             // bytes a second, of the last restore that gave back any
 };
 
 }  // namespace backup

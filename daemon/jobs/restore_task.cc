@@ -113,7 +113,8 @@ std::optional<Revision> older_intact(Repository& repository,
     return std::nullopt;
 }
 
-// For what could not be had because of damage: where an older version of each is whole.
+}  // namespace
+
 void name_older(Repository& repository, const RevisionId& id, JobContext& job, JobOutcome& outcome,
                 Timestamp now) {
     const std::vector<Exception> list = job.exceptions.list();
@@ -136,8 +137,6 @@ void name_older(Repository& repository, const RevisionId& id, JobContext& job, J
                  "an older version is intact: --revision " + name_of(*older)});
     }
 }
-
-}  // namespace
 
 std::size_t longest_kept(const std::string& target) {
     constexpr std::size_t kPathMax = 4095;

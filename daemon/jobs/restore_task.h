@@ -82,6 +82,11 @@ Result<std::unordered_set<std::string>> keep_touched(const RestorePlace& place,
 // The longest path below the target that can be kept: it is looked up as a whole.
 std::size_t longest_kept(const std::string& target);
 
+// For what could not be had because of damage (exceptions of the job): where an older version of
+// each is whole, as hints of the outcome.
+void name_older(Repository& repository, const RevisionId& revision, JobContext& job,
+                JobOutcome& outcome, Timestamp now);
+
 std::vector<std::pair<std::string, std::uint64_t>> counts_of(const RestoreResult& result);
 void add_plan(const RestoreResult& result, JobOutcome& outcome, Timestamp now);
 

@@ -5,6 +5,7 @@
 
 #include "daemon/jobs/catalog.h"
 #include "daemon/jobs/checkpoints.h"
+#include "daemon/jobs/drill_task.h"
 #include "daemon/jobs/found_sets.h"
 #include "daemon/jobs/lifecycle.h"
 #include "daemon/jobs/set_limits.h"
@@ -131,10 +132,12 @@ void Service::load() {
             record.kind == "backup" && left.ok() && *left && (*left)->job == record.id)
             kept = kept_text(**left);
         if (record.kind == "restore" && record.mode.empty())
-            kept = "`backupctl resume " + std::to_string(record.id) + "` goes on with it";
+            kept = "it goes on soon by itself, at once with `backupctl resume " +
+                   std::to_string(record.id) + "`";
         runner_.adopt_interrupted(std::move(record), kept);
     }
     expire_undo(undo_folder(), clock_.now());
+    clear_drills(drill_folder());
     plan_resumes();
 }
 
@@ -433,6 +436,7 @@ void Service::job_finished(const Job& job) {
             known.latest_revision = record.revision;
             known.last_number = std::max(known.last_number, job.number());
             note_full(known, record);
+            if (known.drills_since == Timestamp{}) known.drills_since = *record.end;
             ++sets_[record.set].revision_count;
         }
     }
@@ -443,6 +447,7 @@ void Service::job_finished(const Job& job) {
     if (made_revision) history_.poke();
     history_.give_way(runner_.active() > 0);
     tell_busy();
+    if (record.kind == "drill") read_drill_again(record.set);
     if (record.kind == "check" || record.kind == "verify" || record.kind == "gc")
         change_repository_record(record.repository, nullptr, [](Result<>) {});
     if (listener_ != nullptr) {

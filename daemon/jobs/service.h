@@ -113,6 +113,7 @@ class Service final : private JobListener {
     HealthReport health_report() const;
     // As Prometheus reads it.
     std::string metrics_text() const;
+    const Metrics& metrics() const { return metrics_; }
     std::vector<std::string> notices() const;
     std::optional<Timestamp> next_run_of(const BackupSet& set) const;
 
@@ -135,6 +136,7 @@ class Service final : private JobListener {
     // Held by restores; backups give way.
     Precedence& precedence() { return precedence_; }
     std::string undo_folder() const { return options_.state_dir + "/undo"; }
+    std::string drill_folder() const { return options_.state_dir + "/drill"; }
 
     struct BackupStart {
         bool full = false;
@@ -166,6 +168,15 @@ class Service final : private JobListener {
                           const std::string& trigger, std::uint32_t uid,
                           std::function<void(Result<const Job*>)> started);
     void start_audit(const std::string& repository, std::uint32_t uid,
+                     std::function<void(Result<const Job*>)> started);
+
+    struct DrillOptions {
+        std::vector<std::string> paths;      // absolute; none: files at random
+        std::optional<std::uint32_t> files;  // instead of what the set's rules say
+        std::optional<std::uint64_t> bytes;
+    };
+    void start_drill(const std::string& set, const DrillOptions& options,
+                     const std::string& trigger, std::uint32_t uid,
                      std::function<void(Result<const Job*>)> started);
 
     void reload(Done done);
@@ -231,6 +242,8 @@ class Service final : private JobListener {
     void tell_pressure_wanted();
     void verify_what_is_due(Timestamp now, Timestamp& wake);
     void collect_what_is_due(Timestamp now, Timestamp& wake);
+    void drill_what_is_due(Timestamp now, Timestamp& wake);
+    void read_drill_again(const std::string& set);
     void rest();
 
     Loop& loop_;
@@ -276,6 +289,7 @@ class Service final : private JobListener {
     Health told_health_ = Health::unknown;
     std::optional<std::pair<Health, MonotonicTime>> new_health_;  // not told yet, and since when
     std::map<std::string, Timestamp> verify_tried_;               // by repository
+    std::map<std::string, Timestamp> drill_tried_;                // by set
     bool begun_ = false;
     bool tick_soon_ = false;
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);

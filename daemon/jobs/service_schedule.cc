@@ -328,6 +328,7 @@ void Service::tick() {
     keep_waiting();
     collect_what_is_due(now, wake);
     verify_what_is_due(now, wake);
+    drill_what_is_due(now, wake);
     look_for_space(now, wake);
     watch_health(wake);
     // A disk that was unplugged may be back.

@@ -154,7 +154,8 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
 
     // What the last revision relies on may be gone. Then all is compared, and what the index does
     // not know any more is stored again.
-    const bool is_damaged = pool.status(set.repository).state == RepositoryState::damaged;
+    const bool is_damaged =
+        task.mends || pool.status(set.repository).state == RepositoryState::damaged;
 
     JobOutcome outcome;
     outcome.number = next_number(revisions, on_host, task.last_number);
@@ -224,7 +225,10 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
         };
         if (parent && is_damaged && !task.full)
             job.message(LogLevel::warning,
-                        "everything is compared: the repository is damaged (backupctl verify)");
+                        "everything is compared: " +
+                            std::string(task.mends ? "the last drill of the set failed"
+                                                   : "the repository is damaged (backupctl "
+                                                     "verify)"));
         else if (parent && !tracked->reason().empty())
             job.message(LogLevel::info, "everything is compared: " + tracked->reason());
         if (!request.absent.empty())
@@ -352,6 +356,7 @@ void remember_backup(StateStore& store, const JobRecord& record, std::uint64_t n
         set->protected_until = record.begin;
         set->latest_revision = record.revision;
         set->last_number = std::max(set->last_number, number);
+        if (set->drills_since == Timestamp{}) set->drills_since = *record.end;
         if (auto dropped = store.drop_checkpoint(record.set); !dropped.ok())
             log_warning("cannot forget a checkpoint: " + dropped.error().message());
         note_full(*set, record);

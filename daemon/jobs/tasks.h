@@ -24,6 +24,7 @@ struct BackupTask {
     bool full = false;
     std::string trigger;
     std::uint64_t last_number = 0;  // remembered, should the repository know none
+    bool mends = false;             // what it relies on may be gone: everything is compared
     std::string state_dir;          // never entered, nor any local repository
     StateStore* store = nullptr;    // of checkpoints; none: none are made or taken up
     Tracker* tracker = nullptr;     // none: everything is compared

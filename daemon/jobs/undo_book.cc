@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/failpoint.h"
+#include "common/path.h"
 #include "daemon/runtime/durable_file.h"
 
 namespace backup {
@@ -109,10 +110,18 @@ void take_line(std::string_view line, UndoRecord& record) {
     if (name == "created") record.created.push_back({plain(words[1]), plain(words[2])});
     if (name == "entries" && parse_time(words[2], time))
         record.entries.emplace(plain(words[1]), time);
+    if (name == "volume") record.volumes[plain(words[1])] = plain(words[2]);
     if (name == "left" && parse_time(words[2], time)) record.left[plain(words[1])] = time;
 }
 
 }  // namespace
+
+UndoLog::UndoLog(UniqueFd fd, std::string target)
+    : fd_(std::move(fd)), target_(std::move(target)), mounts_([]() -> std::optional<MountTable> {
+          auto table = MountTable::read();
+          if (!table.ok()) return std::nullopt;
+          return std::move(*table);
+      }()) {}
 
 Result<std::unique_ptr<UndoLog>> UndoLog::begin(const std::string& folder,
                                                 const UndoRecord& request) {
@@ -134,6 +143,7 @@ Result<std::unique_ptr<UndoLog>> UndoLog::begin(const std::string& folder,
     if (request.delete_others) log->add("delete 1");
     if (request.resumes != 0) log->add("resumes " + std::to_string(request.resumes));
     if (request.undoes != 0) log->add("undoes " + std::to_string(request.undoes));
+    log->note_volume_of(request.target);
     TRY(log->sync());
     UniqueFd parent(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!parent || ::fsync(parent.get()) != 0) return Error::from_errno(errno, "sync " + folder);
@@ -151,16 +161,32 @@ void UndoLog::add(std::string line) {
     waiting_ += '\n';
 }
 
+// Told before the first change in it, as all else.
+void UndoLog::note_volume_of(const std::string& path) {
+    const Mount* mount = mounts_ ? mounts_->find(path) : nullptr;
+    if (mount == nullptr || mount->place == "/") return;
+    {
+        std::lock_guard lock(mutex_);
+        if (!noted_.insert(mount->place).second) return;
+    }
+    if (const auto id = volume_id(*mount); id.ok())
+        add("volume " + word(mount->place) + " " + word(*id));
+}
+
 void UndoLog::will_create(std::string_view path, std::string_view source) {
     add("created " + word(absolute(path)) + " " + word(source));
 }
 
 void UndoLog::will_change_entries(std::string_view path, const timespec& mtime) {
-    add("entries " + word(absolute(path)) + " " + text_of(mtime));
+    const std::string directory = absolute(path);
+    note_volume_of(directory);
+    add("entries " + word(directory) + " " + text_of(mtime));
 }
 
 void UndoLog::will_alter(std::string_view path) {
-    add("altered " + word(absolute(path)));
+    const std::string directory = absolute(path);
+    note_volume_of(directory);
+    add("altered " + word(directory));
 }
 
 void UndoLog::left(std::string_view path, const timespec& mtime) {
@@ -215,6 +241,26 @@ Result<UndoRecord> read_undo(const std::string& folder, std::uint64_t job) {
         return Error(ErrorKind::corrupt,
                      path + " cannot be read: was it written by a newer version?");
     return record;
+}
+
+Result<> check_volumes(const UndoRecord& record) {
+    if (record.volumes.empty()) return {};
+    const MountTable table = TRY(MountTable::read());
+    for (const auto& [place, id] : record.volumes) {
+        const Mount* now = table.find(place);
+        const std::string where = printable(place);
+        if (now == nullptr || now->place != place)
+            return Error(ErrorKind::conflict, ErrorCode::conflict,
+                         "the file system that was mounted at " + where +
+                             " is not there: mount it first; nothing was changed");
+        const auto which = volume_id(*now);
+        if (which.ok() && *which != id)
+            return Error(ErrorKind::conflict, ErrorCode::conflict,
+                         "another file system than then is mounted at " + where +
+                             ": mount the one that job " + std::to_string(record.job) +
+                             " wrote to; nothing was changed");
+    }
+    return {};
 }
 
 void expire_undo(const std::string& folder, Timestamp now) {

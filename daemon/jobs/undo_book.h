@@ -8,6 +8,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +18,7 @@
 #include "common/result.h"
 #include "common/unique_fd.h"
 #include "daemon/restore/restore.h"
+#include "daemon/watch/mount_table.h"
 
 namespace backup {
 
@@ -43,6 +46,9 @@ struct UndoRecord {
     std::map<std::string, timespec> entries;  // mtimes before
     std::map<std::string, timespec> left;     // and after; none of a restore that was cut off
     std::vector<std::string> altered;         // directories that got other metadata
+    // Where the file systems were mounted that it worked in, and which they are (volume_id() of
+    // daemon/watch/mount_table.h); none for "/".
+    std::map<std::string, std::string> volumes;
 
     bool has_changes() const { return !kept.empty() || !created.empty() || !entries.empty(); }
 };
@@ -61,18 +67,24 @@ class UndoLog final : public ChangeLog {
     void kept(const std::string& revision);
 
   private:
-    UndoLog(UniqueFd fd, std::string target) : fd_(std::move(fd)), target_(std::move(target)) {}
+    UndoLog(UniqueFd fd, std::string target);
     std::string absolute(std::string_view path) const;
     void add(std::string line);
+    void note_volume_of(const std::string& path);
 
     const UniqueFd fd_;
     const std::string target_;
+    const std::optional<MountTable> mounts_;
     std::mutex mutex_;  // guards all below
     std::string waiting_;
+    std::set<std::string> noted_;  // places of mounts
 };
 
 // `not_found`/no_such_job: nothing is known of a restore by that number.
 Result<UndoRecord> read_undo(const std::string& folder, std::uint64_t job);
+// The file systems that the restore worked in are mounted where they were. `conflict` names the one
+// that is not: what lies there now is something else.
+Result<> check_volumes(const UndoRecord& record);
 // Drops what is older than kUndoKept.
 void expire_undo(const std::string& folder, Timestamp now);
 

@@ -173,6 +173,13 @@ std::string limits_section(const Limits& limits) {
            "# [limits.hard]\n# items = 2000000    # files and folders\n# bytes = \"500GiB\"\n";
 }
 
+std::string drill_section(const DrillRules& drill) {
+    const std::string body = drill_body(drill);
+    if (!body.empty()) return "\n[drill]\n" + body;
+    return "\n# Files that are given back for a try, at random; every = \"off\": when asked.\n"
+           "# [drill]\n# every = \"7d\"\n# files = 64\n# bytes = \"256MiB\"\n";
+}
+
 std::string section(std::string_view name, const std::string& body) {
     return body.empty() ? body : "\n[" + std::string(name) + "]\n" + body;
 }
@@ -200,7 +207,8 @@ std::string format_set_config(const BackupSet& set) {
     return "# The backup set \"" + set.id +
            "\". See backupd.toml(5); `backupctl config reload` takes changes over.\n" +
            set_body(set, true, false) + keep_section(set.keep) + guard_section(set.guard) +
-           limits_section(set.limits) + section("hooks", hooks_body(set.hooks));
+           limits_section(set.limits) + drill_section(set.drill) +
+           section("hooks", hooks_body(set.hooks));
 }
 
 std::string format_repository_config(const RepositoryPolicy& repository) {
@@ -250,6 +258,7 @@ std::string format_policy(const Policy& policy) {
         if (const std::string guard = guard_body(set.guard); !guard.empty())
             out += "\n[set." + toml_quoted(id) + ".guard]\n" + guard;
         out += limits_tables(set.limits, "set." + toml_quoted(id) + ".limits");
+        out += section("set." + toml_quoted(id) + ".drill", drill_body(set.drill));
         out += section("set." + toml_quoted(id) + ".hooks", hooks_body(set.hooks));
     }
     return out;

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "daemon/policy/config_table.h"
+#include "daemon/policy/drill_rules.h"
 #include "daemon/policy/guard_rules.h"
 #include "daemon/policy/keep_rules.h"
 #include "daemon/policy/limit_rules.h"
@@ -305,6 +306,7 @@ void read_set(const TomlValue& root, const std::string& file, const std::string&
     read_keep(table, file, into, set.keep);
     read_guard(table, file, into, set.guard);
     read_limits(table, file, into, set.limits);
+    read_drill(table, file, into, set.drill);
     table.finish();
     if (!check_name(table, line, name, "a set")) return;
     if (is_twin(into.policy.sets, name, file, table, line, "set")) return;

@@ -12,8 +12,9 @@
 
 #include "common/clock.h"
 #include "common/path.h"
-#include "daemon/policy/set_limits.h"
+#include "daemon/policy/drill_rules.h"
 #include "daemon/policy/presets.h"
+#include "daemon/policy/set_limits.h"
 #include "daemon/policy/window.h"
 
 namespace backup {
@@ -120,6 +121,7 @@ struct BackupSet {
     Hooks hooks;
     KeepRules keep;
     GuardRules guard;
+    DrillRules drill;
     std::string origin;
     bool is_found = false;  // of no file: see daemon/jobs/found_sets.h
 };

@@ -68,6 +68,13 @@ struct SetRecord {
     // Bytes of new and changed files since then, for a day.
     Timestamp churn_since{};
     std::uint64_t churn_bytes = 0;
+    // Of drills: since when there is something to try, the last that came to a verdict about files
+    // chosen at random, "ok" or "failed" ("": none yet), which job that was, and the paths that
+    // could not be given back.
+    Timestamp drills_since{}, last_drill{};
+    std::string drill_result;
+    std::uint64_t drill_job = 0;
+    std::vector<std::string> drill_failed;
 
     bool operator==(const SetRecord&) const = default;
 };

@@ -2,9 +2,11 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <fstream>
+#include <thread>
 
 #include <fcntl.h>
 #include <sys/fanotify.h>
@@ -292,10 +294,15 @@ UniqueFd FanotifyWatcher::open_root(const Root& root) {
 // stays open, or it could not be unmounted.
 UniqueFd FanotifyWatcher::open_object(const UniqueFd& root, KernelHandle& kernel) {
     int fd = -1;
-    // ENOMEM comes and goes; ESTALE is how a deleted object answers.
-    for (int tries = 0; tries < 3; ++tries) {
+    // ESTALE is how a deleted object answers. ENOMEM comes and goes: it is also the answer while
+    // the inode of one that was deleted is just being made into another's, which takes as long as
+    // whoever makes it is kept from the processor.
+    for (int tries = 0; tries < 12; ++tries) {
         fd = open_by_handle_at(root.get(), kernel.get(), O_PATH | O_CLOEXEC);
         if (fd >= 0 || (errno != ENOMEM && errno != EINTR)) break;
+        const int problem = errno;
+        if (tries >= 2) std::this_thread::sleep_for(std::chrono::microseconds(50 << (tries - 2)));
+        errno = problem;
     }
     if (fd < 0 && is_shortage(errno)) lose_object(errno);
     return UniqueFd(fd);

@@ -3,13 +3,25 @@
 import os
 import shutil
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from machine import ready, tree_diff  # noqa: E402
-from promises import check, equal, main, promise, wait_for  # noqa: E402
+from promises import check, equal, main, promise, skip, wait_for  # noqa: E402
 
 MIB = 1 << 20
 LARGE, SMALL = 24 * MIB, 60
+SMALL_FS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support", "small_fs.sh")
+
+
+def tree(root):
+    found = {}
+    for base, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(base, name)
+            with open(path, "rb") as f:
+                found[os.path.relpath(path, root)] = f.read()
+    return found
 
 
 def fixture():
@@ -111,6 +123,97 @@ def _(m):
         equal((where, sorted(now)), (where, sorted(old)))
         check(now == old, f"{where}: other content after undo")
         shutil.rmtree(target)
+
+
+def restores(m):
+    return [j for j in m.json("jobs")["jobs"] if j["kind"] == "restore"]
+
+
+@promise("a restore that ended with the daemon is gone on with by the next one, by itself and once")
+def _(m):
+    hurry = {"BACKUPD_CLOCK_STEP": m.write("clock", "0")}
+    job = cut_off(m, "restore.piece=kill@40", "--to", m.path("alone"))
+    m.stop()
+    m.start(env=hurry)
+    wait_for("the next job", lambda: restores(m)[0]["id"] != job and restores(m)[0]["state"] == "done")
+    newest = restores(m)[0]
+    equal((newest["trigger"], newest["outcome"]), ("resume", "complete"))
+    equal(tree_diff(m.path("src"), m.path("alone/src"), "--ignore-root"), [])
+    m.restart()
+    m.stop()
+    m.start(env=hurry)
+    time.sleep(1.5)
+    equal(restores(m)[0]["id"], newest["id"])
+    m.ctl("undo", str(newest["id"]), "--yes").expect(0)
+    equal(os.listdir(m.path("alone")), [])
+
+
+@promise("one that was repeated, or taken back, by hand is not gone on with; one that fails three times is left alone")
+def _(m):
+    hurry = {"BACKUPD_CLOCK_STEP": m.write("clock", "0")}
+    cut_off(m, "restore.piece=kill@40", "--to", m.path("again"))
+    m.ctl("restore", m.path("src"), "--to", m.path("again")).expect(0)
+    job = cut_off(m, "restore.place=kill@9", "--to", m.path("back"))
+    m.ctl("undo", str(job), "--yes").expect(0)
+    m.stop()
+    m.start(env=hurry)
+    time.sleep(1.5)
+    check(all(j["trigger"] != "resume" for j in restores(m)[:2]), restores(m)[:3])
+    job = cut_off(m, "restore.piece=kill@1", "--to", m.path("bad"))
+    for _ in range(3):
+        m.stop()
+        m.start(env={**hurry, "BACKUPD_FAILPOINTS": "restore.piece=kill@1"})
+        wait_for("the daemon's end", lambda: m.daemon.poll() is not None)
+        m.daemon.wait()
+    m.start(env=hurry)
+    time.sleep(1.5)
+    equal([j["outcome"] for j in restores(m)[:4]], ["interrupted"] * 4)
+    equal(restores(m)[3]["id"], job)
+    m.stop()
+    m.start()
+    m.ctl("resume", str(restores(m)[0]["id"])).expect(0)
+    equal(tree_diff(m.path("src"), m.path("bad/src"), "--ignore-root"), [])
+
+
+@promise("an undo that ended with the daemon is gone on with, too")
+def _(m):
+    m.write_tree("twice/d2", {f"f{i}": f"mine {i}\n" for i in range(2, SMALL, 6)})
+    before = tree(m.path("twice"))
+    job = m.ctl("--json", "restore", m.path("src/d2"), "--to", m.path("twice"), "--on-conflict", "replace", "--yes").expect(0).result["job"]
+    m.stop()
+    m.start(env={"BACKUPD_FAILPOINTS": "restore.place=kill@5"})
+    client = m.ctl_spawn("undo", str(job), "--yes")
+    wait_for("the daemon's end", lambda: m.daemon.poll() is not None)
+    m.daemon.wait()
+    client.communicate()
+    check(tree(m.path("twice")) != before, "it was over before it was cut off")
+    m.start(env={"BACKUPD_CLOCK_STEP": m.write("clock", "0")})
+    wait_for("the next job", lambda: restores(m)[0]["outcome"] == "complete")
+    equal(tree(m.path("twice")), before)
+
+
+@promise("while the file system that it wrote to is not mounted it waits, and writes nothing into the empty place")
+def _(m):
+    place = m.path("volume")
+    made = m.run([SMALL_FS, "make", place, "--size", "64M"])
+    if made.code == 77:
+        skip("no file system of our own here")
+    made.expect(0)
+    try:
+        job = cut_off(m, "restore.piece=kill@40", "--to", place + "/out")
+        m.stop()
+        m.run(["umount", place]).expect(0)
+        m.start(env={"BACKUPD_CLOCK_STEP": m.write("clock", "0")})
+        wait_for("the word", lambda: f"cannot go on with restore job {job} yet" in m.daemon_log(50))
+        m.ctl("resume", str(job)).expect(7, "not there", "mount it first")
+        equal(os.listdir(place), [])
+        m.run(["mount", "-o", "loop", place + ".img", place]).expect(0)
+        wait_for("the next job", lambda: restores(m)[0]["id"] != job and restores(m)[0]["state"] == "done")
+        equal(tree_diff(m.path("src"), place + "/out/src", "--ignore-root"), [])
+    finally:
+        m.stop()
+        m.run([SMALL_FS, "destroy", place])
+        m.start()
 
 
 @promise("a complete restore has nothing to resume: exit code 7; an unknown one is no such job: exit code 5")

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What a restore replaces or removes is kept first, and `undo` gives it back; what is in use or changed is left alone."""
 import contextlib
+import json
 import os
 import pty
 import shutil
@@ -9,12 +10,14 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import cheap_repository  # noqa: E402
 from machine import ready  # noqa: E402
 from promises import check, contains, equal, main, promise, skip, wait_for  # noqa: E402
 
 SUPPORT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support")
 NASTY, TREE_DIFF = os.path.join(SUPPORT, "nasty_tree.py"), os.path.join(SUPPORT, "tree_diff.py")
 UNHELD = ["--exclude", "links/fifo", "--exclude", "links/fifo2"]  # names of one fifo come back as two
+SMALL_FS = os.path.join(SUPPORT, "small_fs.sh")
 THEN = 1_600_000_000_000_000_001
 
 
@@ -424,6 +427,54 @@ def _(m):
     equal(result["counts"]["replaced"], count)
     m.ctl("undo", str(result["job"]), "--yes").expect(0)
     compare(picture(m.path("many")), before)
+
+
+@promise("removal: where it cannot be told what a revision left out nothing is removed: exit code 7; what restic left out stays")
+def _(m):
+    arrange_anew(m)
+    m.write("src/deep/cache/x", "left out by restic\n")
+    newest = m.revisions()[0]["id"]
+    made = json.loads(m.restic("cat", "snapshot", newest).expect(0).out)
+    unreadable = cheap_repository.add_snapshot(m.path("repo"), "secret", {**made, "tags": None, "excludes": ["*.cache", "[z-a]"]})
+    before = picture(m.path("src"))
+    how = ["restore", m.path("src"), "--on-conflict", "replace", "--yes"]
+    m.ctl(*how, "--revision", unreadable, "--delete").expect(7, "[z-a]", "without --delete")
+    compare(picture(m.path("src")), before)
+    # Its patterns may begin anywhere, though they have a slash.
+    foreign = cheap_repository.add_snapshot(m.path("repo"), "secret", {**made, "tags": None, "excludes": ["deep/cache", "*.cache"]})
+    m.ctl(*how, "--revision", foreign, "--delete").expect(0)
+    equal(m.read("src/deep/cache/x"), b"left out by restic\n")
+    check(os.path.exists(m.path("src/a.cache")) and not os.path.exists(m.path("src/new")))
+
+
+@promise("a restore onto a file system that is not mounted any more is not taken back into the empty place: exit code 7")
+def _(m):
+    place = m.path("volume")
+    made = m.run([SMALL_FS, "make", place, "--size", "16M"])
+    if made.code == 77:
+        skip("no file system of our own here")
+    made.expect(0)
+    try:
+        m.write("volume/src/differs", "mine\n")
+        before = picture(place)
+        result = m.ctl("--json", "restore", m.path("src"), "--to", place, "--on-conflict", "replace", "--yes")
+        check(result.code in (0, 3), result)
+        job = str(result.result["job"])
+        m.run(["umount", place]).expect(0)
+        m.ctl("undo", job, "--yes").expect(7, place, "is not there", "mount it first")
+        m.ctl("undo", job, "--dry-run").expect(7)
+        equal(os.listdir(place), [])
+        other = m.path("other.img")
+        m.run(["cp", place + ".img", other]).expect(0)
+        m.run(["tune2fs", "-f", "-U", "random", other], input=b"y\n").expect(0)
+        m.run(["mount", "-o", "loop", other, place]).expect(0)
+        m.ctl("undo", job, "--yes").expect(7, "another file system")
+        m.run(["umount", place]).expect(0)
+        m.run(["mount", "-o", "loop", place + ".img", place]).expect(0)
+        m.ctl("undo", job, "--yes").expect(0)
+        compare(picture(place), before)
+    finally:
+        m.run([SMALL_FS, "destroy", place])
 
 
 @promise("what a restore kept goes to the trash after 30 days, whatever the rules of the set are; pinned it stays")

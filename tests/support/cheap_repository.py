@@ -2,6 +2,7 @@
 """cheap_repository: repositories whose keys open in a millisecond instead of half a second, for tests that are not about keys.
 
     make(path, password, version=2)     an empty repository
+    add_snapshot(path, password, {...})  a snapshot that nobody made; its id
     cheapen(path, password)             the keys of an existing one are replaced by one cheap key; the master key stays
 
 scrypt is meant to be slow, and each command of restic and each daemon runs it once. Opened with the usual means all the same.
@@ -66,6 +67,24 @@ def cheapen(path, password):
     add_key(path, derived(password, raw("salt"), key["N"], key["r"], key["p"]).open(raw("data")), password)
     for name in old:
         os.unlink(os.path.join(keys, name))
+
+
+def master_of(path, password):
+    """The master key of a repository with one key."""
+    keys = os.path.join(path, "keys")
+    with open(os.path.join(keys, os.listdir(keys)[0])) as f:
+        key = json.load(f)
+    raw = lambda name: base64.b64decode(key[name])
+    plain = json.loads(derived(password, raw("salt"), key["N"], key["r"], key["p"]).open(raw("data")))
+    mac = plain["mac"]
+    return Key(base64.b64decode(plain["encrypt"]), base64.b64decode(mac["k"]), base64.b64decode(mac["r"]))
+
+
+def add_snapshot(path, password, snapshot):
+    """A snapshot of any content; its id."""
+    sealed = master_of(path, password).seal(json.dumps(snapshot).encode())
+    write(os.path.join(path, "snapshots", sha(sealed)), sealed)
+    return sha(sealed)
 
 
 def selftest():

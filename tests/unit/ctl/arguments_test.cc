@@ -110,7 +110,7 @@ TEST(CommandLine, MissingAndSurplusArgumentsAreNamed) {
 }
 
 TEST(CommandLine, VerbsThatDoNotExistYetAreUnknown) {
-    for (const char* verb : {"mount", "drill"})
+    for (const char* verb : {"mount", "umount"})
         EXPECT_TRUE(contains(problem_of({verb}), "unknown verb")) << verb;
     EXPECT_FALSE(contains(overview_text(), "mount"));
 }

@@ -86,5 +86,35 @@ TEST(UndoBook, IsKeptForThirtyDays) {
     EXPECT_FALSE(read_undo(scratch.path(), 12).ok());
 }
 
+TEST(UndoBook, NamesTheFileSystemsThatItWorkedInAndMissesThem) {
+    const auto mounts = MountTable::read();
+    ASSERT_TRUE(mounts.ok());
+    const Mount* shared = mounts->find("/dev/shm");
+    if (shared == nullptr || shared->place != "/dev/shm")
+        GTEST_SKIP() << "nothing is mounted there";
+    const TempDirectory folder;
+    UndoRecord request;
+    request.job = 7;
+    request.target = "/";
+    {
+        auto log = UndoLog::begin(folder.path(), request);
+        ASSERT_TRUE(log.ok());
+        (*log)->will_change_entries("/dev/shm", {});
+        (*log)->will_alter("/dev/shm");
+        ASSERT_TRUE((*log)->sync().ok());
+    }
+    auto record = read_undo(folder.path(), 7);
+    ASSERT_TRUE(record.ok());
+    ASSERT_EQ(record->volumes.size(), 1u);
+    EXPECT_TRUE(check_volumes(*record).ok());
+    record->volumes["/dev/shm"] += "another";
+    EXPECT_EQ(check_volumes(*record).error().code(), ErrorCode::conflict);
+    EXPECT_NE(check_volumes(*record).error().message().find("another file system"),
+              std::string::npos);
+    record->volumes = {{"/dev/shm/nothing/is/mounted/here", "uuid:1"}};
+    EXPECT_EQ(check_volumes(*record).error().code(), ErrorCode::conflict);
+    EXPECT_NE(check_volumes(*record).error().message().find("is not there"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace backup

@@ -87,12 +87,18 @@ TEST(StateCodec, ASetComesBackWithEveryField) {
                            .left_out_bytes = 9,
                            .soft_hit = "file-size",
                            .churn_since = Timestamp(Duration(10)),
-                           .churn_bytes = 11};
+                           .churn_bytes = 11,
+                           .drills_since = Timestamp(Duration(6)),
+                           .last_drill = Timestamp(Duration(7)),
+                           .drill_result = "ok",
+                           .drill_job = 8,
+                           .drill_failed = {"/a", "/b\xff"}};
     const auto& [attempt, success, until, result, revision, number, full, unexplained, items, bytes,
-                 hit, left_items, left_bytes, soft, churn_since, churn] = record;
+                 hit, left_items, left_bytes, soft, churn_since, churn, since, drill, verdict, job,
+                 failed] = record;
     expect_none_is_default(std::tie(attempt, success, until, result, revision, number, full,
                                     unexplained, items, bytes, hit, left_items, left_bytes, soft,
-                                    churn_since, churn));
+                                    churn_since, churn, since, drill, verdict, job, failed));
     auto back = decode_set(encode(record));
     ASSERT_TRUE(back.ok());
     EXPECT_EQ(*back, record);
