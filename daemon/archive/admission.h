@@ -104,7 +104,6 @@ class Admission {
     bool fits_ = true;
     Budget new_, changed_;
     std::uint64_t taken_items_ = 0, taken_bytes_ = 0, taken_churn_ = 0;  // by the plan
-    std::uint64_t refused_bytes_ = 0;
     // The plan.
     std::unordered_map<std::string, const char*> refused_;  // by path: the limit
     std::optional<std::string> cut_new_, cut_changed_;      // all from here on

@@ -13,15 +13,6 @@ namespace {
 
 const SystemClock kSystemClock;
 
-// A walk that compares stores nothing.
-class NoSink final : public BlobSink {
-  public:
-    Result<SavedBlob> save(BlobType, ByteView) override {
-        return Error(ErrorKind::invalid, "a survey stores nothing");
-    }
-    bool contains(const BlobHandle&) const override { return true; }
-};
-
 }  // namespace
 
 Result<SurveyCounts> run_survey(const SurveyRequest& request, Repository& repository,

@@ -71,6 +71,16 @@ struct Listing {
     }
 };
 
+JobRequest export_request(const std::string& set, const FoundRevision& found, std::uint32_t uid) {
+    JobRequest request;
+    request.kind = "export";
+    request.set = set;
+    request.repository = found.repository->name;
+    request.revision = found.revision.id().hex();
+    request.uid = uid;
+    return request;
+}
+
 }  // namespace
 
 std::string_view type_letter(NodeType type) {
@@ -140,12 +150,7 @@ Result<> SetObject::export_tree(std::shared_ptr<Call> call) {
     };
     auto start = [&served = served_, id = id_, permit, uid = call->uid(), call](Call&,
                                                                                 Opened opened) {
-        JobRequest request;
-        request.kind = "export";
-        request.set = id;
-        request.repository = opened.found.repository->name;
-        request.revision = opened.found.revision.id().hex();
-        request.uid = uid;
+        JobRequest request = export_request(id, opened.found, uid);
         auto shared = std::make_shared<Opened>(std::move(opened));
         request.body = [shared, permit](JobContext& job) {
             PipeWriter writer(std::move(shared->pipe.writer), job.stop);
@@ -205,12 +210,7 @@ Result<> SetObject::open_file(std::shared_ptr<Call> call) {
     // The set's object may be gone by then: nothing of it is kept.
     auto start = [&served = served_, id = id_, permit, uid = call->uid(), call](Call&,
                                                                                 Opened opened) {
-        JobRequest request;
-        request.kind = "export";
-        request.set = id;
-        request.repository = opened.found.repository->name;
-        request.revision = opened.found.revision.id().hex();
-        request.uid = uid;
+        JobRequest request = export_request(id, opened.found, uid);
         auto shared = std::make_shared<Opened>(std::move(opened));
         wire::Dict attributes = {
             {"size", shared->node.size},

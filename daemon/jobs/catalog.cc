@@ -126,6 +126,13 @@ bool belongs_to(const Revision& revision, const SetOnHost& set) {
     });
 }
 
+std::uint64_t count_kept(const std::vector<Revision>& revisions, const SetOnHost& set) {
+    return static_cast<std::uint64_t>(
+        std::ranges::count_if(revisions, [&](const Revision& revision) {
+            return belongs_to(revision, set) && !revision.is_trashed();
+        }));
+}
+
 Result<Revision> resolve_revision(const std::vector<Revision>& newest_first, const SetOnHost& set,
                                   std::string_view text) {
     if (text == "latest") {

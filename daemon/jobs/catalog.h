@@ -48,6 +48,8 @@ std::vector<Revision> all_revisions(std::vector<RevisionEntry> entries,
 inline constexpr const char* kPreRestore = "pre-restore";
 bool is_pre_restore(const Revision& revision);
 bool belongs_to(const Revision& revision, const SetOnHost& set);
+// Of the set, without those in the trash.
+std::uint64_t count_kept(const std::vector<Revision>& revisions, const SetOnHost& set);
 
 // A full id, a unique prefix of one (6 digits or more), the set's revision number, or "latest". Ids
 // may be of any snapshot; numbers and "latest" are the set's; "latest" is never in the trash. An id

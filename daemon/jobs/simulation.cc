@@ -18,14 +18,6 @@ namespace {
 
 const SystemClock kSystemClock;
 
-class NoSink final : public BlobSink {
-  public:
-    Result<SavedBlob> save(BlobType, ByteView) override {
-        return Error(ErrorKind::invalid, "a simulation stores nothing");
-    }
-    bool contains(const BlobHandle&) const override { return true; }
-};
-
 // Where there is no parent revision nobody asks.
 class NoSource final : public BlobSource {
   public:
@@ -136,11 +128,7 @@ class Simulator {
         opened = std::move(*found);
         const std::vector<Revision> revisions = all_revisions(std::move(*listed));
         const SetOnHost line = line_of(task_.set);
-        simulation_.revisions = static_cast<std::uint64_t>(
-            std::ranges::count_if(revisions, [&](const Revision& revision) {
-                return belongs_to(revision, line) && !revision.is_trashed() &&
-                       !is_pre_restore(revision);
-            }));
+        simulation_.revisions = count_kept(revisions, line);
         return pick_parent(revisions, line, task_.set.paths);
     }
 

@@ -146,10 +146,7 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     TRY(check_reserve(*opened->storage.backend, 1));
     Repository& repository = *opened->repository;
     std::vector<Revision> revisions = all_revisions(TRY(repository.list_revisions()));
-    const auto own = std::ranges::count_if(revisions, [&](const Revision& revision) {
-        return belongs_to(revision, on_host) && !revision.is_trashed() && !is_pre_restore(revision);
-    });
-    if (auto full = revisions_error(set, static_cast<std::uint64_t>(own))) return std::move(*full);
+    if (auto full = revisions_error(set, count_kept(revisions, on_host))) return std::move(*full);
     std::optional<Revision> parent = pick_parent(revisions, on_host, set.paths);
 
     // What the last revision relies on may be gone. Then all is compared, and what the index does

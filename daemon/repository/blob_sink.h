@@ -25,4 +25,13 @@ class BlobSink {
     virtual bool contains(const BlobHandle& handle) const = 0;
 };
 
+// Of a walk that only looks: to store anything is an error of its caller (`invalid`).
+class NoSink final : public BlobSink {
+  public:
+    Result<SavedBlob> save(BlobType, ByteView) override {
+        return Error(ErrorKind::invalid, "a walk that only looks stores nothing");
+    }
+    bool contains(const BlobHandle&) const override { return true; }
+};
+
 }  // namespace backup
