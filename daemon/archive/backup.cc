@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "daemon/archive/archiver.h"
 #include "daemon/archive/measure.h"
+#include "daemon/archive/read_back.h"
 #include "daemon/archive/source_paths.h"
 #include "daemon/repository/identity.h"
 
@@ -136,42 +137,6 @@ void add_session(BackupCounts& counts, const WriteSession::Counters& session) {
     counts.blobs_new = session.data_blobs_new + session.tree_blobs_new;
     counts.bytes_added = session.bytes_added;
     counts.bytes_stored = session.bytes_stored;
-}
-
-// Blobs of one pack one after the other.
-Result<> read_back(BlobSource& source, std::vector<BlobHandle> blobs, BackupCounts& counts,
-                   Progress& progress, const std::stop_token& stop) {
-    if (blobs.empty()) return {};
-    progress.phase = Phase::verifying;
-    std::vector<std::pair<BlobLocation, BlobHandle>> places;
-    for (const BlobHandle& blob : blobs) {
-        auto place = source.locate(blob);
-        if (!place)
-            return Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
-                         "a blob that was just stored is not in the index");
-        places.emplace_back(*place, blob);
-    }
-    std::ranges::sort(places, [](const auto& a, const auto& b) {
-        return std::tie(a.first.pack, a.first.offset) < std::tie(b.first.pack, b.first.offset);
-    });
-    for (const auto& [place, blob] : places) {
-        if (stop.stop_requested())
-            return Error(ErrorKind::cancelled, ErrorCode::cancelled, "the backup was cancelled");
-        auto checked = source.check(blob);
-        if (!checked.ok()) {
-            Error error = std::move(checked).error().during(
-                "what was just stored cannot be read back from pack " + place.pack.short_hex());
-            const bool is_damage =
-                error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found;
-            return is_damage
-                       ? Error(ErrorKind::corrupt, ErrorCode::repository_damaged, error.message())
-                       : error;
-        }
-        ++counts.blobs_read_back;
-        counts.bytes_read_back += place.length;
-        progress.items_done.fetch_add(1, std::memory_order_relaxed);
-    }
-    return {};
 }
 
 // Limits that nothing but a look at the source can tell of. Those of the whole revision are soft.
@@ -302,7 +267,11 @@ Result<BackupResult> run_backup(const BackupRequest& request, Repository& reposi
             return std::move(passed).error();
         }
     }
-    TRY(read_back(repository.blobs(), walked->read_back, result.counts, progress, stop));
+    const ReadBackCounts seen =
+        TRY(read_back(repository.blobs(), walked->read_back,
+                      repository.backend().properties().connections, progress, stop));
+    result.counts.blobs_read_back = seen.blobs;
+    result.counts.bytes_read_back = seen.bytes;
     progress.phase = Phase::committing;
     add_session(result.counts, session->counters());
     result.snapshot = describe(request, rules, begin, exceptions);

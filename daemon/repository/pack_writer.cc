@@ -258,20 +258,30 @@ void PackWriter::upload(std::stop_token stop) {
         const std::uint64_t serial = pack->serial;
         if (options_.gives_way_to != nullptr && !is_winding_up_)
             options_.gives_way_to->give_way(stop_);
-        Result<> stored = store(*pack);
-        // Its memory goes before others may take as much.
+        Result<StoredPack> stored = store(*pack);
+        // Its memory goes before others may take as much. Then saves go on, while the owner writes
+        // an index file, perhaps.
         pack.reset();
         {
             Lock lock(mutex_);
-            const bool is_cut_off = !stored.ok() && stored.error().kind() == ErrorKind::cancelled;
+            in_flight_bytes_ -= bytes;
+            held_bytes_ -= bytes;
+        }
+        changed_.notify_all();
+        Result<> told;
+        if (stored.ok())
+            told = place_.on_stored(*std::move(stored));
+        else
+            told = std::move(stored).error();
+        {
+            Lock lock(mutex_);
+            const bool is_cut_off = !told.ok() && told.error().kind() == ErrorKind::cancelled;
             // What is stored already stays good, as after a save that was given up.
             if (is_cut_off) is_cut_off_ = is_incomplete_ = true;
-            if (stored.ok() || is_cut_off) {
+            if (told.ok() || is_cut_off) {
                 in_flight_.erase(serial);
-                in_flight_bytes_ -= bytes;
-                held_bytes_ -= bytes;
             } else if (!error_) {
-                error_ = std::move(stored).error();
+                error_ = std::move(told).error();
                 failed_ = true;
             }
         }
@@ -279,7 +289,7 @@ void PackWriter::upload(std::stop_token stop) {
     }
 }
 
-Result<> PackWriter::store(OpenPack& pack) {
+Result<StoredPack> PackWriter::store(OpenPack& pack) {
     Bytes tail;
     append_pack_header(tail, pack.blobs, place_.key);
     // A header that cannot be read back would hide every blob of the pack.
@@ -300,7 +310,7 @@ Result<> PackWriter::store(OpenPack& pack) {
     packs_stored_.fetch_add(1, std::memory_order_relaxed);
     bytes_stored_.fetch_add(tail.size(), std::memory_order_relaxed);
     if (failpoint("pack.stored")) return Error(ErrorKind::io, "failpoint pack.stored");
-    return place_.on_stored(std::move(stored));
+    return stored;
 }
 
 }  // namespace backup

@@ -100,7 +100,7 @@ class PackWriter {
     bool take_up_again(const BlobHandle& handle);
     std::size_t most_held() const;
     void upload(std::stop_token stop);
-    Result<> store(OpenPack& pack);
+    Result<StoredPack> store(OpenPack& pack);
 
     const Place place_;
     const WriteOptions options_;
@@ -112,9 +112,9 @@ class PackWriter {
     std::array<bool, 2> is_staggered_{};  // by type: the short first pack of one side was opened
     std::vector<std::unique_ptr<OpenPack>> filling_;  // closed, a thread still copies into it
     std::deque<std::unique_ptr<OpenPack>> queue_;     // closed, waits for an uploader
-    std::set<std::uint64_t> in_flight_;  // serial numbers of closed packs not stored yet
-    std::size_t in_flight_bytes_ = 0;
-    std::size_t held_bytes_ = 0;  // those in flight and those in open packs
+    std::set<std::uint64_t> in_flight_;  // serial numbers of closed packs not stored and told yet
+    std::size_t in_flight_bytes_ = 0;    // of those not stored yet
+    std::size_t held_bytes_ = 0;         // those in flight and those in open packs
     std::uint64_t next_serial_ = 0;
     std::optional<Error> error_;
     std::uint64_t coins_ = 0;
