@@ -82,6 +82,26 @@ def _(m):
     equal(home(m)["limits_hit"], ["items"], "it is remembered")
 
 
+@promise("what is left out does not hold the rest up: all but so many is protected until now, and who asks is told which")
+def _(m):
+    # The comparison after the restart does not know that they were tried.
+    wait_for("tracking", lambda: home(m)["tracking"] == "live", seconds=30)
+    m.backup("home", code=8)
+    facts = home(m)
+    equal(facts["unprotected_items"], 3)
+    until = facts["protected_until"]
+    wait_for("time to go on", lambda: home(m)["protected_until"] > until, seconds=10, every=0.3)
+    m.ctl("status").expect(0, "all but 3", "3 files or folders are not protected as they are now", f"backupctl jobs {facts['unprotected_job']} -v")
+    m.ctl("jobs", str(facts["unprotected_job"]), "-v").expect(0, "src/d", "src/e")
+    text = m.ctl("metrics").expect(0).out
+    contains(text, 'backupd_backup_unprotected_items{set="home"} 3', 'backupd_backup_protection_lag_seconds{set="home"} 0')
+    # What happens now is another matter: it is not in a revision yet.
+    m.write("src/b", "two, changed\n")
+    wait_for("the change to be known", lambda: home(m)["protected_until"] <= until, seconds=10)
+    m.backup("home", code=8)
+    wait_for("all but them", lambda: home(m)["protected_until"] > until, seconds=10)
+
+
 @promise("a simulation says what the limits let in and leave out, and stores nothing")
 def _(m):
     before = len(m.revisions("home"))
