@@ -63,7 +63,8 @@ def _(m):
 
 @promise("explain names the limit and the remedy, for what is left out and for nothing else")
 def _(m):
-    m.ctl("explain", m.path("src/d")).expect(0, "A limit stops it", "items", "--limit items=N")
+    told = m.ctl("explain", m.path("src/d")).expect(0, "a limit of its set leaves it out", "A limit stops it", "items", "--limit items=N").out
+    check("Now: backupctl run" not in told and "Mind: waits" not in told, told)
     found = m.json("explain", m.path("src/e/f"))["sets"][0]
     equal(found["limit"]["limit"], "items")
     check("limit" in found["blocked_by"], found)
@@ -134,7 +135,7 @@ def _(m):
     run = m.backup("home", code=8)
     equal(run["counts"]["kept_old"], 1)
     equal(m.ctl("cat", m.path("src/a")).expect(0).out, "changed\n")
-    m.ctl("explain", m.path("src/a")).expect(0, "A limit stops it", "for one file")
+    m.ctl("explain", m.path("src/a")).expect(0, "keeps out what it is now", "A limit stops it", "for one file")
     check("limit" not in m.json("explain", m.path("src/large"))["sets"][0])
     contains("\n".join(m.json("status")["notices"]), "soft limit")
     limit(m, "none")
