@@ -20,7 +20,7 @@ from conditions import set_pressure  # noqa: E402
 from slow_storage import SlowStorage  # noqa: E402
 from stand_ins import StandIns  # noqa: E402
 from promises import PROMISES, check, contains, main, options, promise, wait_for  # noqa: E402
-from windows import home, jobs, set_time, stored, written  # noqa: E402
+from windows import home, jobs, set_time, stored  # noqa: E402
 
 PROMISES.clear()  # those of the others are their own
 
@@ -112,33 +112,6 @@ def _(m):
     m.ctl("run", "home", "--wait")
 
 
-@promise("a window that closes inside of a file of gigabytes: nothing goes after it, the next one finishes it, nothing is sent twice")
-def _(m):
-    size = int(options.gib) << 30
-    check(shutil.disk_usage(m.top).free > 3 * size, "not enough room at", m.top)
-    m.ctl("set", "edit", "home", "--window", "22:00-06:00").expect(0)
-    with open(m.path("src/large"), "wb") as to, open("/dev/urandom", "rb") as noise:
-        for _ in range(size // (64 * MIB)):
-            to.write(noise.read(64 * MIB))
-    before = stored(m)
-    set_time(m, 23)
-    wait_for("the upload", lambda: stored(m) > before + size // 4, seconds=900, every=0.2)
-    set_time(m, 6, 0, 1, day=1)
-    time.sleep(5)
-    first = written(m)
-    time.sleep(10)
-    print(f"     {(written(m) - first) / MIB:.2f} MiB were written in ten seconds behind the window; {(stored(m) - before) / MIB:.0f} MiB stored", flush=True)
-    check(written(m) - first < MIB, "written behind the window:", written(m) - first)
-    check(stored(m) < before + size, "it closed inside of the file")
-    wait_for("the run to be parked", lambda: jobs(m)[0]["outcome"], seconds=120)
-    set_time(m, 22, 0, 1, day=1)
-    wait_for("the end", lambda: m.ctl("ls", m.path("src/large")).code == 0, seconds=1800, every=1)
-    grown = stored(m) - before
-    print(f"     {grown / MIB:.0f} MiB stored for a file of {size / MIB:.0f}", flush=True)
-    check(size <= grown < size * 1.01 + 32 * MIB, "stored", grown)
-    m.ctl("set", "edit", "home", "--window", "none").expect(0)
-
-
 def noise_to(m, name, size):
     with open(m.path(name), "wb") as to, open("/dev/urandom", "rb") as noise:
         for at in range(0, size, 16 * MIB):
@@ -153,6 +126,34 @@ def slow_line(m, rate):
     m.start()
     wait_for("rest", lambda: home(m)["tracking"] == "live" and home(m)["state"] == "idle", seconds=120)
     return line
+
+
+@promise("a window that closes inside of a file of gigabytes: nothing goes after it, the next one finishes it, nothing is sent twice")
+def _(m):
+    size = int(options.gib) << 30
+    check(shutil.disk_usage(m.top).free > 3 * size, "not enough room at", m.top)
+    m.ctl("set", "edit", "home", "--window", "22:00-06:00").expect(0)
+    line = slow_line(m, 32 * MIB)
+    noise_to(m, "src/large", size)
+    before = stored(m)
+    set_time(m, 23)
+    wait_for("the upload", lambda: stored(m) > before + size // 4, seconds=900, every=0.2)
+    closed = time.monotonic()
+    set_time(m, 6, 0, 1, day=1)
+    time.sleep(15)
+    late = line.sent(closed + 5)
+    last = max(at for at, _, _ in line.chunks()) - closed
+    print(f"     last payload {last:.2f} s behind the window's end, {late} bytes between 5 s and 15 s; {line.sent() / MIB:.0f} MiB sent", flush=True)
+    check(late == 0, late, "bytes later than 5 s")
+    check(stored(m) < before + size, "it closed inside of the file")
+    wait_for("the run to be parked", lambda: jobs(m)[0]["outcome"], seconds=120)
+    set_time(m, 22, 0, 1, day=1)
+    wait_for("the end", lambda: m.ctl("ls", m.path("src/large")).code == 0, seconds=1800, every=1)
+    grown = stored(m) - before
+    print(f"     {grown / MIB:.0f} MiB stored and {line.sent() / MIB:.0f} MiB sent for a file of {size / MIB:.0f}", flush=True)
+    check(line.sent() < size * 1.01 + 32 * MIB, "sent", line.sent())
+    check(size <= grown < size * 1.01 + 32 * MIB, "stored", grown)
+    m.ctl("set", "edit", "home", "--window", "none").expect(0)
 
 
 @promise("unplugged, metered, offline, asleep, shut down: no payload byte 5 s later at a slow storage, the inhibitor released within 3 s")
