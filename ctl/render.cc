@@ -173,6 +173,9 @@ std::string age_text(Timestamp time, Timestamp now) {
     auto seconds =
         std::chrono::duration_cast<std::chrono::seconds>(future ? time - now : now - time).count();
     if (seconds < 5) return future ? "in a moment" : "just now";
+    // What is to come is rounded: what begins in 1 h 59 min does not begin in 1 h.
+    if (future && seconds >= 60)
+        seconds += seconds < 3600 - 30 ? 30 : seconds < 86400 - 1800 ? 1800 : 43200;
     std::string text;
     if (seconds < 60)
         text = std::to_string(seconds) + " s";

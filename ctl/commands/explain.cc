@@ -128,9 +128,15 @@ class Teller {
         if (state == "outside") return "is not protected: no backup set holds it.";
         if (state == "missing") return "does not exist, and the newest revision does not have it.";
         if (state == "unknown") return "may be protected: not all is known.";
-        const bool old =
-            std::any_of(explained_.sets.begin(), explained_.sets.end(),
-                        [](const auto& set) { return part(set, "version") != nullptr; });
+        const auto any_has = [this](const char* name) {
+            return std::any_of(explained_.sets.begin(), explained_.sets.end(),
+                               [&](const auto& set) { return part(set, name) != nullptr; });
+        };
+        const bool old = any_has("version");
+        if (any_has("limit"))
+            return old ? "is protected in an earlier state; a limit of its set keeps out what it "
+                         "is now."
+                       : "is not protected: a limit of its set leaves it out.";
         return old ? "is protected in an earlier state; what it is now waits for the next revision."
                    : "is not protected yet: it waits for the next revision.";
     }
@@ -221,13 +227,13 @@ class Teller {
             const bool is_told = std::any_of(
                 waits.begin(), waits.end(),
                 [&](const Dict& condition) { return condition.text("condition") == word; });
-            if (is_told) continue;
+            if (is_told || word == "limit") continue;
             std::string sentence = blocked_sentence(word, id, set.facts.text("tracking-reason"));
             if (!sentence.empty()) say("Mind: " + sentence + ".", 4);
         }
         if (std::uint64_t next = set.facts.number("next-run"); next != 0 && state != "protected")
             say("Next run: " + age_text(from_usec(next), now) + ".", 4);
-        else if (state == "pending")
+        else if (state == "pending" && part(set, "limit") == nullptr)
             say("Now: backupctl run " + id, 4);
     }
 

@@ -66,6 +66,8 @@ JsonObject set_object(const Context& context, const SetFacts& set) {
     add_tracking(object, set.tracking, context.now());
     if (!set.reason().empty()) object.add("reason", set.reason());
     context.add_time(object, "protected_until", p.number("ProtectedUntilUSec"));
+    object.add("unprotected_items", p.number("UnprotectedItems"));
+    if (p.number("UnprotectedJob") != 0) object.add("unprotected_job", p.number("UnprotectedJob"));
     context.add_time(object, "last_success", p.number("LastSuccessUSec"));
     context.add_time(object, "last_attempt", p.number("LastAttemptUSec"));
     object.add("last_result", p.text("LastResult"));
@@ -186,6 +188,8 @@ void print_sets(Context& context, const std::vector<SetFacts>& sets) {
                                      ? "never"
                                      : short_time_text(until, context.now(), context.looks()) +
                                            " (" + age_text(from_usec(until), context.now()) + ")";
+        if (const std::uint64_t missing = p.number("UnprotectedItems"); until != 0 && missing != 0)
+            protection += ", all but " + count_text(missing);
         std::string last = p.text("LastResult");
         Tone tone = last == "failed" || p.text("State") == "error" ? Tone::bad
                     : last == "exceptions"                         ? Tone::warn
@@ -257,6 +261,22 @@ void print_drills(Context& context, const std::vector<SetFacts>& sets) {
     }
 }
 
+// What "protected until" does not hold for.
+void print_unprotected(Context& context, const std::vector<SetFacts>& sets) {
+    const Looks& looks = context.looks();
+    for (const auto& set : sets) {
+        const std::uint64_t missing = set.properties.number("UnprotectedItems");
+        if (missing == 0 || context.quiet()) continue;
+        const std::string text = printable(set.ref.id) + ": " +
+                                 count_text(missing, "file or folder is", "files or folders are") +
+                                 " not protected as " + (missing == 1 ? "it is" : "they are") +
+                                 " now, everything else is: backupctl jobs " +
+                                 std::to_string(set.properties.number("UnprotectedJob")) + " -v";
+        context.line(paint("! ", Tone::warn, looks) +
+                     wrap_words(text, looks.width == 0 ? 0 : looks.width - 2, 2));
+    }
+}
+
 // Why runs wait, and since when.
 void print_waits(Context& context, const std::vector<SetFacts>& sets) {
     const Looks& looks = context.looks();
@@ -317,6 +337,7 @@ Result<ExitCode> run(Context& context) {
     print_sets(context, sets);
     print_tracking(context, sets);
     print_drills(context, sets);
+    print_unprotected(context, sets);
     print_waits(context, sets);
     print_guards(context, sets);
     for (const auto& job : jobs) {

@@ -224,6 +224,7 @@ LimitReport Admission::report() const {
     report.left_out_bytes =
         plus(less(measured_.new_bytes, taken_bytes_) + measured_.too_large_bytes, late_bytes_);
     report.kept_old = kept_old_;
+    report.listed = std::min<std::uint64_t>(listed_, kMostListed);
     report.large_files = measured_.large_files;
     report.churn_bytes = less(taken_churn_, late_bytes_);
     report.directories.assign(directories_.begin(), directories_.end());

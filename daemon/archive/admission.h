@@ -49,6 +49,7 @@ struct LimitReport {
     std::vector<std::string> hit;  // names of the hard limits that left something out
     std::uint64_t left_out_items = 0, left_out_bytes = 0;
     std::uint64_t kept_old = 0;  // files that the revision has with their former content
+    std::uint64_t listed = 0;    // of all these, one by one in the exceptions
     std::uint64_t large_files = 0;
     std::uint64_t churn_bytes = 0;  // new and changed, as far as they were let in
     // Where more was left out than is listed one by one: to be listed again by the next run.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -36,13 +37,15 @@ int write_at(int fd, ByteView content, std::size_t offset, std::size_t& done) {
 }
 
 // The same, a piece at a time.
-int write_all(int fd, ByteView content, std::size_t offset, std::size_t& done, Pace* pace) {
-    if (pace == nullptr) return write_at(fd, content, offset, done);
+int write_all(int fd, ByteView content, std::size_t offset, std::size_t& done, const Paced* paced) {
+    if (paced == nullptr) return write_at(fd, content, offset, done);
     for (done = 0; done < content.size();) {
-        const std::size_t piece = std::min(pace->piece(), content.size() - done);
-        if (!pace->pass(piece)) return ECANCELED;
+        const std::size_t piece = paced->stride.next(paced->pace, content.size() - done);
+        if (!paced->pace.pass(piece)) return ECANCELED;
         std::size_t wrote = 0;
+        const auto begin = std::chrono::steady_clock::now();
         const int problem = write_at(fd, content.subspan(done, piece), offset + done, wrote);
+        paced->stride.sent(piece, std::chrono::steady_clock::now() - begin);
         done += wrote;
         if (problem != 0) return problem;
     }
@@ -54,7 +57,7 @@ bool is_aligned(const void* memory) {
 }
 
 // From memory that the device cannot read from directly, through an aligned buffer.
-int write_bounced(int fd, ByteView content, std::size_t& done, Pace* pace) {
+int write_bounced(int fd, ByteView content, std::size_t& done, const Paced* paced) {
     static thread_local const std::unique_ptr<std::uint8_t, Free> bounce(
         static_cast<std::uint8_t*>(std::aligned_alloc(kAlignment, kBounceBytes)));
     done = 0;
@@ -63,7 +66,7 @@ int write_bounced(int fd, ByteView content, std::size_t& done, Pace* pace) {
         std::size_t piece = std::min(kBounceBytes, content.size() - done);
         std::memcpy(bounce.get(), content.data() + done, piece);
         std::size_t wrote = 0;
-        int problem = write_all(fd, {bounce.get(), piece}, done, wrote, pace);
+        int problem = write_all(fd, {bounce.get(), piece}, done, wrote, paced);
         done += wrote;
         if (problem != 0) return problem;
     }
@@ -72,20 +75,20 @@ int write_bounced(int fd, ByteView content, std::size_t& done, Pace* pace) {
 
 }  // namespace
 
-int write_direct(int fd, ByteView content, bool prefer_direct, Pace* pace) {
+int write_direct(int fd, ByteView content, bool prefer_direct, const Paced* paced) {
     std::size_t done = 0;
     int flags = prefer_direct && content.size() >= kLeastDirect ? fcntl(fd, F_GETFL) : -1;
     if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0) {
         ByteView aligned = content.first(content.size() / kAlignment * kAlignment);
-        int problem = is_aligned(aligned.data()) ? write_all(fd, aligned, 0, done, pace)
-                                                 : write_bounced(fd, aligned, done, pace);
+        int problem = is_aligned(aligned.data()) ? write_all(fd, aligned, 0, done, paced)
+                                                 : write_bounced(fd, aligned, done, paced);
         // EINVAL: it was promised, but not like this. The rest is written in the ordinary way.
         if (problem != 0 && problem != EINVAL && problem != ENOTSUP && problem != ENOMEM)
             return problem;
         if (fcntl(fd, F_SETFL, flags) != 0) return errno;
     }
     std::size_t rest = 0;
-    return write_all(fd, content.subspan(done), done, rest, pace);
+    return write_all(fd, content.subspan(done), done, rest, paced);
 }
 
 }  // namespace backup

@@ -3,13 +3,18 @@
 #pragma once
 
 #include "common/bytes.h"
-#include "daemon/backend/pace.h"
+#include "daemon/backend/stride.h"
 
 namespace backup {
 
+struct Paced {
+    Pace& pace;
+    Stride& stride;
+};
+
 // Writes `content` from offset 0. `prefer_direct` tries O_DIRECT for the aligned part of large
-// content and quietly goes on without it. 0, or the errno of what failed; ECANCELED when `pace`
+// content and quietly goes on without it. 0, or the errno of what failed; ECANCELED when `paced`
 // (may be nullptr) lets no more through. The caller syncs.
-int write_direct(int fd, ByteView content, bool prefer_direct, Pace* pace = nullptr);
+int write_direct(int fd, ByteView content, bool prefer_direct, const Paced* paced = nullptr);
 
 }  // namespace backup

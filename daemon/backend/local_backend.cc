@@ -189,7 +189,10 @@ Result<> LocalBackend::write_temporary(const Handle& handle, UniqueFd file, Byte
     if (!content.empty() && fallocate(file.get(), 0, 0, static_cast<off_t>(content.size())) != 0 &&
         (errno == ENOSPC || errno == EDQUOT))
         return Error::from_errno(errno, what);
-    if (int problem = write_direct(file.get(), content, handle.type == FileType::pack, pace)) {
+    std::optional<Paced> paced;
+    if (pace != nullptr) paced.emplace(Paced{*pace, stride_});
+    if (int problem = write_direct(file.get(), content, handle.type == FileType::pack,
+                                   paced ? &*paced : nullptr)) {
         if (problem == ECANCELED) return Error(ErrorKind::cancelled, ErrorCode::paused, what);
         return Error::from_errno(problem, what);
     }

@@ -19,6 +19,7 @@
 #include "common/path.h"
 #include "common/unique_fd.h"
 #include "daemon/backend/backend.h"
+#include "daemon/backend/stride.h"
 
 namespace backup {
 
@@ -67,6 +68,7 @@ class LocalBackend final : public Backend, public DeletingBackend {
     bool is_group_readable();
 
     const Path root_;
+    Stride stride_;
     std::once_flag leftovers_removed_;
     std::atomic<bool> has_seen_config_{false};
     std::atomic<int> group_readable_{-1};  // -1: not known yet

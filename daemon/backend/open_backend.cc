@@ -1,8 +1,10 @@
 #include <array>
+#include <cstdlib>
 #include <string_view>
 
 #include "daemon/backend/backend.h"
 #include "daemon/backend/local_backend.h"
+#include "daemon/backend/slow_backend.h"
 
 namespace backup {
 
@@ -41,6 +43,10 @@ Result<OpenedBackend> open_local(std::string_view path) {
     OpenedBackend opened;
     opened.deleting = backend.get();
     opened.backend = std::move(backend);
+    if (const char* of_test = std::getenv("BACKUPD_SLOW_STORAGE")) {
+        SlowLine line = TRY(SlowLine::parse(of_test));
+        opened.backend = std::make_unique<SlowBackend>(std::move(opened.backend), std::move(line));
+    }
     return opened;
 }
 

@@ -141,6 +141,22 @@ void Call::reply_with(const std::function<int(sd_bus_message*)>& fill) {
     }
 }
 
+namespace {
+
+// Lines stay lines: the first says what happened, the others what more there is to say.
+std::string printable_lines(std::string_view text) {
+    std::string lines;
+    for (;;) {
+        const std::size_t end = std::min(text.find('\n'), text.size());
+        lines += printable(text.substr(0, end));
+        if (end == text.size()) return lines;
+        lines += '\n';
+        text.remove_prefix(end + 1);
+    }
+}
+
+}  // namespace
+
 void Call::fail(const Error& error) {
     assert(!answered_);
     answered_ = true;
@@ -152,7 +168,8 @@ void Call::fail(const Error& error) {
         log_warning(std::string(member()) + " for uid " + std::to_string(caller_.uid) + ": " +
                     error.message());
     sd_bus_error text = SD_BUS_ERROR_NULL;
-    sd_bus_error_set(&text, wire::error_name(told).c_str(), printable(told.message()).c_str());
+    sd_bus_error_set(&text, wire::error_name(told).c_str(),
+                     printable_lines(told.message()).c_str());
     sd_bus_reply_method_error(message_.get(), &text);
     sd_bus_error_free(&text);
 }

@@ -207,6 +207,8 @@ const Interface& SetObject::interface() {
             .property("LastAttemptUSec", "t")
             .property("LastSuccessUSec", "t")
             .property("ProtectedUntilUSec", "t")
+            .property("UnprotectedItems", "t")
+            .property("UnprotectedJob", "t")
             .property("LastFullUSec", "t")
             .property("FullDifferences", "t")
             .property("LimitsHit", "as")
@@ -252,6 +254,8 @@ wire::Value SetObject::property(std::string_view name) const {
     if (name == "LastSuccessUSec") return to_usec(status.record.last_success);
     if (name == "LastFullUSec") return to_usec(status.record.last_full);
     if (name == "FullDifferences") return status.record.unexplained;
+    if (name == "UnprotectedItems") return status.record.unprotected;
+    if (name == "UnprotectedJob") return status.record.unprotected_job;
     if (name == "LeftOutItems") return status.record.left_out_items;
     if (name == "LeftOutBytes") return status.record.left_out_bytes;
     if (name == "LimitsHit" || name == "LimitsNear") {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "daemon/jobs/set_limits.h"
+#include "daemon/schedule/reason.h"
 
 namespace backup {
 
@@ -43,7 +44,7 @@ class Judge {
             look_at_age(set, status);
         if (status.deferred_since)
             add(Health::degraded, "deferred", subject,
-                "a run waits for too long, since " + format_rfc3339(*status.deferred_since),
+                "a run waits for too long, since " + to_second(*status.deferred_since),
                 "`backupctl status " + set.id + "` says for what; `backupctl run " + set.id +
                     " --ignore all` does not wait");
         for (const LimitNow& limit : limits_over(set, record, status.revision_count, now_))
@@ -109,8 +110,7 @@ class Judge {
         if (now_ <= *status.deadline) return;
         const bool is_far = now_ - success > kFarTooLate * (*status.deadline - success);
         add(is_far ? Health::at_risk : Health::degraded, "late", "set " + set.id,
-            "it was last known to be protected at " +
-                format_rfc3339(std::chrono::floor<std::chrono::seconds>(success)),
+            "it was last known to be protected at " + to_second(success),
             "`backupctl status " + set.id +
                 "` says what it waits for, `backupctl jobs` how its "
                 "last run ended");

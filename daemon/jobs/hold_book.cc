@@ -46,7 +46,7 @@ std::vector<Reason> HoldBook::reasons(Timestamp now) const {
     std::vector<Reason> list;
     if (const auto pause = pause_at(now))
         list.push_back({Condition::paused,
-                        pause->until ? "uploads are paused until " + format_rfc3339(*pause->until)
+                        pause->until ? "uploads are paused until " + to_second(*pause->until)
                                      : "uploads are paused: `backupctl resume` ends it",
                         pause->since, pause->until});
     if (!inhibitors_.empty()) {

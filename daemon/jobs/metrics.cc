@@ -213,6 +213,19 @@ std::string Metrics::text(const Numbers& now) const {
              [&](const SetNumbers& set, const auto& labels) {
                  out.time(labels, set.protected_until.value_or(set.record.protected_until));
              });
+    each_set("protection_lag_seconds",
+             "How old the oldest change is that no run has tried; 0 while all is in a revision.",
+             [&](const SetNumbers& set, const auto& labels) {
+                 if (!set.is_live) return;
+                 const Duration lag =
+                     set.oldest_change ? now.now - *set.oldest_change : Duration::zero();
+                 out.value(labels, std::max(std::chrono::duration<double>(lag).count(), 0.0));
+             });
+    each_set("unprotected_items",
+             "Files and directories that the last revision does not have as they are.",
+             [&](const SetNumbers& set, const auto& labels) {
+                 out.value(labels, set.record.unprotected);
+             });
     each_set("revisions", "Revisions that are kept.",
              [&](const SetNumbers& set, const auto& labels) {
                  out.value(labels, std::uint64_t{set.revisions});

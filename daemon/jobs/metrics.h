@@ -26,6 +26,7 @@ struct SetNumbers {
     std::uint32_t revisions = 0;
     std::uint64_t pending = 0, pending_bytes = 0, gaps = 0;
     std::optional<Timestamp> protected_until, deferred_since;
+    std::optional<Timestamp> oldest_change;  // that no run has tried; nothing: there is none
     std::vector<Reason> waits;
     bool is_live = false, is_running = false;
 };

@@ -24,7 +24,9 @@ std::string Service::metrics_text() const {
             one.gaps = tracking.gaps;
             one.is_live = tracking.state == TrackingState::live;
             // While nothing waits it is always now: as good as the last backup, and steady.
-            if (tracking.pending != 0) one.protected_until = tracking.protected_until;
+            if (tracking.pending != 0 && tracking.last_change)
+                one.protected_until = tracking.protected_until;
+            if (tracking.last_change) one.oldest_change = tracking.oldest;
         }
         one.is_running = runner_.active_backup(id) != nullptr;
         one.waits = waiting_reasons(set);

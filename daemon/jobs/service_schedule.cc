@@ -173,15 +173,15 @@ std::vector<Service::ConditionNow> Service::explain_schedule(const BackupSet& se
     else if (!verdict.due)
         add("due", false, "nothing has changed since the last revision");
     else if (verdict.due->at > now)
-        add("due", false, "a run is due at " + format_rfc3339(verdict.due->at));
+        add("due", false, "a run is due at " + to_second(verdict.due->at));
     else
-        add("due", true, "a run is due since " + format_rfc3339(verdict.due->at));
+        add("due", true, "a run is due since " + to_second(verdict.due->at));
     const auto is_among = [&reasons](Condition condition) {
         return std::ranges::find(reasons, condition, &Reason::condition) != reasons.end();
     };
     for (const Reason& reason : reasons)
         list.push_back({std::string(to_string(reason.condition)), false,
-                        reason.text + " (since " + format_rfc3339(reason.since) + ")", reason.since,
+                        reason.text + " (since " + to_second(reason.since) + ")", reason.since,
                         reason.until});
     if (!is_among(Condition::window)) {
         const WindowPlan windows = windows_of(set);
@@ -189,8 +189,7 @@ std::vector<Service::ConditionNow> Service::explain_schedule(const BackupSet& se
         if (!windows.has_windows())
             add("window", true, "it has no windows: it may run at any time");
         else if (state.is_open)
-            add("window", true,
-                state.until ? "open until " + format_rfc3339(*state.until) : "open");
+            add("window", true, state.until ? "open until " + to_second(*state.until) : "open");
         else
             add("window", false, "closed; nothing waits for it");
     }
@@ -208,7 +207,7 @@ void Service::tell_deferrals(const BackupSet& set, const Verdict& verdict, Times
         const std::string word(to_string(change.reason.condition));
         if (change.ended)
             events_.add(LogLevel::info, "set '" + set.id + "' no longer waits (" + word +
-                                            ", since " + format_rfc3339(change.reason.since) + ")");
+                                            ", since " + to_second(change.reason.since) + ")");
         else
             events_.add(LogLevel::info, "set '" + set.id + "' " + (is_due ? "waits" : "will wait") +
                                             " (" + word + "): " + change.reason.text);
@@ -217,7 +216,7 @@ void Service::tell_deferrals(const BackupSet& set, const Verdict& verdict, Times
     if (verdict.is_escalated && escalated_.insert(set.id).second)
         events_.add(LogLevel::warning,
                     "set '" + set.id + "' waits for too long, since " +
-                        format_rfc3339(*verdict.deferred_since) + ": " +
+                        to_second(*verdict.deferred_since) + ": " +
                         conditions_text(verdict.reasons) + " (`backupctl run " + set.id +
                         " --ignore " + std::string(to_string(verdict.reasons.front().condition)) +
                         "` does not wait for it)");
@@ -411,8 +410,8 @@ void Service::host_changed(std::vector<Reason> reasons) {
 
 void Service::pause(std::optional<Timestamp> until, Done done) {
     holds_.pause({clock_.now(), until});
-    events_.add(LogLevel::notice, until ? "uploads are paused until " + format_rfc3339(*until)
-                                        : "uploads are paused");
+    events_.add(LogLevel::notice,
+                until ? "uploads are paused until " + to_second(*until) : "uploads are paused");
     keep_pause(std::move(done));
 }
 

@@ -109,6 +109,11 @@ std::optional<Error> revisions_error(const BackupSet& set, std::uint64_t revisio
                      remedy_for(set, limit, true));
 }
 
+std::uint64_t unprotected_items(const LimitReport& report, std::uint64_t exceptions) {
+    const std::uint64_t beyond = report.left_out_items + report.kept_old;
+    return exceptions - std::min(exceptions, report.listed) + std::max(beyond, report.listed);
+}
+
 void note_limits(SetRecord& set, const JobRecord& record) {
     if (record.outcome == "failed") {
         // Before anything was looked at.
@@ -118,6 +123,7 @@ void note_limits(SetRecord& set, const JobRecord& record) {
     if (record.outcome != "complete" && record.outcome != "exceptions") return;
     std::vector<std::string> hit;
     set.items = set.bytes = set.left_out_items = set.left_out_bytes = 0;
+    set.unprotected = set.unprotected_job = 0;
     set.soft_hit.clear();
     for (const auto& [name, count] : record.counts) {
         if (name == "files" || name == "dirs-new" || name == "dirs-changed" ||
@@ -126,6 +132,7 @@ void note_limits(SetRecord& set, const JobRecord& record) {
         if (name == "bytes") set.bytes = count;
         if (name == "left-out-items") set.left_out_items = count;
         if (name == "left-out-bytes") set.left_out_bytes = count;
+        if (name == "unprotected") set.unprotected = count, set.unprotected_job = record.id;
         if (name == "large-files" && count != 0) set.soft_hit = "file-size";
         if (name == "churn-bytes") {
             set.churn_bytes = churn_of_day(set, record.begin);

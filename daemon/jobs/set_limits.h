@@ -25,6 +25,9 @@ std::optional<Error> limit_error(const BackupSet& set, const LimitReport& report
 std::optional<Error> revisions_error(const BackupSet& set, std::uint64_t revisions);
 
 // What the end of a run tells of it; of one that made no revision, only that its number was full.
+// How much of the source is not in the revision as it is now: what the exceptions of the run list,
+// and what limits left out without listing each.
+std::uint64_t unprotected_items(const LimitReport& report, std::uint64_t exceptions);
 void note_limits(SetRecord& set, const JobRecord& record);
 
 // New and changed bytes that count for the day of `now`, and when that day ends.

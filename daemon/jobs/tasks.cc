@@ -266,6 +266,7 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
         return std::move(ran).error();
     }
     BackupResult result = std::move(*ran);
+    const std::uint64_t unprotected = unprotected_items(result.limits, job.exceptions.count());
     if (result.counts.bytes_resumed > 0)
         job.message(LogLevel::info, "found again what an interrupted run had stored: " +
                                         plural(result.counts.files_resumed, "file") + ", " +
@@ -298,6 +299,7 @@ Result<JobOutcome> back_up(RepositoryPool& pool, const Clock& clock, const Backu
     outcome.counts.insert(outcome.counts.end(), full_counts.begin(), full_counts.end());
     const Counts limits = limit_counts(set, result.limits);
     outcome.counts.insert(outcome.counts.end(), limits.begin(), limits.end());
+    if (unprotected != 0) outcome.counts.emplace_back("unprotected", unprotected);
     outcome.limited = limit_error(set, result.limits);
     if (outcome.limited) job.message(LogLevel::warning, outcome.limited->message());
     pool.add_used_bytes(set.repository, result.counts.bytes_stored);

@@ -119,6 +119,9 @@ Result<> parse_dates(std::string_view word, Window& window) {
     std::string_view left = word;
     std::vector<std::string_view> fields;
     while (!left.empty()) fields.push_back(take_until(left, "-"));
+    if (word.ends_with("/s"))
+        return bad("part of a window", word,
+                   "a rate is written with 'at': at " + std::string(word));
     if (fields.size() == 2) fields.insert(fields.begin(), "*");
     if (fields.size() != 3 || word.ends_with('-'))
         return bad("date", word, "write *-*-1..7 or 12-24, as year-month-day or month-day");

@@ -48,6 +48,10 @@ std::optional<Condition> condition_from_string(std::string_view text) {
     return std::nullopt;
 }
 
+std::string to_second(Timestamp time) {
+    return format_rfc3339(std::chrono::floor<std::chrono::seconds>(time));
+}
+
 Result<Ignored> Ignored::parse(const std::vector<std::string>& words) {
     Ignored ignored;
     for (const std::string& text : words) {

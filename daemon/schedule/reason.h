@@ -42,6 +42,9 @@ struct Reason {
     bool operator==(const Reason&) const = default;
 };
 
+// A time for people, to the second.
+std::string to_second(Timestamp time);
+
 // Conditions that a person chose not to wait for.
 class Ignored {
   public:

@@ -146,6 +146,8 @@ void describe(auto& field, Of<SetRecord> auto& record) {
     field(14, record.soft_hit);
     field(15, record.churn_since);
     field(16, record.churn_bytes);
+    field(17, record.unprotected);
+    field(18, record.unprotected_job);
     field(24, record.drills_since);
     field(25, record.last_drill);
     field(26, record.drill_result);

@@ -65,6 +65,8 @@ struct SetRecord {
     std::string limits_hit;
     std::uint64_t left_out_items = 0, left_out_bytes = 0;
     std::string soft_hit;  // soft limits that it is over, in words for people
+    // What of the source is not in it as it is now, for whatever reason, and the job that lists it.
+    std::uint64_t unprotected = 0, unprotected_job = 0;
     // Bytes of new and changed files since then, for a day.
     Timestamp churn_since{};
     std::uint64_t churn_bytes = 0;

@@ -119,8 +119,9 @@ TrackingStatus TrackerImpl::status(const std::string& set) const {
     auto found = published_.find(set);
     if (found == published_.end()) return {};
     TrackingStatus status = found->second;
-    // Watched without a gap, and nothing waits.
-    if (status.state == TrackingState::live && status.pending == 0 && status.protected_until)
+    // Watched without a gap, and nothing waits but what was tried already.
+    if (status.state == TrackingState::live && (status.pending == 0 || !status.last_change) &&
+        status.protected_until)
         status.protected_until = clock_.now();
     return status;
 }

@@ -46,7 +46,8 @@ struct TrackingStatus {
     std::optional<Timestamp> oldest;
     // The last change that no run has seen yet; nothing: all that is pending was tried already.
     std::optional<Timestamp> last_change;
-    // Everything that happened before this is in a revision. Nothing: not known.
+    // Everything that happened before this is in a revision, but for what the last run could not
+    // read or was not to take. Nothing: not known.
     std::optional<Timestamp> protected_until;
     // Changes that nothing told of, missed_content among them (not even the stamps told).
     std::uint64_t missed_changes = 0, missed_content = 0, silent_metadata = 0, overflows = 0,

@@ -6,6 +6,7 @@
 #include "daemon/backend/layout.h"
 #include "daemon/backend/local_backend.h"
 #include "daemon/backend/memory_backend.h"
+#include "daemon/backend/slow_backend.h"
 #include "tests/support/temp_directory.h"
 
 namespace backup {
@@ -13,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class LocalSubject final : public BackendSubject {
+class LocalSubject : public BackendSubject {
   public:
     LocalSubject() : backend_(Path::parse(temp_.path() + "/repo").value()) {}
     Backend& backend() override { return backend_; }
@@ -33,9 +34,18 @@ class LocalSubject final : public BackendSubject {
         fs::resize_file(file, length);
     }
 
-  private:
+  protected:
     TempDirectory temp_;
     LocalBackend backend_;
+};
+
+class SlowSubject final : public LocalSubject {
+  public:
+    Backend& backend() override { return slow_; }
+
+  private:
+    SlowBackend slow_{std::make_unique<LocalBackend>(backend_.root()),
+                      {.rate = std::uint64_t{1} << 30}};
 };
 
 class MemorySubject final : public BackendSubject {
@@ -61,8 +71,13 @@ std::unique_ptr<BackendSubject> make_memory() {
     return std::make_unique<MemorySubject>();
 }
 
+std::unique_ptr<BackendSubject> make_slow() {
+    return std::make_unique<SlowSubject>();
+}
+
 INSTANTIATE_TEST_SUITE_P(Local, BackendContract, testing::Values(&make_local));
 INSTANTIATE_TEST_SUITE_P(Memory, BackendContract, testing::Values(&make_memory));
+INSTANTIATE_TEST_SUITE_P(Slow, BackendContract, testing::Values(&make_slow));
 
 }  // namespace
 }  // namespace backup

@@ -103,6 +103,19 @@ def _(m):
     m.backup()
 
 
+@promise("several problems stand on lines of their own, each with file and line")
+def _(m):
+    good = m.read("config/sets.d/home.toml").decode()
+    put(m, "sets.d/home.toml", good + "exclued = []\nwindow = []\n")
+    told = m.ctl("config", "reload").expect(2, "stays in force").err
+    lines = told.splitlines()
+    check("\\x0a" not in told, told)
+    check(any("exclued" in line and "window" not in line and "home.toml:" in line for line in lines), told)
+    check(any('"windows"' in line and "exclued" not in line and "home.toml:" in line for line in lines), told)
+    put(m, "sets.d/home.toml", good)
+    m.ctl("config", "reload").expect(0)
+
+
 @promise("config show gives text that loads as the same configuration")
 def _(m):
     shown = m.ctl("config", "show").expect(0).out

@@ -83,6 +83,7 @@ SET = dict(
     tracking=text,
     pending=count,
     protected_until=or_none(time),
+    unprotected_items=count,
     last_success=or_none(time),
     next_run=or_none(time),
     waiting_for=lambda v: isinstance(v, list),

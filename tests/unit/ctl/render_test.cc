@@ -48,6 +48,11 @@ TEST(AgeText, LooksBackAndAhead) {
     EXPECT_EQ(age_text(now - 3h, now), "3 h ago");
     EXPECT_EQ(age_text(now - 48h, now), "2 days ago");
     EXPECT_EQ(age_text(now + 20min, now), "in 20 min");
+    EXPECT_EQ(age_text(now + 119min + 59s, now), "in 2 h");
+    EXPECT_EQ(age_text(now + 59min + 50s, now), "in 1 h");
+    EXPECT_EQ(age_text(now + 23h + 50min, now), "in 1 day");
+    EXPECT_EQ(age_text(now + 45h, now), "in 2 days");
+    EXPECT_EQ(age_text(now - 119min, now), "1 h ago");
 }
 
 TEST(TimeText, IsLocalUnlessUtcIsAsked) {

@@ -61,6 +61,30 @@ TEST(SetLimits, WhatARunLeftOutIsRememberedUntilOneLeavesNothingOut) {
     EXPECT_TRUE(limits_over(set, record, 1, kNow).empty());
 }
 
+TEST(SetLimits, WhatIsNotProtectedCountsOnceWhateverTheReason) {
+    LimitReport report;
+    EXPECT_EQ(unprotected_items(report, 0), 0u);
+    EXPECT_EQ(unprotected_items(report, 2), 2u);  // two that could not be read
+    report.left_out_items = 5000;
+    report.kept_old = 3;
+    report.listed = 1000;
+    EXPECT_EQ(unprotected_items(report, 1002), 5005u);
+    // Limits may list more than they counted (what came into being meanwhile).
+    report = {};
+    report.listed = 4;
+    EXPECT_EQ(unprotected_items(report, 4), 4u);
+
+    SetRecord record;
+    JobRecord run = run_of({{"unprotected", 12}});
+    run.id = 7;
+    note_limits(record, run);
+    EXPECT_EQ(record.unprotected, 12u);
+    EXPECT_EQ(record.unprotected_job, 7u);
+    note_limits(record, run_of({}));
+    EXPECT_EQ(record.unprotected, 0u);
+    EXPECT_EQ(record.unprotected_job, 0u);
+}
+
 TEST(SetLimits, WithoutLimitsNothingIsCounted) {
     EXPECT_TRUE(limit_counts(BackupSet{}, {}).empty());
     EXPECT_FALSE(limit_error(BackupSet{}, {}));

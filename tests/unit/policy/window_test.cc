@@ -53,6 +53,13 @@ TEST(Window, IsReadBackFromItsShortestText) {
     }
 }
 
+TEST(Window, ARateWithoutItsWordSaysWhichWord) {
+    const auto window = parse_window("Sat,Sun 2MiB/s");
+    ASSERT_FALSE(window.ok());
+    EXPECT_NE(window.error().message().find("at 2MiB/s"), std::string::npos)
+        << window.error().message();
+}
+
 TEST(Window, WrongTextIsRefusedWithThePartThatIsWrong) {
     for (const auto& [text, part] : std::vector<std::pair<std::string, std::string>>{
              {"", "''"},

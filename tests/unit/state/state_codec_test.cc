@@ -86,6 +86,8 @@ TEST(StateCodec, ASetComesBackWithEveryField) {
                            .left_out_items = 8,
                            .left_out_bytes = 9,
                            .soft_hit = "file-size",
+                           .unprotected = 12,
+                           .unprotected_job = 13,
                            .churn_since = Timestamp(Duration(10)),
                            .churn_bytes = 11,
                            .drills_since = Timestamp(Duration(6)),
@@ -94,11 +96,12 @@ TEST(StateCodec, ASetComesBackWithEveryField) {
                            .drill_job = 8,
                            .drill_failed = {"/a", "/b\xff"}};
     const auto& [attempt, success, until, result, revision, number, full, unexplained, items, bytes,
-                 hit, left_items, left_bytes, soft, churn_since, churn, since, drill, verdict, job,
-                 failed] = record;
+                 hit, left_items, left_bytes, soft, unprotected, lister, churn_since, churn, since,
+                 drill, verdict, job, failed] = record;
     expect_none_is_default(std::tie(attempt, success, until, result, revision, number, full,
                                     unexplained, items, bytes, hit, left_items, left_bytes, soft,
-                                    churn_since, churn, since, drill, verdict, job, failed));
+                                    unprotected, lister, churn_since, churn, since, drill, verdict,
+                                    job, failed));
     auto back = decode_set(encode(record));
     ASSERT_TRUE(back.ok());
     EXPECT_EQ(*back, record);
