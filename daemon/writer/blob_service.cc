@@ -59,13 +59,14 @@ Error unreadable() {
 }  // namespace
 
 void Grants::show(const Node& node) {
-    if (!rule_.may_open(node)) return;
+    if (rule_.sees_all() || !rule_.may_open(node)) return;
     std::lock_guard lock(mutex_);
     if (node.subtree) blobs_.insert({BlobType::tree, *node.subtree});
     for (const BlobId& id : node.content) blobs_.insert({BlobType::data, id});
 }
 
 void Grants::show_entries(ByteView tree) {
+    if (rule_.sees_all()) return;
     // What is odd in it is the writer's to complain about.
     (void)visit_tree(
         tree,
@@ -77,6 +78,7 @@ void Grants::show_entries(ByteView tree) {
 }
 
 bool Grants::may_have(const BlobHandle& handle) const {
+    if (rule_.sees_all()) return true;
     std::lock_guard lock(mutex_);
     return blobs_.contains(handle);
 }

@@ -18,7 +18,8 @@
 
 namespace backup::writer {
 
-// What may be asked for. Thread-safe; grows with what is shown, some 50 bytes for each blob.
+// What may be asked for. Thread-safe; grows with what is shown, some 50 bytes for each blob, but
+// for whoever sees all.
 class Grants {
   public:
     explicit Grants(const AccessRule& rule) : rule_(rule) {}
