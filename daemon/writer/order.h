@@ -20,8 +20,9 @@ namespace backup::writer {
 enum class Word : std::uint8_t {
     person,
     order,
+    touch,   // instead of an order: a directory
     stop,    // the daemon wants it over
-    answer,  // to protect, sync, spares
+    answer,  // to touch, protect, sync, spares, alters, is_ours
     progress,
     exception,
     protect,

@@ -23,6 +23,7 @@
 
 #include "common/clock.h"
 #include "common/path.h"
+#include "daemon/runtime/nameless.h"
 #include "daemon/writer/blob_service.h"
 #include "daemon/writer/order.h"
 
@@ -280,11 +281,25 @@ Result<UniqueFd> find_target(UniqueFd given, const std::string& path) {
     return found;
 }
 
-Result<Frame> receive(Channel& channel, Word word) {
+bool is(const Frame& frame, Word word) {
+    return frame.kind == static_cast<std::uint8_t>(word);
+}
+
+Result<Frame> receive(Channel& channel, Word word, Word other) {
     auto frame = TRY(channel.receive());
-    if (!frame || frame->kind != static_cast<std::uint8_t>(word))
+    if (!frame || (!is(*frame, word) && !is(*frame, other)))
         return Error(ErrorKind::invalid, "there is no order");
     return std::move(*frame);
+}
+
+Result<> touch(Channel& channel, const std::string& directory) {
+    const auto inode = touch_nameless(directory);
+    Packer packer;
+    if (inode.ok())
+        packer.outcome({}).number(*inode);
+    else
+        packer.outcome(inode.error());
+    return channel.send(static_cast<std::uint8_t>(Word::answer), packer.data());
 }
 
 }  // namespace
@@ -295,13 +310,14 @@ Result<> serve(UniqueFd control, bool keeps_rights) {
         TRY(channel.send(static_cast<std::uint8_t>(Word::done), pack_result(why)));
         return why;
     };
-    const Frame first = TRY(receive(channel, Word::person));
+    const Frame first = TRY(receive(channel, Word::person, Word::person));
     auto person = unpack_person(first.payload);
     if (!person.ok()) return refuse(std::move(person).error());
     if (Result<> became = become(*person, keeps_rights); !became.ok())
         return refuse(std::move(became).error());
 
-    Frame second = TRY(receive(channel, Word::order));
+    Frame second = TRY(receive(channel, Word::order, Word::touch));
+    if (is(second, Word::touch)) return touch(channel, second.payload);
     auto order = unpack_order(second.payload);
     if (!order.ok()) return refuse(std::move(order).error());
     std::vector<UniqueFd> descriptors = std::move(second.descriptors);

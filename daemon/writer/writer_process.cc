@@ -54,14 +54,14 @@ class Process {
         std::string name = program, option = kKeepRights;
         std::array<char*, 3> arguments{name.data(),
                                        rights == Rights::root ? option.data() : nullptr, nullptr};
-        // Of our environment nothing but what says how a time is written.
-        std::array<std::string, 5> texts{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "", "", ""};
-        std::size_t count = 2;
-        for (const char* word : {"TZ", "ASAN_OPTIONS", "LSAN_OPTIONS"})
+        // Of our environment nothing but what says how a time is written, and what is of tests.
+        std::vector<std::string> texts{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"};
+        for (const char* word : {"TZ", "ASAN_OPTIONS", "LSAN_OPTIONS", "BACKUPD_FAILPOINTS"})
             if (const char* value = ::getenv(word))
-                texts[count++] = std::string(word) + "=" + value;
-        std::array<char*, 6> environment{};
-        for (std::size_t i = 0; i < count; ++i) environment[i] = texts[i].data();
+                texts.push_back(std::string(word) + "=" + value);
+        std::vector<char*> environment;
+        for (std::string& text : texts) environment.push_back(text.data());
+        environment.push_back(nullptr);
         pid_t child = 0;
         const int problem = ::posix_spawn(&child, name.c_str(), &actions, &attributes,
                                           arguments.data(), environment.data());
@@ -166,6 +166,7 @@ class Listener {
                 return std::optional(unpack_result(frame.payload));
             case Word::person:
             case Word::order:
+            case Word::touch:
             case Word::stop:
             case Word::answer:
                 break;
@@ -288,6 +289,24 @@ std::string writer_program() {
     const ssize_t length = ::readlink("/proc/self/exe", text, sizeof text);
     std::string program(text, length > 0 ? static_cast<std::size_t>(length) : 0);
     return program.substr(0, program.rfind('/') + 1) + "backupd-restore";
+}
+
+Result<std::uint64_t> touch_as_root(const std::string& program, const std::string& directory) {
+    constexpr auto kPatienceToTouch = std::chrono::seconds(10);
+    Writer writer = TRY(start_writer(program, Rights::root));
+    Channel channel(std::move(writer.control));
+    channel.set_patience(kPatienceToTouch);
+    const Person person{{.uid = 0, .gids = {}, .sees_all = true}, 0, true};
+    (void)channel.send(static_cast<std::uint8_t>(Word::person), pack_person(person));
+    (void)channel.send(static_cast<std::uint8_t>(Word::touch), directory);
+    auto frame = TRY(channel.receive(static_cast<int>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(kPatienceToTouch).count())));
+    if (!frame) return Error(ErrorKind::io, "the process that writes has " + writer.process.wait());
+    Unpacker from(frame->payload);
+    TRY(from.outcome());
+    const std::uint64_t inode = from.number();
+    TRY(from.finish());
+    return inode;
 }
 
 Result<RestoreResult> run_restore_as(const Caller& caller, Rights rights,

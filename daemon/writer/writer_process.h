@@ -35,4 +35,8 @@ Result<RestoreResult> run_restore_as(const Caller& caller, Rights rights,
                                      ExceptionLog& exceptions, std::stop_token stop,
                                      std::chrono::milliseconds silence = kSilence);
 
+// The inode of a file without a name that the process has made in a directory, with root's rights,
+// and closed: to try a watch where this process may not write. See daemon/runtime/nameless.h.
+Result<std::uint64_t> touch_as_root(const std::string& program, const std::string& directory);
+
 }  // namespace backup::writer
