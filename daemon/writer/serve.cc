@@ -121,14 +121,19 @@ class Conversation {
         return std::move(*answer_);
     }
 
+    // An end of the daemon's has gone. Nobody said why: it was killed. What is unfinished is taken
+    // up by who goes on.
+    void lost() const {
+        if (!is_told_ && !is_ending_) ::_exit(1);
+    }
+
   private:
     void listen() {
-        bool is_told = false;
         for (;;) {
             auto frame = channel_.receive();
             if (!frame.ok() || !*frame) break;
             if ((*frame)->kind == static_cast<std::uint8_t>(Word::stop)) {
-                is_told = true;
+                is_told_ = true;
                 stop_.request_stop();
             }
             if ((*frame)->kind != static_cast<std::uint8_t>(Word::answer)) continue;
@@ -136,8 +141,7 @@ class Conversation {
             answer_ = std::move((*frame)->payload);
             answered_.notify_all();
         }
-        // Nobody said why: the daemon was killed. What is unfinished is taken up by who goes on.
-        if (!is_told && !is_ending_) ::_exit(1);
+        lost();
         stop_.request_stop();
         std::lock_guard lock(mutex_);
         is_over_ = true;
@@ -146,7 +150,7 @@ class Conversation {
 
     Channel& channel_;
     std::stop_source stop_;
-    std::atomic<bool> is_asking_{false}, is_ending_{false};
+    std::atomic<bool> is_asking_{false}, is_ending_{false}, is_told_{false};
     std::mutex asking_;
     std::mutex mutex_;  // guards answer_ and is_over_
     std::condition_variable answered_;
@@ -325,10 +329,10 @@ Result<> serve(UniqueFd control, bool keeps_rights) {
     auto target = find_target(std::move(descriptors.front()), order->request.target_path);
     if (!target.ok()) return refuse(std::move(target).error());
     descriptors.erase(descriptors.begin());
-    RemoteBlobs blobs(std::move(descriptors));
     Progress progress;
     ExceptionLog exceptions(progress);
     Conversation daemon(channel);
+    RemoteBlobs blobs(std::move(descriptors), [&daemon] { daemon.lost(); });
     Result<RestoreResult> result = Error(ErrorKind::io, "not begun");
     {
         std::jthread teller([&](const std::stop_token& over) {
