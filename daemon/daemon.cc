@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "backupd_config.h"
+#include "daemon/runtime/command.h"
 #include "daemon/runtime/durable_file.h"
 
 namespace backup {
@@ -33,11 +34,13 @@ Result<> Daemon::prepare() {
                 : "no session bus (DBUS_SESSION_BUS_ADDRESS, or run below dbus-run-session)");
     }
     bus_ = std::move(*bus);
+    end_commands_left_over();
     ServiceOptions service{.config_dir = options_.config_dir,
                            .vendor_dir = options_.vendor_dir,
                            .state_dir = options_.state_dir,
                            .credentials_dir = options_.credentials_dir,
-                           .hide_details = options_.scope == Scope::system};
+                           .hide_details = options_.scope == Scope::system,
+                           .writes_apart = options_.scope == Scope::system};
     if (Notifier::has_store()) {
         service.inherit = &Notifier::inherit;
         service.keep = &Notifier::keep;

@@ -17,6 +17,7 @@
 
 #include "daemon/backend/direct_writer.h"
 #include "daemon/backend/layout.h"
+#include "daemon/runtime/fence.h"
 
 namespace backup {
 
@@ -177,8 +178,9 @@ Result<UniqueFd> LocalBackend::create_temporary(const Handle& handle, const Plac
         file.reset(open(name.c_str(), kFlags, 0600));
     }
     if (!file)
-        return Error::from_errno(errno,
-                                 "store " + handle.text() + " in " + printable(root_.text()));
+        return explain_fence(
+            Error::from_errno(errno, "store " + handle.text() + " in " + printable(root_.text())),
+            root_.text());
     return file;
 }
 
@@ -243,7 +245,7 @@ Result<> LocalBackend::make_directory(const std::string& path, bool* made) {
     int problem = errno;
     struct stat info {};
     if (problem == EEXIST && ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return {};
-    return Error::from_errno(problem, "make " + printable(path));
+    return explain_fence(Error::from_errno(problem, "make " + printable(path)), root_.text());
 }
 
 Result<> LocalBackend::make_directory_for(const Handle& handle, const Place& place) {
@@ -367,7 +369,9 @@ Result<> LocalBackend::remove_lock(const LockId& id) {
 
 Result<> LocalBackend::remove(const Handle& handle) {
     if (unlink(place_of(handle).file.c_str()) == 0 || errno == ENOENT) return {};
-    return Error::from_errno(errno, "remove " + handle.text() + " in " + printable(root_.text()));
+    return explain_fence(
+        Error::from_errno(errno, "remove " + handle.text() + " in " + printable(root_.text())),
+        root_.text());
 }
 
 std::optional<SpaceInfo> LocalBackend::space() {

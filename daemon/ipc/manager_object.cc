@@ -1,8 +1,10 @@
 #include "daemon/ipc/manager_object.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include <systemd/sd-bus.h>
+#include <unistd.h>
 
 #include "backupd_config.h"
 #include "daemon/ipc/explanation.h"
@@ -10,6 +12,7 @@
 #include "daemon/ipc/set_object.h"
 #include "daemon/ipc/tracking_view.h"
 #include "daemon/jobs/tasks.h"
+#include "daemon/runtime/fence.h"
 
 namespace backup {
 
@@ -50,9 +53,11 @@ struct AddRepository {
         auto opened =
             init ? service.pool().init_at(policy, secret) : service.pool().open_at(policy, secret);
         Result<> written;
-        if (opened.ok()) {
+        if (opened.ok() && !init)
+            written = may_write_to((*opened)->storage.backend->properties().url);
+        if (opened.ok() && written.ok()) {
             written = configuration.write_repository(policy);
-        } else {
+        } else if (!opened.ok()) {
             written = std::move(opened).error();
         }
         if (!written.ok()) {
@@ -67,6 +72,16 @@ struct AddRepository {
         }
         service.pool().adopt(std::move(*opened));
         return {};
+    }
+
+    // Now, and not when the first backup fails.
+    static Result<> may_write_to(const std::string& place) {
+        if (!place.starts_with('/') || ::access(place.c_str(), W_OK) == 0 || errno != EROFS)
+            return {};
+        const Error why = Error::from_errno(EROFS, "write to " + printable(place));
+        const Error explained = explain_fence(why, place);
+        if (explained.message() == why.message()) return {};  // to read it is what is wanted, then
+        return explained;
     }
 
     Result<> password_file_holds(const Secret& secret) const {

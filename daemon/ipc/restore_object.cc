@@ -188,7 +188,14 @@ Result<> RestoreObject::restore_in_place(std::shared_ptr<Call> call) {
     asked.in_place = true;
     asked.task.target = UniqueFd(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!asked.task.target) return Error::from_errno(errno, "open /");
+    asked.task.target_path = "/";
     return start(std::move(asked), answer_with_job(call));
+}
+
+// A person's own daemon has his rights itself.
+std::optional<writer::Rights> RestoreObject::rights_for(const Caller& caller) const {
+    if (!served_.on_system_bus()) return std::nullopt;
+    return caller.uid == 0 ? writer::Rights::root : writer::Rights::caller;
 }
 
 // The revision is resolved once, here, and recorded: "latest" does not move while the job waits.
@@ -199,6 +206,7 @@ Result<> RestoreObject::start(Asked asked, Started started) {
     }
     asked.task.place.policy = served_.service.shared_policy();
     asked.task.place.undo_folder = served_.service.undo_folder();
+    asked.task.place.written_with = rights_for(asked.task.place.caller);
     asked.task.place.precedence = &served_.service.precedence();
     auto shared = std::make_shared<Asked>(std::move(asked));
     auto resolve = [&pool = served_.service.pool(), shared,
@@ -303,6 +311,7 @@ void RestoreObject::undo_job(std::uint64_t id, bool dry_run, bool verify, std::u
     shared->place.undo_folder = served_.service.undo_folder();
     shared->place.precedence = &served_.service.precedence();
     shared->place.policy = served_.service.shared_policy();
+    shared->place.written_with = rights_for(shared->place.caller);
     auto read = [&store = served_.service.store(), &pool = served_.service.pool(), shared,
                  id]() -> Result<> {
         const auto job = TRY(store.job(id));
@@ -394,11 +403,11 @@ Result<> RestoreObject::resume_from(const UndoRecord& record, const Caller& call
     asked.task.resumes = record.job;
     asked.in_place = record.target == "/";
     asked.task.on_conflict = TRY(parse_conflict_mode(record.on_conflict));
-    if (!caller.sees_all) {
-        // Whoever writes finds it again with his own rights, or does not.
+    // Whoever writes finds it again with his own rights, or does not.
+    asked.task.target_path = record.target;
+    if (caller.uid != 0 && served_.on_system_bus()) {
         asked.task.target = UniqueFd(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (!asked.task.target) return Error::from_errno(errno, "open /");
-        asked.task.target_path = record.target;
         return start(std::move(asked), started);
     }
     // The path had no links then: one that has them now leads where nobody asked for.

@@ -46,6 +46,7 @@ class RestoreObject final : public BusObject {
     void look_for_interrupted(std::function<void(std::vector<Interrupted>)> done);
     Result<const Job*> ended_restore(std::uint64_t id) const;
     Result<BackupSet> set_of(const UndoRecord& record) const;
+    std::optional<writer::Rights> rights_for(const Caller& caller) const;
     static JobRequest restore_request(const RestorePlace& place, std::uint32_t uid);
     Result<> start(Asked asked, Started started);
 

@@ -127,6 +127,7 @@ class Drill {
   private:
     Result<> choose_revision();
     Result<> choose_files();
+    Result<RestoreResult> run(const RestoreRequest& request, ExceptionLog& problems);
     Result<> give_back();
     Result<> look_at_files(int scratch, bool may_lack_metadata);
     Result<> look_at_file(int scratch, const FoundNode& file, bool may_lack_metadata);
@@ -211,6 +212,15 @@ Result<> Drill::choose_files() {
     return {};
 }
 
+// As root would get it back, so that this way is tried as well.
+Result<RestoreResult> Drill::run(const RestoreRequest& request, ExceptionLog& problems) {
+    if (!task_.written_apart)
+        return run_restore(request, repository_, job_.progress, problems, job_.stop);
+    return writer::run_restore_as({.uid = 0, .gids = {}, .sees_all = true}, writer::Rights::root,
+                                  writer::writer_program(), request, repository_, job_.progress,
+                                  problems, job_.stop);
+}
+
 Result<> Drill::give_back() {
     if (sample_.chosen.empty()) return {};
     const ScratchFolder scratch = TRY(ScratchFolder::make(task_.folder, std::to_string(job_.id)));
@@ -229,8 +239,7 @@ Result<> Drill::give_back() {
     request.pace = task_.pace;
     Progress apart;
     ExceptionLog problems(apart);
-    const RestoreResult result =
-        TRY(run_restore(request, repository_, job_.progress, problems, job_.stop));
+    const RestoreResult result = TRY(run(request, problems));
     fetched_ = result.counts.bytes_fetched;
     bool may_lack_metadata = false;
     for (const Exception& one : problems.list()) {

@@ -22,6 +22,7 @@ struct DrillTask {
     std::string folder;              // of ours, for all drills
     Tracker* tracker = nullptr;      // none: unchanged is what has the same stamps
     std::shared_ptr<Pace> pace;
+    bool written_apart = false;  // by the process that writes what root gets back
 };
 
 // What a drill found out. Written by the body, read when it is over.

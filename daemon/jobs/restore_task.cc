@@ -15,7 +15,6 @@
 #include "common/failpoint.h"
 #include "daemon/archive/keep_objects.h"
 #include "daemon/jobs/last_good.h"
-#include "daemon/writer/writer_process.h"
 
 namespace backup {
 
@@ -231,10 +230,10 @@ Result<std::unordered_set<std::string>> keep_touched(const RestorePlace& place,
 Result<RestoreResult> restore_for(const RestorePlace& place, const RestoreRequest& request,
                                   JobContext& job) {
     Repository& repository = *place.repository->repository;
-    if (place.caller.sees_all)
+    if (!place.written_with)
         return run_restore(request, repository, job.progress, job.exceptions, job.stop);
-    return writer::run_restore_as(place.caller, writer::writer_program(), request, repository,
-                                  job.progress, job.exceptions, job.stop);
+    return writer::run_restore_as(place.caller, *place.written_with, writer::writer_program(),
+                                  request, repository, job.progress, job.exceptions, job.stop);
 }
 
 JobBody restore_body(const Clock& clock, RestoreTask task) {

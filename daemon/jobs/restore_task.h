@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,13 +20,17 @@
 #include "daemon/restore/restore.h"
 #include "daemon/runtime/allowance.h"
 #include "daemon/runtime/precedence.h"
+#include "daemon/writer/writer_process.h"
 
 namespace backup {
 
 // What all kinds of restores have in common.
 struct RestorePlace {
-    // Who asked. For whoever does not see all a process of its own writes, with his rights.
+    // Who asked.
     Caller caller{.uid = 0, .gids = {}, .sees_all = true};
+    // Whose rights the process has that writes; none: this one writes, the daemon of the person
+    // himself.
+    std::optional<writer::Rights> written_with;
     RepositoryHandle repository;
     std::shared_ptr<const Policy> policy;
     BackupSet set;  // whose revision it is; its line keeps what is replaced
@@ -41,7 +46,8 @@ struct RestoreTask {
     RevisionId revision;
     std::vector<std::string> paths;
     UniqueFd target;
-    // Not empty: `target` is the root, and the target is what the caller finds at this path.
+    // Not empty: the target is what the process that writes finds at this path; `target` is no more
+    // than what there is to look at.
     std::string target_path;
     bool full_paths = false, dry_run = false, verify = false, delete_others = false;
     ConflictMode on_conflict = ConflictMode::fail;
@@ -67,7 +73,7 @@ JobBody undo_body(const Clock& clock, UndoTask task);
 // more.
 Result<std::string> path_of_directory(int fd);
 
-// Gives back what the place's caller may have, with his rights.
+// Gives back what the place's caller may have, written as the place says.
 Result<RestoreResult> restore_for(const RestorePlace& place, const RestoreRequest& request,
                                   JobContext& job);
 

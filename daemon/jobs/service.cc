@@ -11,6 +11,7 @@
 #include "daemon/jobs/set_limits.h"
 #include "daemon/jobs/tasks.h"
 #include "daemon/jobs/undo_book.h"
+#include "daemon/writer/writer_process.h"
 
 namespace backup {
 
@@ -177,6 +178,10 @@ void Service::track() {
         options.scrub_period = wanted.scrub_period;
         options.scrub_content_percent = wanted.scrub_content_percent;
         options.canary_period = wanted.canary_period;
+        if (options_.writes_apart)
+            options.touch = [](const std::string& directory) {
+                return writer::touch_as_root(writer::writer_program(), directory);
+            };
         options.degraded_scan_period = wanted.degraded_scan_period;
         options.most_watches = wanted.most_watches;
         options.inherit = options_.inherit;

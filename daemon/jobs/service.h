@@ -36,6 +36,7 @@ struct ServiceOptions {
     std::string config_dir, vendor_dir, state_dir;
     std::string credentials_dir;
     bool hide_details = false;  // system bus: everybody reads the notices
+    bool writes_apart = false;  // system bus: what is given back is written by another process
     // See TrackerOptions.
     std::function<UniqueFd(const std::string& name)> inherit;
     std::function<void(const std::string& name, int fd)> keep;

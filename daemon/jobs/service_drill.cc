@@ -42,7 +42,8 @@ void Service::start_drill(const std::string& id, const DrillOptions& options,
                    .again = {},
                    .folder = drill_folder(),
                    .tracker = tracker_.get(),
-                   .pace = rates_->gate(Rates::Way::down, id)};
+                   .pace = rates_->gate(Rates::Way::down, id),
+                   .written_apart = options_.writes_apart};
     if (task.paths.empty()) task.again = set_status(id).record.drill_failed;
     if (options.files) task.set.drill.files = *options.files;
     if (options.bytes) task.set.drill.bytes = *options.bytes;

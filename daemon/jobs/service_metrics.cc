@@ -2,6 +2,7 @@
 #include "backupd_config.h"
 #include "daemon/jobs/service.h"
 #include "daemon/runtime/durable_file.h"
+#include "daemon/runtime/fence.h"
 
 namespace backup {
 
@@ -47,11 +48,12 @@ void Service::write_metrics() {
     metrics_written_ = text;
     commands_.run([file = policy_->metrics_file,
                    text = std::move(text)] { return write_file_durably(file, text, 0644); },
-                  [this](Result<> written) {
+                  [this, file = policy_->metrics_file](Result<> written) {
                       if (written.ok()) return;
                       metrics_written_.clear();
-                      events_.add(LogLevel::warning,
-                                  "cannot write the metrics: " + written.error().message());
+                      const Error why = explain_fence(std::move(written).error(),
+                                                      file.substr(0, file.rfind('/')));
+                      events_.add(LogLevel::warning, "cannot write the metrics: " + why.message());
                   });
 }
 

@@ -55,7 +55,7 @@ Result<Revision> find_by_id(Repository& repository, const std::string& id) {
 class CreatedObjects {
   public:
     CreatedObjects(Repository& repository, const UndoTask& task, JobContext& job)
-        : repository_(repository), ended_(task.ended), only_plans_(task.dry_run), job_(job) {}
+        : repository_(repository), ended_(task.ended), job_(job) {}
 
     Result<> add(const UndoRecord& record) {
         if (record.created.empty()) return {};
@@ -157,14 +157,13 @@ class CreatedObjects {
             stays(path, "it cannot be looked into: it stays");
             return false;
         }
-        if (!only_plans_) remove_leftovers(fd.get());
         const Bytes json = TRY(repository_.blobs().load({BlobType::tree, *node.subtree}));
         std::vector<Node> nodes = TRY(decode_tree(json));
         std::ranges::sort(nodes, {}, &Node::name);
         bool all = true;
         for (const std::string& entry : names_in(fd)) {
             const auto found = std::ranges::lower_bound(nodes, entry, {}, &Node::name);
-            if (only_plans_ && is_left_over(entry)) continue;
+            if (is_left_over(entry)) continue;  // goes with its directory
             if (found == nodes.end() || found->name != entry) {
                 stays(path + "/" + entry, "the restore did not make it: it stays");
                 all = false;
@@ -181,7 +180,6 @@ class CreatedObjects {
 
     Repository& repository_;
     const Timestamp ended_;
-    const bool only_plans_;
     JobContext& job_;
     std::vector<TouchedObject> objects_;
 };
@@ -285,6 +283,7 @@ Result<JobOutcome> take_back(const UndoTask& task, const Clock& clock, JobContex
 
     RestoreRequest request;
     request.target_fd = root.get();
+    request.target_path = "/";
     request.full_paths = true;
     request.on_conflict = ConflictMode::replace;
     request.dry_run = task.dry_run;
@@ -320,8 +319,7 @@ Result<JobOutcome> take_back(const UndoTask& task, const Clock& clock, JobContex
             request.revision = revision.id();
         }
         if (pass + 1 == passes) request.mtimes = times;
-        RestoreResult one =
-            TRY(run_restore(request, repository, job.progress, job.exceptions, job.stop));
+        RestoreResult one = TRY(restore_for(task.place, request, job));
         add(sum.counts, one.counts);
         sum.steps.insert(sum.steps.end(), one.steps.begin(), one.steps.end());
         sum.cannot_hold = std::move(one.cannot_hold);

@@ -8,6 +8,8 @@
 #include <set>
 #include <system_error>
 
+#include <unistd.h>
+
 #include "daemon/policy/config_sections.h"
 #include "daemon/policy/config_table.h"
 #include "daemon/policy/timing.h"
@@ -170,7 +172,9 @@ LoadedPolicy load_policy(const std::string& config_dir, const std::string& vendo
     };
     for (std::size_t begin = 0; begin <= vendor_dir.size();) {
         const std::size_t end = std::min(vendor_dir.find(':', begin), vendor_dir.size());
-        add_folder(vendor_dir.substr(begin, end - begin));
+        const std::string vendor = vendor_dir.substr(begin, end - begin);
+        // The administrator's folder for all users may lie in one that is closed to them.
+        if (::access(vendor.c_str(), F_OK) == 0 || errno != EACCES) add_folder(vendor);
         begin = end + 1;
     }
     add_folder(config_dir);

@@ -52,6 +52,17 @@ Result<std::vector<std::string>> entries_of(int directory_fd) {
     return names;
 }
 
+// 0 or errno.
+int remove_one(int parent_fd, const char* name, bool is_directory) {
+    return ::unlinkat(parent_fd, name, is_directory ? AT_REMOVEDIR : 0) == 0 ? 0 : errno;
+}
+
+// What a restore that was cut off left in it is nobody's.
+bool remove_leftovers_in(int parent_fd, const char* name) {
+    UniqueFd fd(::openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    return fd && remove_leftovers(fd.get()) > 0;
+}
+
 }  // namespace
 
 bool is_on_same_mount(int directory_fd, int other_fd) {
@@ -247,11 +258,13 @@ Result<> Removal::carry_out(bool first, const Run& run, Outcome& outcome) {
             continue;
         }
         if (failpoint("restore.remove")) return Error(ErrorKind::io, "failpoint restore.remove");
-        if (::unlinkat(parent.get(), name.c_str(), one.is_directory ? AT_REMOVEDIR : 0) == 0) {
+        int error_number = remove_one(parent.get(), name.c_str(), one.is_directory);
+        if (error_number == ENOTEMPTY && remove_leftovers_in(parent.get(), name.c_str()))
+            error_number = remove_one(parent.get(), name.c_str(), one.is_directory);
+        if (error_number == 0) {
             ++outcome.removed;
             continue;
         }
-        const int error_number = errno;
         if (error_number == ENOTEMPTY || error_number == EEXIST)
             set_aside(one, "something new is in it: it stays", run, outcome);
         else if (error_number != ENOENT)

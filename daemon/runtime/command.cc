@@ -1,10 +1,13 @@
 #include "daemon/runtime/command.h"
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
+#include <string_view>
 #include <tuple>
 
 #include <fcntl.h>
@@ -80,7 +83,8 @@ struct SpawnSettings {
     posix_spawnattr_t attributes;
 };
 
-Result<pid_t> spawn(const CommandRequest& request, int input, int output, int errors) {
+Result<pid_t> spawn(std::vector<std::string> arguments, std::vector<std::string> environment,
+                    int input, int output, int errors) {
     SpawnSettings settings;
     posix_spawn_file_actions_adddup2(&settings.actions, input, STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&settings.actions, output, STDOUT_FILENO);
@@ -94,14 +98,88 @@ Result<pid_t> spawn(const CommandRequest& request, int input, int output, int er
     posix_spawnattr_setpgroup(&settings.attributes, 0);
     posix_spawnattr_setsigmask(&settings.attributes, &none);
     posix_spawnattr_setsigdefault(&settings.attributes, &all);
-    std::vector<std::string> arguments = request.argv, environment = environment_of(request);
     pid_t child = 0;
     const int problem =
-        ::posix_spawn(&child, request.argv[0].c_str(), &settings.actions, &settings.attributes,
-                      pointers(arguments).data(), pointers(environment).data());
-    if (problem != 0) return Error::from_errno(problem, "run " + printable(request.argv[0]));
+        ::posix_spawnp(&child, arguments[0].c_str(), &settings.actions, &settings.attributes,
+                       pointers(arguments).data(), pointers(environment).data());
+    if (problem != 0) return Error::from_errno(problem, "run " + printable(arguments[0]));
     return child;
 }
+
+bool runs_services() {
+    const char* value = std::getenv("BACKUPD_COMMANDS");
+    return value != nullptr && std::string_view(value) == "services";
+}
+
+// systemd-run(1) waits for the service and hands on its output and its exit status.
+std::vector<std::string> as_service(const CommandRequest& request, const std::string& unit) {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(request.timeout).count();
+    std::vector<std::string> list{
+        "systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--no-ask-password",
+        "--unit=" + unit, "--description=A command of backupd's",
+        // Also while the machine goes down: what one before a run began must be ended.
+        "--property=DefaultDependencies=no",
+        // Should nobody be there any more to end it.
+        "--property=RuntimeMaxSec=" + std::to_string(seconds + 60),
+        // As a child of ours would run.
+        "--property=Nice=10", "--property=CPUWeight=20", "--property=IOWeight=20",
+        "--property=UMask=0077"};
+    for (std::string& variable : environment_of(request))
+        list.push_back("--setenv=" + std::move(variable));
+    list.emplace_back("--");
+    for (const std::string& word : request.argv) {
+        // The service manager would put values of variables into all but the program's name.
+        const bool is_program = &word == &request.argv.front();
+        std::string plain;
+        for (char c : word) plain += c == '$' && !is_program ? "$$" : std::string(1, c);
+        list.push_back(std::move(plain));
+    }
+    return list;
+}
+
+void kill_services(const std::string& units) {
+    UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    if (!null) return;
+    auto child = spawn({"systemctl", "--quiet", "kill", "--signal=SIGKILL", units},
+                       environment_of({}), null.get(), null.get(), null.get());
+    int status = 0;
+    while (child.ok() && ::waitpid(*child, &status, 0) < 0 && errno == EINTR) {
+    }
+}
+
+constexpr std::string_view kUnits = "backupd-command-";
+
+std::string next_unit() {
+    static std::atomic<unsigned> next{0};
+    return std::string(kUnits) + std::to_string(::getpid()) + "-" + std::to_string(next++) +
+           ".service";
+}
+
+// A command that runs.
+class Running {
+  public:
+    Running(pid_t child, std::string unit) : child_(child), unit_(std::move(unit)) {}
+
+    // More than once, until it has ended.
+    void kill() {
+        const auto now = std::chrono::steady_clock::now();
+        if (unit_.empty() || (first_ && now - *first_ > kPatience)) {
+            ::kill(-child_, SIGKILL);
+            return;
+        }
+        if (!first_) first_ = now;
+        // Who waits for the service tells its end; it may not have been started yet.
+        if (last_ && now - *last_ < std::chrono::seconds(1)) return;
+        kill_services(unit_);
+        last_ = now;
+    }
+
+  private:
+    static constexpr auto kPatience = std::chrono::seconds(20);
+    const pid_t child_;
+    const std::string unit_;  // empty: a child
+    std::optional<std::chrono::steady_clock::time_point> first_, last_;
+};
 
 // Takes what there is. False: it was closed.
 bool drain(int fd, std::string& into, std::size_t most, bool keeps_the_end) {
@@ -136,7 +214,13 @@ Result<CommandResult> run_command(const CommandRequest& request, std::stop_token
     UniqueFd input = TRY(make_input(request.input));
     std::array<UniqueFd, 2> output = TRY(make_pipe());
     std::array<UniqueFd, 2> errors = TRY(make_pipe());
-    const pid_t child = TRY(spawn(request, input.get(), output[1].get(), errors[1].get()));
+    const std::string unit = runs_services() ? next_unit() : std::string();
+    if (!unit.empty() && ::access(request.argv[0].c_str(), X_OK) != 0)
+        return Error::from_errno(errno, "run " + printable(request.argv[0]));
+    const pid_t child =
+        TRY(spawn(unit.empty() ? request.argv : as_service(request, unit), environment_of(request),
+                  input.get(), output[1].get(), errors[1].get()));
+    Running running(child, unit);
     output[1].reset();
     errors[1].reset();
     const auto end = std::chrono::steady_clock::now() + request.timeout;
@@ -147,7 +231,7 @@ Result<CommandResult> run_command(const CommandRequest& request, std::stop_token
     while (!has_ended) {
         if (stop.stop_requested() || std::chrono::steady_clock::now() >= end) {
             result.timed_out = true;
-            ::kill(-child, SIGKILL);
+            running.kill();
         }
         ::poll(ends.data(), ends.size(), kLookEveryMs);
         if (ends[0].revents != 0 && !drain(ends[0].fd, result.output, kMostOutput, false))
@@ -167,6 +251,10 @@ Result<CommandResult> run_command(const CommandRequest& request, std::stop_token
     }
     result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return result;
+}
+
+void end_commands_left_over() {
+    if (runs_services()) kill_services(std::string(kUnits) + "*.service");
 }
 
 }  // namespace backup

@@ -1,5 +1,7 @@
 // Runs a program of the administrator's and waits for it: no shell, a time limit, its last words
-// kept. Blocking; any thread.
+// kept. Blocking; any thread. A child of ours; or, where BACKUPD_COMMANDS says "services" (the
+// machine's daemon, behind its fence), a service of its own that the service manager runs, outside
+// of what keeps us from writing.
 #pragma once
 
 #include <stop_token>
@@ -34,5 +36,9 @@ struct CommandResult {
 // The error is of the start. At the time limit, and when asked to stop, it and what it started are
 // killed.
 Result<CommandResult> run_command(const CommandRequest& request, std::stop_token stop = {});
+
+// Kills what a daemon that died has left running as services; children end with it. Before the
+// first command.
+void end_commands_left_over();
 
 }  // namespace backup

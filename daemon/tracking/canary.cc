@@ -3,16 +3,15 @@
 //
 // The file has no name (O_TMPFILE), in a directory of the set: nobody sees it, and no stamp of the
 // directory moves. Where we may not write, or the file system has no such files, there is none,
-// and the scrubber alone finds what a dead watch misses.
+// and the scrubber alone finds what a dead watch misses. The machine's daemon, to which all is
+// read-only, has it made by the process that writes.
 #include <algorithm>
 
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/log.h"
 #include "common/path.h"
-#include "common/unique_fd.h"
+#include "daemon/runtime/nameless.h"
 #include "daemon/tracking/tracker_impl.h"
 
 namespace backup {
@@ -23,13 +22,12 @@ constexpr Duration kCanaryPatience = std::chrono::seconds(5);
 constexpr Duration kNever = std::chrono::hours(1);
 
 // The event comes when it is closed, and names it by its inode.
-TrackedVolume::Canary touch(const std::string& directory) {
+TrackedVolume::Canary touch(const TrackerOptions& options, const std::string& directory) {
     auto handle = handle_of(AT_FDCWD, directory.c_str());
     if (!handle.ok()) return {};
-    const UniqueFd file(::open(directory.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
-    struct stat status;
-    if (!file || ::fstat(file.get(), &status) != 0) return {};
-    return {std::move(*handle), "#" + std::to_string(status.st_ino), true};
+    const auto inode = options.touch ? options.touch(directory) : touch_nameless(directory);
+    if (!inode.ok()) return {};
+    return {std::move(*handle), "#" + std::to_string(*inode), true};
 }
 
 }  // namespace
@@ -41,7 +39,7 @@ void TrackerImpl::touch_canaries() {
     for (auto& [id, volume] : volumes_) {
         if (!volume.watcher) continue;
         for (const Path& root : volume.roots) {
-            volume.canary = touch(root.text());
+            volume.canary = touch(options_, root.text());
             if (!volume.canary.is_waited_for) continue;
             canary_deadline_ = clock_.monotonic() + kCanaryPatience;
             break;

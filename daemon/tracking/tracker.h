@@ -111,6 +111,9 @@ struct TrackerOptions {
     Duration scrub_period = std::chrono::hours(24);
     unsigned scrub_content_percent = 1;
     Duration canary_period = std::chrono::minutes(10);
+    // Makes a file without a name in a directory, and closes it; its inode. None: done here. The
+    // tracker's thread waits for it.
+    std::function<Result<std::uint64_t>(const std::string& directory)> touch;
     Duration degraded_scan_period = std::chrono::minutes(15);
     Duration persist_period = std::chrono::seconds(1);
     std::uint64_t most_watches = 0;

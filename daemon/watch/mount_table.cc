@@ -135,7 +135,35 @@ Result<MountTable> MountTable::parse(std::string_view mountinfo) {
                          "a line of the mount table that is not understood: " + printable(line));
         table.mounts_.push_back(std::move(mount));
     }
+    table.drop_repeated();
     return table;
+}
+
+// What the service manager makes read-only for us, or leaves writable, it mounts over itself.
+void MountTable::drop_repeated() {
+    for (std::size_t i = 0; i < mounts_.size();) {
+        const Mount mount = mounts_[i];
+        const auto above = std::ranges::find_if(mounts_, [&](const Mount& other) {
+            return other.id == mount.parent && other.id != mount.id;
+        });
+        const auto joined = [](const std::string& directory, std::string_view below) {
+            if (below.empty()) return directory;
+            return (directory == "/" ? std::string() : directory) + std::string(below);
+        };
+        const bool is_repeated =
+            above != mounts_.end() && above->device == mount.device && above->type == mount.type &&
+            is_at_or_below(mount.place, above->place) &&
+            mount.root ==
+                joined(above->root, std::string_view(mount.place)
+                                        .substr(above->place == "/" ? 0 : above->place.size()));
+        if (!is_repeated || mount.place == "/") {
+            ++i;
+            continue;
+        }
+        for (Mount& other : mounts_)
+            if (other.parent == mount.id) other.parent = mount.parent;
+        mounts_.erase(mounts_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
 }
 
 // As the kernel walks: from the topmost root, on each mount to the first mount point on the way

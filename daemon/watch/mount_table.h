@@ -36,6 +36,7 @@ class MountTable {
     static Result<MountTable> read();  // of this process
     static Result<MountTable> parse(std::string_view mountinfo);
 
+    // But for those that show at their place what would be there without them.
     const std::vector<Mount>& mounts() const { return mounts_; }
     // The mount that a path lies on: the longest place that is a prefix, the last one if several
     // are stacked. nullptr: none.
@@ -44,6 +45,7 @@ class MountTable {
     std::vector<const Mount*> below(std::string_view path) const;
 
   private:
+    void drop_repeated();
     std::vector<Mount> mounts_;
 };
 

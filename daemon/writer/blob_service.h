@@ -4,6 +4,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
@@ -18,7 +19,8 @@
 
 namespace backup::writer {
 
-// What may be asked for. Thread-safe; grows with what is shown, some 50 bytes for each blob.
+// What may be asked for. Thread-safe; grows with what is shown, some 50 bytes for each blob, but
+// for whoever sees all.
 class Grants {
   public:
     explicit Grants(const AccessRule& rule) : rule_(rule) {}
@@ -40,7 +42,8 @@ void serve_blobs(Channel& channel, BlobSource& blobs, Grants& grants, Pace* pace
 // at least two are needed. While a pack is read, locate() may be called, and nothing else.
 class RemoteBlobs final : public BlobSource {
   public:
-    explicit RemoteBlobs(std::vector<UniqueFd> channels);
+    // `gone`: called when the other end is not there any more, by whoever waits for it.
+    explicit RemoteBlobs(std::vector<UniqueFd> channels, std::function<void()> gone = {});
 
     Result<Bytes> load(const BlobHandle& handle) override;
     Result<> check(const BlobHandle& handle) override;
@@ -51,9 +54,11 @@ class RemoteBlobs final : public BlobSource {
 
   private:
     class Turn;
-    static Result<Frame> ask(Channel& channel, std::uint8_t kind, std::string_view payload);
+    Result<Frame> ask(Channel& channel, std::uint8_t kind, std::string_view payload) const;
+    Result<Frame> receive(Channel& channel) const;
     std::optional<BlobLocation> ask_place(const BlobHandle& handle) const;
 
+    const std::function<void()> gone_;
     // Of its own, for places are asked for while the blobs of a pack come in.
     const std::unique_ptr<Channel> place_channel_;
     mutable std::mutex asking_place_;

@@ -57,6 +57,21 @@ std::vector<std::uint32_t> take_numbers(Unpacker& from) {
     return numbers;
 }
 
+void put_touched(Packer& packer, const std::vector<TouchedObject>& touched) {
+    packer.number(touched.size());
+    for (const TouchedObject& one : touched) packer.text(one.path).flag(one.is_directory);
+}
+std::vector<TouchedObject> take_touched(Unpacker& from) {
+    std::vector<TouchedObject> touched;
+    for (std::uint64_t left = from.count(); left > 0 && from.good(); --left) {
+        TouchedObject one;
+        one.path = from.text();
+        one.is_directory = from.flag();
+        touched.push_back(std::move(one));
+    }
+    return touched;
+}
+
 // Every number of the counts, in one order for both ways.
 template <typename Counts, typename Each>
 void each_count(Counts& counts, Each each) {
@@ -72,9 +87,20 @@ void each_count(Counts& counts, Each each) {
 
 }  // namespace
 
+void put_mtime(Packer& packer, const timespec& time) {
+    packer.number(static_cast<std::uint64_t>(time.tv_sec));
+    packer.number(static_cast<std::uint64_t>(time.tv_nsec));
+}
+timespec take_mtime(Unpacker& from) {
+    timespec time{};
+    time.tv_sec = static_cast<time_t>(from.number());
+    time.tv_nsec = static_cast<long>(from.number());
+    return time;
+}
+
 std::string pack_person(const Person& person) {
     Packer packer;
-    packer.number(person.caller.uid).number(person.primary_gid);
+    packer.number(person.caller.uid).number(person.primary_gid).flag(person.keeps_rights);
     put_numbers(packer, person.caller.gids);
     return packer.data();
 }
@@ -84,6 +110,7 @@ Result<Person> unpack_person(std::string_view payload) {
     Person person;
     person.caller.uid = static_cast<std::uint32_t>(from.number());
     person.primary_gid = static_cast<std::uint32_t>(from.number());
+    person.keeps_rights = from.flag();
     person.caller.gids = take_numbers(from);
     TRY(from.finish());
     return person;
@@ -91,6 +118,7 @@ Result<Person> unpack_person(std::string_view payload) {
 
 Result<std::string> pack_order(const Order& order) {
     Packer packer;
+    packer.flag(order.sees_all);
     packer.number(order.named.uid).text(order.named.user).number(order.named.groups.size());
     for (const auto& [gid, name] : order.named.groups) packer.number(gid).text(name);
     const RestoreRequest& request = order.request;
@@ -98,7 +126,14 @@ Result<std::string> pack_order(const Order& order) {
     packer.number(static_cast<std::uint64_t>(request.on_conflict)).number(request.threads);
     packer.flag(request.full_paths).flag(request.dry_run).flag(request.verify);
     packer.flag(request.goes_on).flag(request.delete_others).number(request.longest_kept);
+    packer.flag(request.only_remove);
+    put_touched(packer, request.remove);
+    packer.flag(request.unchanged_since.has_value());
+    if (request.unchanged_since) put_time(packer, *request.unchanged_since);
+    packer.number(request.mtimes.size());
+    for (const auto& [path, mtime] : request.mtimes) put_mtime(packer.text(path), mtime);
     packer.flag(order.has_spares).flag(order.has_protect).flag(order.has_change_log);
+    packer.flag(order.has_alters).flag(order.has_is_ours);
     put_time(packer, order.snapshot.time);
     packer.texts(order.snapshot.paths);
     TreeEncoder encoder(go_rules_for("restic 0.16.0"), Zone::utc());
@@ -114,6 +149,7 @@ Result<std::string> pack_order(const Order& order) {
 Result<Order> unpack_order(std::string_view payload) {
     Unpacker from(payload);
     Order order;
+    order.sees_all = from.flag();
     order.named.uid = static_cast<std::uint32_t>(from.number());
     order.named.user = from.text();
     for (std::uint64_t left = from.count(); left > 0 && from.good(); --left) {
@@ -136,9 +172,18 @@ Result<Order> unpack_order(std::string_view payload) {
     request.goes_on = from.flag();
     request.delete_others = from.flag();
     request.longest_kept = from.number();
+    request.only_remove = from.flag();
+    request.remove = take_touched(from);
+    if (from.flag()) request.unchanged_since = take_time(from);
+    for (std::uint64_t left = from.count(); left > 0 && from.good(); --left) {
+        std::string path = from.text();
+        request.mtimes.emplace_back(std::move(path), take_mtime(from));
+    }
     order.has_spares = from.flag();
     order.has_protect = from.flag();
     order.has_change_log = from.flag();
+    order.has_alters = from.flag();
+    order.has_is_ours = from.flag();
     order.snapshot.time = take_time(from);
     order.snapshot.paths = from.texts();
     for (std::uint64_t left = from.count(); left > 0 && from.good(); --left) {
@@ -155,20 +200,13 @@ Result<Order> unpack_order(std::string_view payload) {
 
 std::string pack_touched(const std::vector<TouchedObject>& touched) {
     Packer packer;
-    packer.number(touched.size());
-    for (const TouchedObject& one : touched) packer.text(one.path).flag(one.is_directory);
+    put_touched(packer, touched);
     return packer.data();
 }
 
 Result<std::vector<TouchedObject>> unpack_touched(std::string_view payload) {
     Unpacker from(payload);
-    std::vector<TouchedObject> touched;
-    for (std::uint64_t left = from.count(); left > 0 && from.good(); --left) {
-        TouchedObject one;
-        one.path = from.text();
-        one.is_directory = from.flag();
-        touched.push_back(std::move(one));
-    }
+    std::vector<TouchedObject> touched = take_touched(from);
     TRY(from.finish());
     return touched;
 }

@@ -20,8 +20,9 @@ namespace backup::writer {
 enum class Word : std::uint8_t {
     person,
     order,
+    touch,   // instead of an order: a directory
     stop,    // the daemon wants it over
-    answer,  // to protect, sync, spares
+    answer,  // to touch, protect, sync, spares, alters, is_ours
     progress,
     exception,
     protect,
@@ -31,6 +32,8 @@ enum class Word : std::uint8_t {
     left,
     sync,
     spares,
+    alters,
+    is_ours,
     done,
 };
 
@@ -38,14 +41,20 @@ enum class Word : std::uint8_t {
 struct Person {
     Caller caller;
     std::uint32_t primary_gid = 0;
+    // Nothing is given up: it writes with the rights that it was started with.
+    bool keeps_rights = false;
 };
 std::string pack_person(const Person& person);
 Result<Person> unpack_person(std::string_view payload);
 
 struct Order {
+    AccessRule rule() const { return sees_all ? AccessRule() : AccessRule(named); }
+
+    bool sees_all = false;   // rule R does not bind whoever asked
     NamedCaller named;       // for rule R
     RestoreRequest request;  // the values of it; no descriptor, no functions
     bool has_spares = false, has_protect = false, has_change_log = false;
+    bool has_alters = false, has_is_ours = false;
     Snapshot snapshot;  // its time and paths
     std::vector<Selected> selected;
 };
@@ -54,6 +63,9 @@ Result<Order> unpack_order(std::string_view payload);
 
 std::string pack_touched(const std::vector<TouchedObject>& touched);
 Result<std::vector<TouchedObject>> unpack_touched(std::string_view payload);
+
+void put_mtime(Packer& packer, const timespec& time);
+timespec take_mtime(Unpacker& from);
 
 // The answer to protect.
 using Unsettled = std::unordered_set<std::string>;

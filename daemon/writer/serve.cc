@@ -1,6 +1,7 @@
 #include "daemon/writer/serve.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <condition_variable>
 #include <cstddef>
@@ -22,6 +23,7 @@
 
 #include "common/clock.h"
 #include "common/path.h"
+#include "daemon/runtime/nameless.h"
 #include "daemon/writer/blob_service.h"
 #include "daemon/writer/order.h"
 
@@ -47,10 +49,10 @@ bool has_no_capability() {
 // For good: uid, gid and groups are his in all their forms, no capability is left, and none can
 // come back through a program. What he may not trace or read of a process whose ids have changed
 // stays so.
-Result<> become(const Person& person) {
+Result<> become_for_good(const Person& person) {
     if (person.caller.uid == 0 || person.caller.uid == UINT32_MAX ||
         person.primary_gid == UINT32_MAX)
-        return Error(ErrorKind::invalid, "a writer writes for people other than root only");
+        return Error(ErrorKind::invalid, "this writer writes for people other than root only");
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return cannot_drop("no new privileges");
     if (::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0) return cannot_drop("keep no capabilities");
     (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -66,6 +68,18 @@ Result<> become(const Person& person) {
     if (::getresuid(&real, &effective, &saved) != 0 || real != person.caller.uid ||
         effective != real || saved != real || !has_no_capability() || ::setuid(0) == 0)
         return Error(ErrorKind::denied, "the rights of the daemon could not be given up");
+    return {};
+}
+
+// Which rights those are is said by whoever started the process, not by the order.
+Result<> become(const Person& person, bool keeps_rights) {
+    if (person.keeps_rights != keeps_rights)
+        return Error(ErrorKind::invalid, "this writer was not started for that");
+    if (keeps_rights) {
+        if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return cannot_drop("no new privileges");
+    } else {
+        TRY(become_for_good(person));
+    }
     const rlimit none{0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
     ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -78,23 +92,39 @@ class Conversation {
   public:
     explicit Conversation(Channel& channel) : channel_(channel), listener_([this] { listen(); }) {}
     ~Conversation() {
+        is_ending_ = true;
         channel_.shut_down();
         listener_.join();
     }
 
     std::stop_token stop() const { return stop_.get_token(); }
+    // What the daemon does for us has a progress of its own, and nobody listens to ours.
+    bool is_asking() const { return is_asking_; }
     void tell(Word word, std::string_view payload) {
-        if (!channel_.send(static_cast<std::uint8_t>(word), payload).ok()) stop_.request_stop();
+        if (!channel_.send(static_cast<std::uint8_t>(word), payload).ok()) channel_.shut_down();
+    }
+    // The last word; the daemon may go now.
+    void end(std::string_view result) {
+        is_ending_ = true;
+        tell(Word::done, result);
     }
     Result<std::string> ask(Word word, std::string_view payload) {
         std::lock_guard one(asking_);
         std::unique_lock lock(mutex_);
         answer_.reset();
         tell(word, payload);
+        is_asking_ = true;
         answered_.wait(lock, [&] { return answer_.has_value() || is_over_; });
+        is_asking_ = false;
         if (!answer_)
             return Error(ErrorKind::cancelled, ErrorCode::cancelled, "the daemon has stopped");
         return std::move(*answer_);
+    }
+
+    // An end of the daemon's has gone. Nobody said why: it was killed. What is unfinished is taken
+    // up by who goes on.
+    void lost() const {
+        if (!is_told_ && !is_ending_) ::_exit(1);
     }
 
   private:
@@ -102,12 +132,16 @@ class Conversation {
         for (;;) {
             auto frame = channel_.receive();
             if (!frame.ok() || !*frame) break;
-            if ((*frame)->kind == static_cast<std::uint8_t>(Word::stop)) stop_.request_stop();
+            if ((*frame)->kind == static_cast<std::uint8_t>(Word::stop)) {
+                is_told_ = true;
+                stop_.request_stop();
+            }
             if ((*frame)->kind != static_cast<std::uint8_t>(Word::answer)) continue;
             std::lock_guard lock(mutex_);
             answer_ = std::move((*frame)->payload);
             answered_.notify_all();
         }
+        lost();
         stop_.request_stop();
         std::lock_guard lock(mutex_);
         is_over_ = true;
@@ -116,6 +150,7 @@ class Conversation {
 
     Channel& channel_;
     std::stop_source stop_;
+    std::atomic<bool> is_asking_{false}, is_ending_{false}, is_told_{false};
     std::mutex asking_;
     std::mutex mutex_;  // guards answer_ and is_over_
     std::condition_variable answered_;
@@ -151,8 +186,7 @@ class RemoteLog final : public ChangeLog {
   private:
     void tell_time(Word word, std::string_view path, const timespec& mtime) {
         Packer packer;
-        packer.text(path).number(static_cast<std::uint64_t>(mtime.tv_sec));
-        packer.number(static_cast<std::uint64_t>(mtime.tv_nsec));
+        put_mtime(packer.text(path), mtime);
         daemon_.tell(word, packer.data());
     }
     Conversation& daemon_;
@@ -211,20 +245,35 @@ Result<RestoreResult> carry_out(Order& order, int target, BlobSource& blobs, Con
         };
     if (order.has_protect)
         request.protect = [&](const std::vector<TouchedObject>& touched) -> Result<Unsettled> {
+            daemon.tell(Word::progress, pack_progress(progress));
             const std::string answer = TRY(daemon.ask(Word::protect, pack_touched(touched)));
             return unpack_unsettled(answer);
         };
+    const auto ask_of = [&](Word word, const std::string& path) {
+        Packer packer;
+        packer.text(path);
+        const auto answer = daemon.ask(word, packer.data());
+        return answer.ok() && Unpacker(*answer).flag();
+    };
+    if (order.has_alters)
+        request.alters = [&](const std::string& path) { return ask_of(Word::alters, path); };
+    if (order.has_is_ours)
+        request.is_ours = [&](const std::string& path) { return ask_of(Word::is_ours, path); };
     RestoreSource source;
     source.blobs = &blobs;
     source.snapshot = std::move(order.snapshot);
     source.selected = std::move(order.selected);
-    source.rule = AccessRule(order.named);
+    source.rule = order.rule();
     return run_restore(request, source, progress, exceptions, daemon.stop());
 }
 
-// What had no links on its way when the order was first given: one that is there now leads where
-// nobody asked for.
+// From the root that this process has: what the daemon opens by itself is read-only to it. What had
+// no links on its way when the order was first given: one that is there now leads where nobody
+// asked for.
 Result<UniqueFd> find_target(UniqueFd given, const std::string& path) {
+    if (path.empty()) return given;
+    given.reset(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!given) return Error::from_errno(errno, "open /");
     const std::string below = path.substr(std::min(path.find_first_not_of('/'), path.size()));
     if (below.empty()) return given;
     open_how how{};
@@ -236,27 +285,43 @@ Result<UniqueFd> find_target(UniqueFd given, const std::string& path) {
     return found;
 }
 
-Result<Frame> receive(Channel& channel, Word word) {
+bool is(const Frame& frame, Word word) {
+    return frame.kind == static_cast<std::uint8_t>(word);
+}
+
+Result<Frame> receive(Channel& channel, Word word, Word other) {
     auto frame = TRY(channel.receive());
-    if (!frame || frame->kind != static_cast<std::uint8_t>(word))
+    if (!frame || (!is(*frame, word) && !is(*frame, other)))
         return Error(ErrorKind::invalid, "there is no order");
     return std::move(*frame);
 }
 
+Result<> touch(Channel& channel, const std::string& directory) {
+    const auto inode = touch_nameless(directory);
+    Packer packer;
+    if (inode.ok())
+        packer.outcome({}).number(*inode);
+    else
+        packer.outcome(inode.error());
+    return channel.send(static_cast<std::uint8_t>(Word::answer), packer.data());
+}
+
 }  // namespace
 
-Result<> serve(UniqueFd control) {
+Result<> serve(UniqueFd control, bool keeps_rights) {
     Channel channel(std::move(control));
     const auto refuse = [&](Error why) -> Result<> {
         TRY(channel.send(static_cast<std::uint8_t>(Word::done), pack_result(why)));
         return why;
     };
-    const Frame first = TRY(receive(channel, Word::person));
+    const Frame first = TRY(receive(channel, Word::person, Word::person));
     auto person = unpack_person(first.payload);
     if (!person.ok()) return refuse(std::move(person).error());
-    if (Result<> became = become(*person); !became.ok()) return refuse(std::move(became).error());
+    if (Result<> became = become(*person, keeps_rights); !became.ok())
+        return refuse(std::move(became).error());
 
-    Frame second = TRY(receive(channel, Word::order));
+    Frame second = TRY(receive(channel, Word::order, Word::touch));
+    if (is(second, Word::touch)) return touch(channel, second.payload);
     auto order = unpack_order(second.payload);
     if (!order.ok()) return refuse(std::move(order).error());
     std::vector<UniqueFd> descriptors = std::move(second.descriptors);
@@ -264,10 +329,10 @@ Result<> serve(UniqueFd control) {
     auto target = find_target(std::move(descriptors.front()), order->request.target_path);
     if (!target.ok()) return refuse(std::move(target).error());
     descriptors.erase(descriptors.begin());
-    RemoteBlobs blobs(std::move(descriptors));
     Progress progress;
     ExceptionLog exceptions(progress);
     Conversation daemon(channel);
+    RemoteBlobs blobs(std::move(descriptors), [&daemon] { daemon.lost(); });
     Result<RestoreResult> result = Error(ErrorKind::io, "not begun");
     {
         std::jthread teller([&](const std::stop_token& over) {
@@ -276,7 +341,7 @@ Result<> serve(UniqueFd control) {
             std::unique_lock lock(mutex);
             const Watchdog watchdog;
             while (!over.stop_requested()) {
-                daemon.tell(Word::progress, pack_progress(progress));
+                if (!daemon.is_asking()) daemon.tell(Word::progress, pack_progress(progress));
                 if (!daemon.stop().stop_requested()) watchdog.feed();
                 wake.wait_for(lock, over, kTellEvery, [] { return false; });
             }
@@ -285,7 +350,7 @@ Result<> serve(UniqueFd control) {
     }
     daemon.tell(Word::progress, pack_progress(progress));
     tell_exceptions(daemon, exceptions);
-    daemon.tell(Word::done, pack_result(result));
+    daemon.end(pack_result(result));
     return {};
 }
 

@@ -17,6 +17,7 @@
 #include "common/path.h"
 #include "daemon/writer/blob_service.h"
 #include "daemon/writer/order.h"
+#include "daemon/writer/serve.h"
 
 namespace backup::writer {
 
@@ -24,15 +25,16 @@ namespace {
 
 constexpr std::size_t kChannels = 5;  // one of them for places
 constexpr int kLookEveryMs = 200;
-// Where the service manager starts writers (systemd/backupd-restore.socket). Without it they are
-// children of ours, which takes the right to become somebody else.
+// Where the service manager starts writers (systemd/backupd-restore.socket and -root.socket).
+// Without it they are children of ours, which takes the right to become somebody else.
 constexpr const char* kSocketVariable = "BACKUPD_WRITER_SOCKET";
+constexpr const char* kRootSocketVariable = "BACKUPD_ROOT_WRITER_SOCKET";
 // For a writer that was asked to stop: it removes its temporary files first.
 constexpr auto kPatience = std::chrono::seconds(30);
 
 class Process {
   public:
-    static Result<Process> start(const std::string& program, int control) {
+    static Result<Process> start(const std::string& program, Rights rights, int control) {
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
         posix_spawn_file_actions_init(&actions);
@@ -49,16 +51,17 @@ class Process {
         posix_spawnattr_setpgroup(&attributes, 0);
         posix_spawnattr_setsigmask(&attributes, &none);
         posix_spawnattr_setsigdefault(&attributes, &all);
-        std::string name = program;
-        std::array<char*, 2> arguments{name.data(), nullptr};
-        // Of our environment nothing but what says how a time is written.
-        std::array<std::string, 4> texts{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "", ""};
-        std::size_t count = 2;
-        for (const char* word : {"TZ", "ASAN_OPTIONS"})
+        std::string name = program, option = kKeepRights;
+        std::array<char*, 3> arguments{name.data(),
+                                       rights == Rights::root ? option.data() : nullptr, nullptr};
+        // Of our environment nothing but what says how a time is written, and what is of tests.
+        std::vector<std::string> texts{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"};
+        for (const char* word : {"TZ", "ASAN_OPTIONS", "LSAN_OPTIONS", "BACKUPD_FAILPOINTS"})
             if (const char* value = ::getenv(word))
-                texts[count++] = std::string(word) + "=" + value;
-        std::array<char*, 5> environment{};
-        for (std::size_t i = 0; i < count; ++i) environment[i] = texts[i].data();
+                texts.push_back(std::string(word) + "=" + value);
+        std::vector<char*> environment;
+        for (std::string& text : texts) environment.push_back(text.data());
+        environment.push_back(nullptr);
         pid_t child = 0;
         const int problem = ::posix_spawn(&child, name.c_str(), &actions, &attributes,
                                           arguments.data(), environment.data());
@@ -80,7 +83,7 @@ class Process {
 
     // How it ended, in words.
     std::string wait() {
-        if (child_ == 0) return "ended: the journal of backupd-restore@.service says more";
+        if (child_ == 0) return "ended: the journal of backupd-restore*.service says more";
         int status = 0;
         while (::waitpid(child_, &status, 0) < 0 && errno == EINTR) {
         }
@@ -103,11 +106,12 @@ struct Writer {
     Process process;
 };
 
-Result<Writer> start_writer(const std::string& program) {
-    const char* socket_path = ::getenv(kSocketVariable);
+Result<Writer> start_writer(const std::string& program, Rights rights) {
+    const char* variable = rights == Rights::root ? kRootSocketVariable : kSocketVariable;
+    const char* socket_path = ::getenv(variable);
     if (socket_path == nullptr || *socket_path == '\0') {
         auto [control, theirs] = TRY(socket_pair());
-        Process process = TRY(Process::start(program, theirs.get()));
+        Process process = TRY(Process::start(program, rights, theirs.get()));
         return Writer{std::move(control), std::move(process)};
     }
     UniqueFd control(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -116,10 +120,10 @@ Result<Writer> start_writer(const std::string& program) {
     address.sun_family = AF_UNIX;
     const std::string_view path(socket_path);
     if (path.size() >= sizeof address.sun_path)
-        return Error(ErrorKind::invalid, std::string(kSocketVariable) + " is too long");
+        return Error(ErrorKind::invalid, std::string(variable) + " is too long");
     path.copy(address.sun_path, path.size());
     if (::connect(control.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-        return Error::from_errno(errno, "reach the program that writes (backupd-restore.socket)");
+        return Error::from_errno(errno, "reach the program that writes (backupd-restore*.socket)");
     return Writer{std::move(control), Process::elsewhere()};
 }
 
@@ -148,6 +152,10 @@ class Listener {
                 return protect(frame.payload);
             case Word::spares:
                 return spares(from);
+            case Word::alters:
+                return ask(request_.alters, from);
+            case Word::is_ours:
+                return ask(request_.is_ours, from);
             case Word::will_create:
             case Word::will_change_entries:
             case Word::will_alter:
@@ -158,6 +166,7 @@ class Listener {
                 return std::optional(unpack_result(frame.payload));
             case Word::person:
             case Word::order:
+            case Word::touch:
             case Word::stop:
             case Word::answer:
                 break;
@@ -198,6 +207,15 @@ class Listener {
         return answer(packer.data());
     }
 
+    Heard ask(const std::function<bool(const std::string&)>& question, Unpacker& from) {
+        const std::string path = from.text();
+        TRY(from.finish());
+        TRY(check(path));
+        Packer packer;
+        packer.flag(question && question(path));
+        return answer(packer.data());
+    }
+
     Heard log(Word word, Unpacker& from) {
         ChangeLog* changes = request_.change_log;
         if (changes == nullptr) return Error(ErrorKind::io, "the writer tells what nobody asked");
@@ -216,9 +234,7 @@ class Listener {
             TRY(from.finish());
             changes->will_alter(path);
         } else {
-            timespec time{};
-            time.tv_sec = static_cast<time_t>(from.number());
-            time.tv_nsec = static_cast<long>(from.number());
+            const timespec time = take_mtime(from);
             TRY(from.finish());
             if (word == Word::left)
                 changes->left(path, time);
@@ -275,14 +291,34 @@ std::string writer_program() {
     return program.substr(0, program.rfind('/') + 1) + "backupd-restore";
 }
 
-Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& program,
-                                     const RestoreRequest& request, Repository& repository,
-                                     Progress& progress, ExceptionLog& exceptions,
-                                     std::stop_token stop, std::chrono::milliseconds silence) {
+Result<std::uint64_t> touch_as_root(const std::string& program, const std::string& directory) {
+    constexpr auto kPatienceToTouch = std::chrono::seconds(10);
+    Writer writer = TRY(start_writer(program, Rights::root));
+    Channel channel(std::move(writer.control));
+    channel.set_patience(kPatienceToTouch);
+    const Person person{{.uid = 0, .gids = {}, .sees_all = true}, 0, true};
+    (void)channel.send(static_cast<std::uint8_t>(Word::person), pack_person(person));
+    (void)channel.send(static_cast<std::uint8_t>(Word::touch), directory);
+    auto frame = TRY(channel.receive(static_cast<int>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(kPatienceToTouch).count())));
+    if (!frame) return Error(ErrorKind::io, "the process that writes has " + writer.process.wait());
+    Unpacker from(frame->payload);
+    TRY(from.outcome());
+    const std::uint64_t inode = from.number();
+    TRY(from.finish());
+    return inode;
+}
+
+Result<RestoreResult> run_restore_as(const Caller& caller, Rights rights,
+                                     const std::string& program, const RestoreRequest& request,
+                                     Repository& repository, Progress& progress,
+                                     ExceptionLog& exceptions, std::stop_token stop,
+                                     std::chrono::milliseconds silence) {
     progress.phase = Phase::loading;
     Order order;
-    order.named = identify(caller);
-    const AccessRule rule(order.named);
+    order.sees_all = caller.sees_all;
+    if (!order.sees_all) order.named = identify(caller);
+    const AccessRule rule = order.rule();
     RestoreSource source = TRY(open_source(request, repository, rule, stop));
     order.request.revision = request.revision;
     order.request.paths = request.paths;
@@ -295,6 +331,12 @@ Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& pr
     order.request.goes_on = request.goes_on;
     order.request.delete_others = request.delete_others;
     order.request.longest_kept = request.longest_kept;
+    order.request.only_remove = request.only_remove;
+    order.request.remove = request.remove;
+    order.request.unchanged_since = request.unchanged_since;
+    order.request.mtimes = request.mtimes;
+    order.has_alters = request.alters != nullptr;
+    order.has_is_ours = request.is_ours != nullptr;
     order.has_spares = request.spares != nullptr;
     order.has_protect = request.protect != nullptr;
     order.has_change_log = request.change_log != nullptr;
@@ -304,10 +346,11 @@ Result<RestoreResult> run_restore_as(const Caller& caller, const std::string& pr
     Grants grants(rule);
     for (const Selected& one : order.selected) grants.show(one.node);
 
-    Writer writer = TRY(start_writer(program));
+    Writer writer = TRY(start_writer(program, rights));
     Channel channel(std::move(writer.control));
     channel.set_patience(silence);
-    const Person person{caller, primary_group(caller)};
+    const bool keeps_rights = rights == Rights::root;
+    const Person person{caller, keeps_rights ? 0 : primary_group(caller), keeps_rights};
     // A writer that has ended already says why, if it could.
     (void)channel.send(static_cast<std::uint8_t>(Word::person), pack_person(person));
     std::vector<std::unique_ptr<Channel>> blob_channels;

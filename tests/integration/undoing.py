@@ -208,7 +208,7 @@ def on_terminal(m, answer, *args):
     if pid == 0:
         os.environ.clear()
         os.environ.update(m.env, TERM="dumb")
-        os.execv(m.backupctl, [m.backupctl, "--user", *args])
+        os.execv(m.backupctl, [m.backupctl, m.scope, *args])
     said = b""
     with contextlib.suppress(OSError):  # the end of a terminal
         while True:

@@ -15,34 +15,18 @@ from promises import skip, wait_for
 from stand_ins import python_with_mocks
 
 POLKIT = "org.freedesktop.PolicyKit1"
-SYSTEM_BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><type>system</type><listen>unix:path={socket}</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/></policy>
-</busconfig>
-"""
 
 
 class SystemMachine(Machine):
+    scope = "--system"
+
     def __init__(self, name="system", directory=None):
         if os.geteuid() != 0 or not shutil.which("setpriv") or not shutil.which("busctl"):
             skip("needs root, setpriv and busctl")
         super().__init__(name, directory)
         self.polkit = None
-        self.env["DBUS_SYSTEM_BUS_ADDRESS"] = self.address
         # Where somebody else can run it.
         self.theirs = shutil.copy(self.backupctl, self.path("backupctl"))
-
-    def start_bus(self):
-        config = self.write("bus.conf", SYSTEM_BUS.format(socket=self.path("bus")))
-        self.bus = subprocess.Popen(["dbus-daemon", "--config-file=" + config, "--nofork", "--nopidfile"], env=self.env)
-        wait_for("the bus", lambda: os.path.exists(self.path("bus")))
-
-    def daemon_argv(self):
-        return ["--system" if word == "--user" else word for word in super().daemon_argv()]
-
-    def ctl(self, *args, **how):
-        return self.run([self.backupctl, "--system", *args], **how)
 
     def user(self, uid, groups=()):
         given = ["--groups=" + ",".join(map(str, groups))] if groups else ["--clear-groups"]

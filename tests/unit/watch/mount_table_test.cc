@@ -32,6 +32,26 @@ constexpr const char* kTable =
 
 }  // namespace
 
+TEST(MountTable, LeavesOutWhatShowsAtItsPlaceWhatIsThereAnyway) {
+    // As systemd makes places read-only, and leaves others writable, for one service.
+    const auto table = MountTable::parse(
+        "21 1 8:1 /@ / ro - btrfs /dev/sda1 rw\n"
+        "22 21 8:1 /@/home /home ro - btrfs /dev/sda1 rw\n"
+        "23 22 8:1 /@/home/me /home/me rw - btrfs /dev/sda1 rw\n"
+        "24 22 8:2 / /home/disk rw - ext4 /dev/sdb rw\n"
+        "25 24 8:2 /own /home/disk/own rw - ext4 /dev/sdb rw\n"
+        "26 21 8:1 /@/srv /mnt rw - btrfs /dev/sda1 rw\n"
+        "27 21 8:1 /@snapshots /srv rw - btrfs /dev/sda1 rw\n"
+        "28 21 8:3 /etc /etc rw - ext4 /dev/sdc rw\n");
+    ASSERT_TRUE(table.ok());
+    std::vector<std::string> places;
+    for (const Mount& mount : table->mounts()) places.push_back(mount.place);
+    EXPECT_EQ(places, (std::vector<std::string>{"/", "/home/disk", "/mnt", "/srv", "/etc"}));
+    EXPECT_EQ(table->find("/home/me/x")->place, "/");
+    EXPECT_EQ(table->find("/home/disk/own/x")->place, "/home/disk");
+    EXPECT_EQ(table->below("/home").size(), 1U);
+}
+
 TEST(MountTable, ReadsEveryField) {
     const auto table = MountTable::parse(kTable);
     ASSERT_TRUE(table.ok());

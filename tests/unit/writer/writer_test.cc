@@ -14,6 +14,7 @@
 
 #include "daemon/writer/blob_service.h"
 #include "daemon/writer/order.h"
+#include "daemon/writer/serve.h"
 #include "daemon/writer/writer_process.h"
 #include "tests/unit/restore/revision_maker.h"
 
@@ -125,9 +126,9 @@ TEST(Writer, OneThatIsStoppedDoesNotHoldTheDaemon) {
     request.target_fd = target.get();
     Progress progress;
     ExceptionLog exceptions(progress);
-    const auto result =
-        run_restore_as({.uid = 1001, .gids = {}, .sees_all = false}, program, request,
-                       maker.repository(), progress, exceptions, {}, std::chrono::seconds(1));
+    const auto result = run_restore_as({.uid = 1001, .gids = {}, .sees_all = false}, Rights::caller,
+                                       program, request, maker.repository(), progress, exceptions,
+                                       {}, std::chrono::seconds(1));
     ASSERT_FALSE(result.ok());
     EXPECT_EQ(result.error().message(), "the process that writes was stopped");
     pid_t pid = 0;
@@ -135,6 +136,30 @@ TEST(Writer, OneThatIsStoppedDoesNotHoldTheDaemon) {
     ASSERT_NE(pid, 0);
     EXPECT_EQ(::kill(pid, 0), -1) << "it is gone";
     std::filesystem::remove_all(folder);
+}
+
+// A person is sent to a writer, which answers before it has looked at any order.
+std::string answer_to(const Person& person, bool keeps_rights) {
+    auto [one, other] = socket_pair().value();
+    Channel daemon(std::move(one));
+    EXPECT_TRUE(daemon.send(static_cast<std::uint8_t>(Word::person), pack_person(person)).ok());
+    EXPECT_FALSE(serve(std::move(other), keeps_rights).ok());
+    auto frame = daemon.receive(0);
+    if (!frame.ok() || !*frame) return "nothing";
+    return unpack_result((*frame)->payload).error().message();
+}
+
+TEST(Writer, OneThatGivesUpItsRightsKeepsThemForNobodyAndTheOtherWayRound) {
+    EXPECT_EQ(answer_to({{0, {}, true}, 0, true}, false), "this writer was not started for that");
+    EXPECT_EQ(answer_to({{1001, {}}, 1001, false}, true), "this writer was not started for that");
+    EXPECT_EQ(answer_to({{0, {}, true}, 0, false}, false),
+              "this writer writes for people other than root only");
+}
+
+TEST(Grants, WhoSeesAllMayHaveWhatWasNeverShown) {
+    const AccessRule all, hers(kAlice);
+    EXPECT_TRUE(Grants(all).may_have({BlobType::data, BlobId{}}));
+    EXPECT_FALSE(Grants(hers).may_have({BlobType::data, BlobId{}}));
 }
 
 TEST(Order, ComesOutAsItWent) {
@@ -145,7 +170,11 @@ TEST(Order, ComesOutAsItWent) {
     order.request.on_conflict = ConflictMode::newer;
     order.request.full_paths = order.request.verify = order.request.delete_others = true;
     order.request.longest_kept = 99;
-    order.has_protect = true;
+    order.request.only_remove = true;
+    order.request.remove = {{"/d/x", false}, {"/d", true}};
+    order.request.unchanged_since = from_usec(1'600'000'000'000'001);
+    order.request.mtimes = {{"/d", {-7, 999'999'999}}};
+    order.has_protect = order.has_alters = order.sees_all = true;
     order.snapshot.time = from_usec(1'700'000'000'000'000);
     order.snapshot.paths = {"/d", std::string("/\xff")};
     Selected one;
@@ -161,7 +190,16 @@ TEST(Order, ComesOutAsItWent) {
     EXPECT_EQ(out->request.on_conflict, ConflictMode::newer);
     EXPECT_TRUE(out->request.full_paths && out->request.verify && out->request.delete_others);
     EXPECT_FALSE(out->request.dry_run || out->has_spares || out->has_change_log);
-    EXPECT_TRUE(out->has_protect);
+    EXPECT_TRUE(out->has_protect && out->has_alters && out->request.only_remove);
+    EXPECT_FALSE(out->has_is_ours);
+    EXPECT_TRUE(out->rule().sees_all());
+    ASSERT_EQ(out->request.remove.size(), 2u);
+    EXPECT_EQ(out->request.remove[1].path, "/d");
+    EXPECT_TRUE(out->request.remove[1].is_directory && !out->request.remove[0].is_directory);
+    EXPECT_EQ(out->request.unchanged_since, order.request.unchanged_since);
+    ASSERT_EQ(out->request.mtimes.size(), 1u);
+    EXPECT_EQ(out->request.mtimes[0].second.tv_sec, -7);
+    EXPECT_EQ(out->request.mtimes[0].second.tv_nsec, 999'999'999);
     EXPECT_EQ(out->request.longest_kept, 99u);
     EXPECT_EQ(out->snapshot.time, order.snapshot.time);
     EXPECT_EQ(out->snapshot.paths, order.snapshot.paths);
@@ -170,6 +208,7 @@ TEST(Order, ComesOutAsItWent) {
     EXPECT_EQ(out->selected[0].passages, one.passages);
     const auto person = unpack_person(pack_person({{1001, {4, 1001}}, 4}));
     ASSERT_TRUE(person.ok());
+    EXPECT_FALSE(person->keeps_rights);
     EXPECT_EQ(person->caller.gids, (std::vector<std::uint32_t>{4, 1001}));
     EXPECT_EQ(person->primary_gid, 4u);
 }
