@@ -46,7 +46,7 @@ def fixture():
         f.write('collect = "off"\n')
     m.ctl("config", "reload").expect(0)
     set_time(m, 12)
-    m.set("home", m.path("src"), extra=["--jitter", "off", "--min-interval", "0", "--settle", "1s"])
+    m.set("home", m.path("src"), extra=["--jitter", "off", "--min-interval", "0", "--settle", "1s", "--guard", "off"])
     m.set("other", m.path("other"), repository="second", extra=["--min-interval", "0", "--settle", "200ms"])
     m.backup("home")
     m.backup("other")
