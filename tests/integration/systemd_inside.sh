@@ -106,6 +106,15 @@ promise "and nothing is left over" bash -c '! ls -A /srv | grep "^\.backupd-"'
 promise "a drill gives back and looks at metadata, too" bash -c 'backupctl drill sys && ! backupctl log "$(backupctl --json jobs | python3 -c "import json, sys; print(json.loads(sys.stdin.read().splitlines()[-1])[\"jobs\"][0][\"id\"])")" | grep -i "could not be tried"'
 promise "and leaves nothing behind" bash -c '! find /var/lib/backupd/drills -mindepth 1 2>/dev/null | grep .'
 
+# Watches are tried by files that backupd itself could not make.
+asked=$(systemctl show -P NAccepted backupd-restore-root.socket)
+printf '[tracking]\ncanary-period = "1s"\n' >>/etc/backupd/backupd.toml && systemctl restart backupd.service
+promise "a watch is tried by root's writer" wait_for 20 bash -c "[ \$(systemctl show -P NAccepted backupd-restore-root.socket) -gt $((asked + 2)) ]"
+sleep 6
+promise "and lives" bash -c '! journalctl -b -u backupd.service -o cat | grep "a change of our own was not seen"'
+promise "without a trace" is "$(cd /srv/memory/d/e && echo .[!.]* *)" ".[!.]* moved new"
+sed -i '/tracking/d;/canary/d' /etc/backupd/backupd.toml && systemctl restart backupd.service
+
 # File systems that are mounted while it runs, below what is read-only to it and in its place.
 mkdir -p /home/late /srv/late
 mount -t tmpfs tmpfs /home/late && echo late >/home/late/f && mount -t tmpfs tmpfs /srv/late && echo late >/srv/late/f
@@ -142,6 +151,24 @@ backupctl run hooked >/dev/null 2>&1 &
 promise "one that hangs runs" wait_for 10 bash -c 'systemctl list-units --no-legend "backupd-command-*" | grep -q .'
 backupctl cancel "$(backupctl --json jobs | python3 -c 'import json, sys; print(json.loads(sys.stdin.read().splitlines()[-1])["jobs"][0]["id"])')" >/dev/null 2>&1
 promise "and is killed with the run, and all that it started" wait_for 15 bash -c '! systemctl list-units --no-legend "backupd-command-*" | grep -q . && ! pgrep -x sleep'
+
+hangs() { systemctl list-units --no-legend 'backupd-command-*' | grep -q .; }
+rm -f /srv/dumps/after
+backupctl run hooked >/dev/null 2>&1 &
+promise "one that hangs again" wait_for 10 hangs
+kill -9 "$(prop MainPID)"
+promise "is killed by the next daemon when this one is" wait_for 20 bash -c '! systemctl list-units --no-legend "backupd-command-*" | grep -q .'
+wait_for 15 systemctl is-active backupd.service
+printf '#!/bin/sh\ntouch /srv/dumps/begun\n' >/usr/local/bin/dump
+head -c 20000000 /dev/urandom >/srv/live/slow && backupctl -q set edit hooked --upload-rate 1MiB/s || failed=1
+backupctl run hooked >/dev/null 2>&1 &
+promise "a run behind a command has begun" wait_for 10 test -e /srv/dumps/begun
+sleep 2
+promise "the service is stopped in the midst of it" systemctl stop backupd.service
+promise "no command is left" bash -c '! systemctl list-units --no-legend "backupd-command-*" | grep -q .'
+promise "and the one behind the run has run" test -s /srv/dumps/after
+systemctl reset-failed backupd.service
+systemctl start backupd.service
 
 # A repository elsewhere.
 out=$(backupctl repo init else /srv/backup --password-file /root/pw 2>&1); rc=$?

@@ -102,6 +102,13 @@ promise "each restore had a process of the service manager's" said_by 'backupd-r
 promise "backupd itself may not become somebody else" bash -c 'c=$(systemctl show -P CapabilityBoundingSet backupd); [[ $c != *setuid* && $c != *setgid* ]]'
 promise "who is not backupd gives no orders to the writer" is "$(stat -c %a:%U /run/backupd-restore.sock)" 600:root
 
+# Where backupd itself opens the target, its writer finds it: to backupd all is read-only.
+rm /home/alice/open/public
+promise "over the bus alone, in place" runuser -u alice -- busctl --system call org.backupd1 /org/backupd1/restore org.backupd1.Restore RestoreInPlace \
+    'ssaaya{sv}' homes latest 1 23 $(printf /home/alice/open/public | od -An -tu1) 0
+promise "the file comes back" wait_for 10 bash -c '[ "$(cat /home/alice/open/public)" = "public of alice" ]'
+promise "as hers" is "$(stat -c %U /home/alice/open/public)" alice
+
 # A link where a directory is about to be written, again and again.
 mkdir -p /srv/elsewhere && chmod 777 /srv/elsewhere
 su alice -c 'mkdir -p ~/race; while [ ! -e /tmp/over ]; do for n in race/open race/alice; do
