@@ -241,9 +241,10 @@ std::optional<std::size_t> coverage(const std::vector<std::string>& paths,
 // The configuration of a machine's set is for administrators: others know it by what they could
 // have seen of its last revision.
 Result<std::vector<std::string>> paths_of_set(Client& client, const SetRef& set) {
-    auto configuration = client.set_configuration(set.object);
+    auto configuration = client.set_configuration(set.object, false);
     if (configuration.ok()) return configuration->config.file_names("paths");
-    if (configuration.error().code() != ErrorCode::access_denied)
+    if (configuration.error().code() != ErrorCode::access_denied &&
+        configuration.error().code() != ErrorCode::consent_needed)
         return std::move(configuration).error();
     auto revision = client.revision(set.object, "latest");
     if (revision.ok()) return revision->file_names("paths");

@@ -111,7 +111,8 @@ Result<Target> open_target(const Context& context, const Client& client) {
     Target target;
     target.path = context.args().value_or("--to", "");
     // The machine's daemon writes into what we can open, with our rights.
-    target.is_root = target.path.empty() && client.on_system_bus() && ::geteuid() != 0;
+    const bool as_root = context.args().flag("--as-root");
+    target.is_root = target.path.empty() && client.on_system_bus() && ::geteuid() != 0 && !as_root;
     if (target.is_root) target.fd = TRY(open_directory("/"));
     if (target.path.empty()) return target;
     struct stat status {};
@@ -133,7 +134,7 @@ Result<Target> open_target(const Context& context, const Client& client) {
         target.made = target.path;
     }
     target.fd = TRY(open_directory(target.path));
-    if (::faccessat(target.fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0)
+    if (!as_root && ::faccessat(target.fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0)
         return Error::from_errno(errno, "write into " + printable(target.path));
     return target;
 }
@@ -176,6 +177,7 @@ Result<std::vector<std::string>> start(Context& context, Client& client,
     if (plans_only) options.set("dry-run", Value(true));
     if (context.args().flag("--delete")) options.set("delete", Value(true));
     if (context.args().flag("--verify")) options.set("verify", Value(true));
+    if (context.args().flag("--as-root")) options.set("as-root", Value(true));
     if (context.args().flag("--full-paths") || target.is_root)
         options.set("full-paths", Value(true));
     std::vector<std::string> jobs;
@@ -342,7 +344,9 @@ Command restore_command() {
              {.name = "--delete",
               .help = "remove what the revision does not have, below the paths; asks first"},
              {.name = "--verify", .help = "read back what was written and compare"},
-             {.name = "--full-paths", .help = "with --to: keep the whole path below DIR"}},
+             {.name = "--full-paths", .help = "with --to: keep the whole path below DIR"},
+             kAllUsers,
+             kAsRoot},
         .examples = {{"backupctl restore ~/Documents/letter.odt",
                       "the latest version of a file that is gone"},
                      {"backupctl restore ~/Documents --at yesterday --to /tmp/old",

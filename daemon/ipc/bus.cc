@@ -108,9 +108,14 @@ Result<UniqueFd> Call::descriptor() {
     return copy;
 }
 
-Result<> Call::no_options() {
+Result<wire::DictReader> Call::options() {
     wire::DictReader options(TRY(dict()));
-    return options.finish();
+    if (access_ == Access::browse || access_ == Access::restore) (void)options.boolean("all");
+    return options;
+}
+
+Result<> Call::no_options() {
+    return TRY(options()).finish();
 }
 
 void Call::reply() {
@@ -144,7 +149,7 @@ void Call::reply_with(const std::function<int(sd_bus_message*)>& fill) {
 void Call::fail(const Error& error) {
     assert(!answered_);
     answered_ = true;
-    if (error.code() == ErrorCode::access_denied)
+    if (error.code() == ErrorCode::access_denied || error.code() == ErrorCode::consent_needed)
         log_notice("refused to uid " + std::to_string(caller_.uid) + ": " + std::string(member()));
     if (!sd_bus_message_get_expect_reply(message_.get())) return;
     const Error told = told_to(caller_, error);
@@ -470,9 +475,11 @@ struct Bus::Callbacks {
 // looked up again.
 void Bus::dispatch(Registration& registration, const Interface::Method& method,
                    std::shared_ptr<Call> call) {
+    call->access_ = method.access;
     if (scope_ == Scope::user) {
         call->caller_.uid = getuid();
         call->caller_.sees_all = true;
+        call->as_root_ = getuid() == 0;
         return handle(*registration.object, method, call);
     }
     std::string path = sd_bus_message_get_path(call->message_.get());

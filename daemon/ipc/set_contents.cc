@@ -110,7 +110,7 @@ Result<> SetObject::list_files(std::shared_ptr<Call> call) {
     std::string revision = TRY(call->string());
     std::string name = TRY(call->file_name());
     Path path = TRY(Path::parse(name));
-    wire::DictReader options(TRY(call->dict()));
+    wire::DictReader options = TRY(call->options());
     bool recursive = options.boolean("recursive").value_or(false);
     std::uint64_t limit = options.number("limit").value_or(0);
     TRY(options.finish());

@@ -332,7 +332,7 @@ struct Finding {
 Result<> SetObject::list_versions(std::shared_ptr<Call> call) {
     std::string name = TRY(call->file_name());
     Path path = TRY(Path::parse(name));
-    wire::DictReader options(TRY(call->dict()));
+    wire::DictReader options = TRY(call->options());
     LineWish wish = read_wish(options);
     TRY(options.finish());
     BackupSet set = *TRY(served_.service.find_set(id_));
@@ -348,7 +348,7 @@ Result<> SetObject::list_versions(std::shared_ptr<Call> call) {
 
 Result<> SetObject::find(std::shared_ptr<Call> call) {
     std::string pattern = TRY(call->file_name());
-    wire::DictReader options(TRY(call->dict()));
+    wire::DictReader options = TRY(call->options());
     Finding finding{served_.service.history(),
                     served_.service.pool(),
                     {},

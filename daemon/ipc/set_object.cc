@@ -328,7 +328,7 @@ Result<> SetObject::start_backup(std::shared_ptr<Call> call) {
 }
 
 Result<> SetObject::list_revisions(std::shared_ptr<Call> call) {
-    wire::DictReader options(TRY(call->dict()));
+    wire::DictReader options = TRY(call->options());
     RevisionFilter filter = TRY(read_revision_filter(options));
     TRY(options.finish());
     BackupSet set = *TRY(served_.service.find_set(id_));

@@ -32,6 +32,7 @@ bool speaks_of_storage(const Error& error) {
         case ErrorCode::cancelled:
         case ErrorCode::invalid_arguments:
         case ErrorCode::access_denied:
+        case ErrorCode::consent_needed:
         case ErrorCode::limits_exceeded:
         case ErrorCode::daemon_unreachable:
             break;

@@ -231,7 +231,7 @@ Result<std::unordered_set<std::string>> keep_touched(const RestorePlace& place,
 Result<RestoreResult> restore_for(const RestorePlace& place, const RestoreRequest& request,
                                   JobContext& job) {
     Repository& repository = *place.repository->repository;
-    if (place.caller.sees_all)
+    if (!place.writes_as_caller)
         return run_restore(request, repository, job.progress, job.exceptions, job.stop);
     return writer::run_restore_as(place.caller, writer::writer_program(), request, repository,
                                   job.progress, job.exceptions, job.stop);
@@ -260,6 +260,10 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
             record.full_paths = shared->full_paths;
             record.verify = shared->verify;
             record.delete_others = shared->delete_others;
+            if (place.caller.uid != 0) {
+                record.all = place.writes_as_caller && place.caller.sees_all;
+                record.as_root = place.as_root;
+            }
             record.resumes = shared->resumes;
             record.target = shared->target_path.empty()
                                 ? TRY(path_of_directory(shared->target.get()))

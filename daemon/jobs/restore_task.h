@@ -24,8 +24,12 @@ namespace backup {
 
 // What all kinds of restores have in common.
 struct RestorePlace {
-    // Who asked. For whoever does not see all a process of its own writes, with his rights.
+    // Who asked.
     Caller caller{.uid = 0, .gids = {}, .sees_all = true};
+    // A process of its own writes, with his rights. Else it is done as root, who he is or an
+    // administrator let him be for this (`as_root`), or by the owner of a user's instance.
+    bool writes_as_caller = false;
+    bool as_root = false;
     RepositoryHandle repository;
     std::shared_ptr<const Policy> policy;
     BackupSet set;  // whose revision it is; its line keeps what is replaced

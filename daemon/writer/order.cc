@@ -93,6 +93,7 @@ Result<std::string> pack_order(const Order& order) {
     Packer packer;
     packer.number(order.named.uid).text(order.named.user).number(order.named.groups.size());
     for (const auto& [gid, name] : order.named.groups) packer.number(gid).text(name);
+    packer.flag(order.sees_all);
     const RestoreRequest& request = order.request;
     packer.text(as_text(request.revision.bytes)).texts(request.paths).text(request.target_path);
     packer.number(static_cast<std::uint64_t>(request.on_conflict)).number(request.threads);
@@ -120,6 +121,7 @@ Result<Order> unpack_order(std::string_view payload) {
         const auto gid = static_cast<std::uint32_t>(from.number());
         order.named.groups.emplace_back(gid, from.text());
     }
+    order.sees_all = from.flag();
     RestoreRequest& request = order.request;
     const std::string_view revision = from.view();
     if (revision.size() != request.revision.bytes.size()) return unreadable();

@@ -44,6 +44,7 @@ Result<Person> unpack_person(std::string_view payload);
 
 struct Order {
     NamedCaller named;       // for rule R
+    bool sees_all = false;   // which does not bind him for once
     RestoreRequest request;  // the values of it; no descriptor, no functions
     bool has_spares = false, has_protect = false, has_change_log = false;
     Snapshot snapshot;  // its time and paths

@@ -199,6 +199,7 @@ Result<RestoreResult> carry_out(Order& order, int target, BlobSource& blobs, Con
     RemoteLog log(daemon);
     RestoreRequest& request = order.request;
     request.target_fd = target;
+    request.leaves_privileges = true;
     request.clock = &clock;
     if (order.has_change_log) request.change_log = &log;
     if (order.has_spares)
@@ -218,7 +219,7 @@ Result<RestoreResult> carry_out(Order& order, int target, BlobSource& blobs, Con
     source.blobs = &blobs;
     source.snapshot = std::move(order.snapshot);
     source.selected = std::move(order.selected);
-    source.rule = AccessRule(order.named);
+    if (!order.sees_all) source.rule = AccessRule(order.named);
     return run_restore(request, source, progress, exceptions, daemon.stop());
 }
 

@@ -307,6 +307,50 @@ def _(m):
     check("No such" not in reply.err and "no such path" not in reply.err, reply)
 
 
+@promise("with an administrator's consent he sees everybody's files, for that request alone, and each decision is logged")
+def _(m):
+    plans = m.path("people/bob/closed/plans-of-bob")
+    asks = [
+        ["cat", "home/1:" + plans],
+        ["ls", "home/1:" + m.path("people/bob/closed")],
+        ["ls", "--deleted", m.path("people/bob/closed"), "--set", "home"],
+        ["find", "*plans-of-bob"],
+        ["history", plans],
+        ["diff", "home/1:" + m.path("people/bob/closed"), "home/2"],
+        ["revisions", "home"],
+        ["show", "home/1"],
+        ["cat", "--tar", "home/1:" + m.path("people/bob/closed")],
+    ]
+    m.allow("browse", "restore-all")  # of which none is enough
+    for args in asks:
+        m.as_user(ALICE, *args, "--all-users").expect(4)
+    m.allow("browse", "browse-all")
+    for args in asks:
+        reply = m.as_user(ALICE, *args, "--all-users").expect(0)
+        check(args[0] in ("revisions", "show") or b"plans-of-bob" in reply.raw or "hidden" in reply.out, reply)
+    log = m.daemon_log()
+    contains(log, f"uid {ALICE}, OpenFile", "(browse-all): allowed by polkit", "(browse-all): refused")
+    m.as_user(ALICE, "cat", "home/1:" + plans).expect(5)
+    check(m.as_user(ALICE, "--json", "revisions", "home", "--all-users").expect(0).lines[-1]["revisions"][0]["items"] > 0)
+    m.allow("browse")
+    # Root needs nobody, and there the word means nothing.
+    equal(m.ctl("cat", "home/1:" + plans, "--all-users").expect(0).out, "hidden\n")
+
+
+@promise("the option is one of those requests alone, and a truth value")
+def _(m):
+    m.allow("browse", "browse-all", "start-backup")
+    set_path = "/org/backupd1/set/home"
+    for args in (
+        ["Set", "ListRevisions", "a{sv}", "1", "all", "s", "yes"],
+        ["Set", "StartBackup", "a{sv}", "1", "all", "b", "true"],
+        ["Set", "ListFiles", "saya{sv}", "latest", "1", "47", "1", "as-root", "b", "true"],
+    ):
+        reply = m.run(call(m, ALICE, set_path, *args))
+        check(reply.code != 0 and ("all" in reply.err or "as-root" in reply.err), reply)
+    m.allow("browse")
+
+
 @promise("when the repository cannot be reached, where it is stays with administrators")
 def _(m):
     m.stop()
