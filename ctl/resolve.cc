@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/path.h"
+#include "ctl/found_words.h"
 #include "ctl/nearest.h"
 #include "ctl/time_words.h"
 
@@ -359,6 +360,15 @@ Result<RevisionRef> choose_revision(Context& context, Client& client, const std:
 
 Result<std::vector<SetRef>> sets_covering(Client& client, const std::string& path) {
     return sets_for_path(client, path);
+}
+
+std::string history_hint(const std::string& path) {
+    return "was it there once? backupctl history " + shell_word(path);
+}
+
+Error with_history_hint(Error error, const std::string& path) {
+    if (error.code() != ErrorCode::no_such_path) return error;
+    return {error.kind(), error.code(), error.message() + "\n" + history_hint(path)};
 }
 
 Result<std::string> absolute_here(std::string_view path) {

@@ -142,9 +142,10 @@ Result<ExitCode> run(Context& context) {
     }
     Lister lister(context, path);
     while (true) {
-        auto record = TRY(stream.next());
-        if (!record) break;
-        lister.add(*record);
+        auto record = stream.next();
+        if (!record.ok()) return with_history_hint(std::move(record).error(), path);
+        if (!*record) break;
+        lister.add(**record);
     }
     lister.flush();
     if (context.json())

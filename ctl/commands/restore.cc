@@ -189,8 +189,11 @@ Result<std::vector<std::string>> start(Context& context, Client& client,
                              describe(batch.revision, context.note_looks()) +
                              (target.path.empty() ? "" : " to " + printable(target.path)) +
                              (context.dry_run() ? " (dry run)" : ""));
-        jobs.push_back(TRY(client.restore(batch.revision.set.id, batch.revision.id, batch.paths,
-                                          target.fd.get(), options)));
+        auto job = client.restore(batch.revision.set.id, batch.revision.id, batch.paths,
+                                  target.fd.get(), options);
+        if (!job.ok() && batch.paths.size() == 1)
+            return with_history_hint(std::move(job).error(), batch.paths[0]);
+        jobs.push_back(TRY(std::move(job)));
     }
     return jobs;
 }
@@ -233,6 +236,12 @@ void tell_undo(Context& context, const Client& client, const std::vector<std::st
     }
 }
 
+// The latest revision does not have what was deleted before it.
+void hint_at_history(Context& context, const std::vector<Batch>& batches) {
+    if (context.json() || batches.empty() || batches[0].paths.size() != 1) return;
+    context.note("  " + history_hint(batches[0].paths[0]));
+}
+
 char ask_conflict() {
     return ask_letter(
         "Now [k]eep both, [s]kip these, replace [o]lder ones, [r]eplace all, or [a]bort?", "aksor");
@@ -269,11 +278,14 @@ Result<ExitCode> run(Context& context) {
     if (!context.interactive() || args.flag("--on-conflict"))
         follow.conflict_help = conflict_help(in_place);
     Target target = TRY(open_target(context, *client));
+    if (!target.path.empty()) follow.target = TRY(absolute_here(target.path));
+    if (follow.target == "/") follow.target.clear();
     auto carry_out = [&]() -> Result<ExitCode> {
         if (batches.size() > 1) target.keep();  // one may run when another cannot begin
         auto jobs = TRY(start(context, *client, batches, target, mode, context.dry_run()));
         auto ended = follow_jobs(context, jobs, follow);
         if (ended.ok() && !context.dry_run()) tell_undo(context, *client, jobs);
+        if (ended.ok() && *ended == ExitCode::not_found) hint_at_history(context, batches);
         if (!follow.wait || !ended.ok() || may_have_written(*ended)) target.keep();
         return ended;
     };
