@@ -12,8 +12,8 @@
 
 #include "common/log.h"
 #include "common/path.h"
+#include "daemon/access/told_error.h"
 #include "daemon/ipc/authorizer.h"
-#include "daemon/ipc/told_error.h"
 
 namespace backup {
 

@@ -88,8 +88,9 @@ std::size_t longest_kept(const std::string& target);
 
 // For what could not be had because of damage (exceptions of the job): where an older version of
 // each is whole, as hints of the outcome.
+// Only what the rule shows.
 void name_older(Repository& repository, const RevisionId& revision, JobContext& job,
-                JobOutcome& outcome, Timestamp now);
+                JobOutcome& outcome, Timestamp now, const AccessRule& rule = {});
 
 std::vector<std::pair<std::string, std::uint64_t>> counts_of(const RestoreResult& result);
 void add_plan(const RestoreResult& result, JobOutcome& outcome, Timestamp now);

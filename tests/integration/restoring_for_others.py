@@ -422,5 +422,38 @@ def _(m):
     m.allow("browse")
 
 
+@promise("of a storage that fails she hears that it does, and not where it is or how")
+def _(m):
+    for n in range(3):
+        m.write(f"people/alice/fails/{n}", os.urandom(1 << 20))
+    give(m, ALICE, "people/alice/fails")
+    m.backup("home")
+    all_packs = [os.path.join(d, f) for d, _, files in os.walk(m.path("repo/data")) for f in files]
+    packs = [p for p in all_packs if os.path.getsize(p) > 500_000]  # content, no trees: it fails within the job
+    m.restart()
+    places = [m.path("repo"), m.path("state"), m.path("config"), "data/", *(os.path.basename(p) for p in packs)]
+    fails, out = m.path("people/alice/fails"), room(m, ALICE, "of-fails")
+    for p in packs:
+        os.rename(p, p + ".away")
+    try:
+        for args in (["restore", fails, "--to", out], ["cat", fails + "/1"], ["cat", "--tar", fails], ["restore", "-n", fails, "--to", out]):
+            reply = m.as_user(ALICE.pw_uid, *args)
+            check(reply.code != 0 or "-n" in args, reply)
+            told = [reply.out + reply.err]
+            last = str(m.json("jobs")["jobs"][0]["id"])
+            for more in (["log", last], ["--json", "log", last], ["jobs", last], ["--json", "jobs"], ["attach", last]):
+                more = m.as_user(ALICE.pw_uid, *more)
+                told.append(more.out + more.err)
+            told.append(m.busctl("call", "org.backupd1", "/org/backupd1/job/" + last, "org.freedesktop.DBus.Properties", "GetAll", "s", "org.backupd1.Job").out)
+            for text in told:
+                check(not any(place in text for place in places), args, text)
+        contains(m.daemon_log(), m.path("repo"))
+    finally:
+        for p in packs:
+            os.rename(p + ".away", p)
+    m.restart()
+    m.as_user(ALICE.pw_uid, "restore", fails, "--to", room(m, ALICE, "whole")).expect(0)
+
+
 if __name__ == "__main__":
     main(fixture)
