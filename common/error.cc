@@ -39,7 +39,7 @@ ErrorKind kind_from_errno(int error_number) {
     return ErrorKind::io;
 }
 
-constexpr std::array<std::pair<ErrorCode, std::string_view>, 25> kCodes{{
+constexpr std::array<std::pair<ErrorCode, std::string_view>, 26> kCodes{{
     {ErrorCode::no_such_set, "NoSuchSet"},
     {ErrorCode::no_such_revision, "NoSuchRevision"},
     {ErrorCode::no_such_path, "NoSuchPath"},
@@ -63,6 +63,7 @@ constexpr std::array<std::pair<ErrorCode, std::string_view>, 25> kCodes{{
     {ErrorCode::cancelled, "Cancelled"},
     {ErrorCode::invalid_arguments, "InvalidArguments"},
     {ErrorCode::access_denied, "AccessDenied"},
+    {ErrorCode::consent_needed, "InteractiveAuthorizationRequired"},
     {ErrorCode::limits_exceeded, "LimitsExceeded"},
     {ErrorCode::daemon_unreachable, "DaemonUnreachable"},
 }};

@@ -48,6 +48,7 @@ enum class ErrorCode {
     cancelled,
     invalid_arguments,
     access_denied,
+    consent_needed,  // access_denied until an administrator's password is typed
     limits_exceeded,
     daemon_unreachable,  // made by clients: no bus, or no daemon on it
 };

@@ -41,6 +41,7 @@ std::optional<std::string> decoded(std::string_view folder, std::string_view pat
 constexpr std::pair<std::string_view, std::string_view> kStandardNames[] = {
     {"InvalidArguments", "InvalidArgs"},
     {"AccessDenied", "AccessDenied"},
+    {"InteractiveAuthorizationRequired", "InteractiveAuthorizationRequired"},
     {"LimitsExceeded", "LimitsExceeded"},
     {"Failed", "Failed"},
 };

@@ -18,6 +18,9 @@ Client::~Client() = default;
 bool Client::on_system_bus() const {
     return impl_->system;
 }
+void Client::show_all_users() {
+    impl_->all_users = true;
+}
 
 Result<Dict> Client::properties(const std::string& object, const std::string& interface) {
     std::string name = std::string(kName) + "." + interface;
@@ -146,9 +149,9 @@ Result<std::string> Client::show_configuration() {
     return read_text(answer);
 }
 
-Result<Client::SetConfiguration> Client::set_configuration(const std::string& set) {
+Result<Client::SetConfiguration> Client::set_configuration(const std::string& set, bool asks) {
     Message m = TRY(impl_->ours(
-        set, "Set", "GetConfiguration", [](auto*) { return true; }, kPatient));
+        set, "Set", "GetConfiguration", [](auto*) { return true; }, kPatient, asks));
     SetConfiguration answer;
     if (!read_dict(m.get(), answer.config) ||
         sd_bus_message_read_basic(m.get(), 't', &answer.generation) <= 0)
@@ -173,8 +176,8 @@ Result<std::string> Client::start_backup(const std::string& set, const Dict& opt
 Result<Client::Revisions> Client::list_revisions(const std::string& object,
                                                  const std::string& interface,
                                                  const Dict& options) {
-    Message m =
-        TRY(impl_->ours(object, interface.c_str(), "ListRevisions", only(options), kPatient));
+    const Dict sent = interface == "Set" ? impl_->browsing(options) : options;
+    Message m = TRY(impl_->ours(object, interface.c_str(), "ListRevisions", only(sent), kPatient));
     Revisions answer;
     answer.list = TRY(read_dicts(m));
     answer.next_page = TRY(read_text(m));
@@ -184,7 +187,8 @@ Result<Dict> Client::revision(const std::string& set, const std::string& revisio
     Message answer = TRY(impl_->ours(
         set, "Set", "GetRevision",
         [&](auto* m) {
-            return sd_bus_message_append(m, "s", revision.c_str()) >= 0 && append_dict(m, {});
+            return sd_bus_message_append(m, "s", revision.c_str()) >= 0 &&
+                   append_dict(m, impl_->browsing());
         },
         kPatient));
     return read_whole_dict(answer);
@@ -202,8 +206,9 @@ auto revision_and_path(const std::string& revision, const std::string& path, con
 
 Result<UniqueFd> Client::list_files(const std::string& set, const std::string& revision,
                                     const std::string& path, const Dict& options) {
+    const Dict sent = impl_->browsing(options);
     Message answer = TRY(
-        impl_->ours(set, "Set", "ListFiles", revision_and_path(revision, path, options), kPatient));
+        impl_->ours(set, "Set", "ListFiles", revision_and_path(revision, path, sent), kPatient));
     return read_fd(answer);
 }
 Result<UniqueFd> Client::list_versions(const std::string& set, const std::string& path,
@@ -212,7 +217,7 @@ Result<UniqueFd> Client::list_versions(const std::string& set, const std::string
         set, "Set", "ListVersions",
         [&](auto* m) {
             return sd_bus_message_append_array(m, 'y', path.c_str(), path.size() + 1) >= 0 &&
-                   append_dict(m, options);
+                   append_dict(m, impl_->browsing(options));
         },
         kPatient));
     return read_fd(answer);
@@ -223,7 +228,7 @@ Result<UniqueFd> Client::find(const std::string& set, const std::string& pattern
         set, "Set", "Find",
         [&](auto* m) {
             return sd_bus_message_append_array(m, 'y', pattern.c_str(), pattern.size() + 1) >= 0 &&
-                   append_dict(m, options);
+                   append_dict(m, impl_->browsing(options));
         },
         kPatient));
     return read_fd(answer);
@@ -235,16 +240,16 @@ Result<UniqueFd> Client::diff(const std::string& set, const std::string& from,
         [&](auto* m) {
             return sd_bus_message_append(m, "ss", from.c_str(), to.c_str()) >= 0 &&
                    sd_bus_message_append_array(m, 'y', path.c_str(), path.size() + 1) >= 0 &&
-                   append_dict(m, {});
+                   append_dict(m, impl_->browsing());
         },
         kPatient));
     return read_fd(answer);
 }
 Result<Client::OpenedFile> Client::open_file(const std::string& set, const std::string& revision,
                                              const std::string& path) {
-    Dict none;
+    const Dict sent = impl_->browsing();
     Message m =
-        TRY(impl_->ours(set, "Set", "OpenFile", revision_and_path(revision, path, none), kPatient));
+        TRY(impl_->ours(set, "Set", "OpenFile", revision_and_path(revision, path, sent), kPatient));
     OpenedFile answer;
     answer.content = TRY(read_fd(m));
     answer.job = TRY(read_text(m));
@@ -257,7 +262,7 @@ Result<Client::OpenedFile> Client::export_tree(const std::string& set, const std
         set, "Set", "ExportTree",
         [&](auto* message) {
             return sd_bus_message_append(message, "s", revision.c_str()) >= 0 &&
-                   append_names(message, paths) && append_dict(message, {});
+                   append_names(message, paths) && append_dict(message, impl_->browsing());
         },
         kPatient));
     OpenedFile answer;
@@ -426,11 +431,12 @@ Result<std::string> Client::undo(std::uint64_t restore, const Dict& options) {
     return read_text(answer);
 }
 
-Result<std::string> Client::resume_restore(std::uint64_t restore) {
+Result<std::string> Client::resume_restore(std::uint64_t restore, const Dict& options) {
     Message answer = TRY(impl_->ours(
         kManager + "/restore", "Restore", "Resume",
         [&](auto* m) {
-            return sd_bus_message_append(m, "t", restore) >= 0 && append_dict(m, Dict());
+            return sd_bus_message_append(m, "t", restore) >= 0 &&
+                   append_dict(m, impl_->browsing(options));
         },
         kPatient));
     return read_text(answer);
@@ -445,7 +451,7 @@ Result<std::string> Client::restore(const std::string& set, const std::string& r
             return sd_bus_message_append(m, "ss", set.c_str(), revision.c_str()) >= 0 &&
                    append_names(m, paths) &&
                    (directory < 0 || sd_bus_message_append(m, "h", directory) >= 0) &&
-                   append_dict(m, options);
+                   append_dict(m, impl_->browsing(options));
         },
         kPatient));
     return read_text(answer);

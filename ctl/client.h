@@ -60,6 +60,8 @@ class Client {
     static Result<std::unique_ptr<Client>> connect(BusChoice choice);
     ~Client();
     bool on_system_bus() const;
+    // From now on what is asked of sets shows everybody's files, if an administrator consents.
+    void show_all_users();
 
     // All properties of the interface "Manager", "Set", "Repository" or "Job".
     Result<Dict> properties(const std::string& object, const std::string& interface);
@@ -96,7 +98,8 @@ class Client {
         Dict config;
         std::uint64_t generation = 0;
     };
-    Result<SetConfiguration> set_configuration(const std::string& set);
+    // `asks`: an administrator may be asked for his password.
+    Result<SetConfiguration> set_configuration(const std::string& set, bool asks = true);
     Result<> configure(const std::string& set, const Dict& changes, std::uint64_t generation,
                        const Dict& options);
     Result<std::string> start_backup(const std::string& set, const Dict& options);
@@ -175,7 +178,7 @@ class Client {
 
     // Each returns the job's object path. `directory` < 0: in place.
     Result<std::string> undo(std::uint64_t restore, const Dict& options);
-    Result<std::string> resume_restore(std::uint64_t restore);
+    Result<std::string> resume_restore(std::uint64_t restore, const Dict& options);
     Result<std::string> restore(const std::string& set, const std::string& revision,
                                 const std::vector<std::string>& paths, int directory,
                                 const Dict& options);

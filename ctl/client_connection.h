@@ -3,10 +3,12 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "ctl/bus_values.h"
 #include "ctl/client.h"
+#include "ctl/password_agent.h"
 
 namespace backup {
 
@@ -23,6 +25,8 @@ inline auto only(const Dict& options) {
 struct Client::Impl {
     Bus bus;
     bool system = false;
+    bool all_users = false;
+    std::unique_ptr<PasswordAgent> agent;
     std::map<std::string, JobView> jobs;
     bool changed = false;
     bool daemon_gone = false;
@@ -30,14 +34,27 @@ struct Client::Impl {
     std::vector<DaemonEvent> events;
 
     using Fill = std::function<bool(sd_bus_message*)>;
+    // `asks`: somebody may be asked for a password before the answer comes.
     Result<Message> call(const std::string& object, const std::string& interface,
-                         const char* method, const Fill& fill, std::uint64_t timeout = kUsual) {
+                         const char* method, const Fill& fill, std::uint64_t timeout = kUsual,
+                         bool asks = true) {
+        auto answer = call_once(object, interface, method, fill, timeout, asks);
+        const bool wants_consent =
+            !answer.ok() && answer.error().code() == ErrorCode::consent_needed;
+        if (!wants_consent || !asks || !system || agent) return answer;
+        agent = PasswordAgent::start();
+        if (!agent) return answer;
+        return call_once(object, interface, method, fill, kPatient, asks);
+    }
+    Result<Message> call_once(const std::string& object, const std::string& interface,
+                              const char* method, const Fill& fill, std::uint64_t timeout,
+                              bool asks) {
         sd_bus_message* raw = nullptr;
         int r = sd_bus_message_new_method_call(bus.get(), &raw, kName, object.c_str(),
                                                interface.c_str(), method);
         if (r < 0) return Error::from_errno(-r, "make a D-Bus message");
         Message request(raw);
-        sd_bus_message_set_allow_interactive_authorization(request.get(), 1);
+        sd_bus_message_set_allow_interactive_authorization(request.get(), asks ? 1 : 0);
         if (!fill(request.get()))
             return Error(ErrorKind::invalid, ErrorCode::invalid_arguments,
                          "an argument cannot be sent over D-Bus; is it valid UTF-8?");
@@ -48,8 +65,14 @@ struct Client::Impl {
         return Message(reply);
     }
     Result<Message> ours(const std::string& object, const char* interface, const char* method,
-                         const Fill& fill, std::uint64_t timeout = kUsual) {
-        return call(object, std::string(kName) + "." + interface, method, fill, timeout);
+                         const Fill& fill, std::uint64_t timeout = kUsual, bool asks = true) {
+        return call(object, std::string(kName) + "." + interface, method, fill, timeout, asks);
+    }
+
+    // Options of a method that shows what is stored.
+    Dict browsing(Dict options = {}) const {
+        if (all_users) options.set("all", Value(true));
+        return options;
     }
 
     void lost() {

@@ -56,6 +56,7 @@ Result<Client*> Context::client() {
                            : args_.flag("--user") ? BusChoice::user
                                                   : BusChoice::automatic;
         client_ = TRY(Client::connect(choice));
+        if (args_.flag("--all-users")) client_->show_all_users();
     }
     return client_.get();
 }

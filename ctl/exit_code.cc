@@ -46,6 +46,7 @@ ExitCode exit_code(ErrorCode code) {
         case ErrorCode::invalid_arguments:
             return ExitCode::usage;
         case ErrorCode::access_denied:
+        case ErrorCode::consent_needed:
             return ExitCode::not_authorised;
     }
     return ExitCode::failed;
@@ -82,9 +83,8 @@ ErrorCode error_code_from_bus(std::string_view error_name) {
                                                                    : ErrorCode::none;
     }
     std::string_view name = error_name.substr(kBus.size());
-    if (name == "AccessDenied" || name == "InteractiveAuthorizationRequired" ||
-        name == "AuthFailed")
-        return ErrorCode::access_denied;
+    if (name == "AccessDenied" || name == "AuthFailed") return ErrorCode::access_denied;
+    if (name == "InteractiveAuthorizationRequired") return ErrorCode::consent_needed;
     if (name == "InvalidArgs" || name == "InvalidSignature") return ErrorCode::invalid_arguments;
     if (name == "ServiceUnknown" || name == "NameHasNoOwner" || name == "NoServer" ||
         name == "Disconnected" || name == "NoReply" || name == "Timeout" || name == "TimedOut" ||

@@ -224,7 +224,8 @@ void Follower::tell_reports(const JobView& job) {
         if (++count > kShown && !context_.verbose()) continue;
         std::string line = "  ";
         if (type == "plan") {
-            line += "would " + entry.text("action") + " " + printable(entry.bytes("path"));
+            line += "would " + entry.text("action") + " " +
+                    printable(options_.target + entry.bytes("path"));
             context_.line(line);
             continue;
         }

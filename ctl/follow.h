@@ -18,6 +18,7 @@ struct FollowOptions {
     std::string conflict_help;
     // The jobs only plan: what they would do is shown, step by step.
     bool is_plan = false;
+    std::string target;  // that the paths of a plan are below; empty: they are whole
 };
 
 // Call client.watch_jobs() before starting the jobs. Names for messages come from each job's

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/path.h"
+#include "ctl/found_words.h"
 #include "ctl/nearest.h"
 #include "ctl/time_words.h"
 
@@ -241,9 +242,10 @@ std::optional<std::size_t> coverage(const std::vector<std::string>& paths,
 // The configuration of a machine's set is for administrators: others know it by what they could
 // have seen of its last revision.
 Result<std::vector<std::string>> paths_of_set(Client& client, const SetRef& set) {
-    auto configuration = client.set_configuration(set.object);
+    auto configuration = client.set_configuration(set.object, false);
     if (configuration.ok()) return configuration->config.file_names("paths");
-    if (configuration.error().code() != ErrorCode::access_denied)
+    if (configuration.error().code() != ErrorCode::access_denied &&
+        configuration.error().code() != ErrorCode::consent_needed)
         return std::move(configuration).error();
     auto revision = client.revision(set.object, "latest");
     if (revision.ok()) return revision->file_names("paths");
@@ -358,6 +360,15 @@ Result<RevisionRef> choose_revision(Context& context, Client& client, const std:
 
 Result<std::vector<SetRef>> sets_covering(Client& client, const std::string& path) {
     return sets_for_path(client, path);
+}
+
+std::string history_hint(const std::string& path) {
+    return "was it there once? backupctl history " + shell_word(path);
+}
+
+Error with_history_hint(Error error, const std::string& path) {
+    if (error.code() != ErrorCode::no_such_path) return error;
+    return {error.kind(), error.code(), error.message() + "\n" + history_hint(path)};
 }
 
 Result<std::string> absolute_here(std::string_view path) {

@@ -65,6 +65,10 @@ Result<RevisionRef> choose_revision(Context& context, Client& client, const std:
 // The sets that cover the path best; an error when none does.
 Result<std::vector<SetRef>> sets_covering(Client& client, const std::string& path);
 
+// Behind an error that says that a revision does not have the path: it may have been there once.
+Error with_history_hint(Error error, const std::string& path);
+std::string history_hint(const std::string& path);
+
 // Relative paths are below the current directory.
 Result<std::string> absolute_here(std::string_view path);
 // Positionals and --files-from.

@@ -46,9 +46,11 @@ Result<ExitCode> run(Context& context) {
     RevisionRef revision = TRY(choose_revision(context, *client, path, selection));
     warn_of_damage(context, *client, {revision.set});
     TRY(client->watch_jobs());
-    auto file = TRY(context.args().flag("--tar")
-                        ? client->export_tree(revision.set.object, revision.id, {path})
-                        : client->open_file(revision.set.object, revision.id, path));
+    auto opened = context.args().flag("--tar")
+                      ? client->export_tree(revision.set.object, revision.id, {path})
+                      : client->open_file(revision.set.object, revision.id, path);
+    if (!opened.ok()) return with_history_hint(std::move(opened).error(), path);
+    auto file = std::move(*opened);
     context.note(printable(path) + " from " + describe(revision, context.note_looks()));
     std::uint64_t copied = TRY(copy_out(file.content.get()));
     // The end of the pipe does not tell whether it is the end of the file: the job does.
@@ -93,7 +95,8 @@ Command cat_command() {
               .help = "the revision",
               .completion = Completion::revision},
              {.name = "--set", .value = "SET", .help = "the set", .completion = Completion::set},
-             {.name = "--host", .value = "HOST", .help = "the latest from this machine"}},
+             {.name = "--host", .value = "HOST", .help = "the latest from this machine"},
+             kAllUsers},
         .examples = {{"backupctl cat notes.txt --at yesterday | diff - notes.txt",
                       "what changed since"},
                      {"backupctl cat --tar ~/project --at yesterday | tar -xf - -C /tmp",

@@ -7,6 +7,12 @@
 
 namespace backup {
 
+// Of the verbs that show and give back what is stored.
+inline const OptionSpec kAllUsers{.name = "--all-users",
+                                  .help = "everybody's files, if an administrator consents"};
+inline const OptionSpec kAsRoot{.name = "--as-root",
+                                .help = "with root's rights, if an administrator consents"};
+
 Command status_command();
 Command run_command();
 Command jobs_command();

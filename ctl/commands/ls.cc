@@ -142,9 +142,10 @@ Result<ExitCode> run(Context& context) {
     }
     Lister lister(context, path);
     while (true) {
-        auto record = TRY(stream.next());
-        if (!record) break;
-        lister.add(*record);
+        auto record = stream.next();
+        if (!record.ok()) return with_history_hint(std::move(record).error(), path);
+        if (!*record) break;
+        lister.add(**record);
     }
     lister.flush();
     if (context.json())
@@ -181,7 +182,8 @@ Command ls_command() {
               .help = "the revision",
               .completion = Completion::revision},
              {.name = "--set", .value = "SET", .help = "the set", .completion = Completion::set},
-             {.name = "--host", .value = "HOST", .help = "the latest from this machine"}},
+             {.name = "--host", .value = "HOST", .help = "the latest from this machine"},
+             kAllUsers},
         .examples = {{"backupctl ls -l ~/Documents --at yesterday", "a folder as it was"},
                      {"backupctl ls home/7:/etc", "in one revision"},
                      {"backupctl ls --deleted ~/Documents", "what was deleted from a folder"},

@@ -111,7 +111,8 @@ Result<Target> open_target(const Context& context, const Client& client) {
     Target target;
     target.path = context.args().value_or("--to", "");
     // The machine's daemon writes into what we can open, with our rights.
-    target.is_root = target.path.empty() && client.on_system_bus() && ::geteuid() != 0;
+    const bool as_root = context.args().flag("--as-root");
+    target.is_root = target.path.empty() && client.on_system_bus() && ::geteuid() != 0 && !as_root;
     if (target.is_root) target.fd = TRY(open_directory("/"));
     if (target.path.empty()) return target;
     struct stat status {};
@@ -133,7 +134,7 @@ Result<Target> open_target(const Context& context, const Client& client) {
         target.made = target.path;
     }
     target.fd = TRY(open_directory(target.path));
-    if (::faccessat(target.fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0)
+    if (!as_root && ::faccessat(target.fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0)
         return Error::from_errno(errno, "write into " + printable(target.path));
     return target;
 }
@@ -176,6 +177,7 @@ Result<std::vector<std::string>> start(Context& context, Client& client,
     if (plans_only) options.set("dry-run", Value(true));
     if (context.args().flag("--delete")) options.set("delete", Value(true));
     if (context.args().flag("--verify")) options.set("verify", Value(true));
+    if (context.args().flag("--as-root")) options.set("as-root", Value(true));
     if (context.args().flag("--full-paths") || target.is_root)
         options.set("full-paths", Value(true));
     std::vector<std::string> jobs;
@@ -187,8 +189,11 @@ Result<std::vector<std::string>> start(Context& context, Client& client,
                              describe(batch.revision, context.note_looks()) +
                              (target.path.empty() ? "" : " to " + printable(target.path)) +
                              (context.dry_run() ? " (dry run)" : ""));
-        jobs.push_back(TRY(client.restore(batch.revision.set.id, batch.revision.id, batch.paths,
-                                          target.fd.get(), options)));
+        auto job = client.restore(batch.revision.set.id, batch.revision.id, batch.paths,
+                                  target.fd.get(), options);
+        if (!job.ok() && batch.paths.size() == 1)
+            return with_history_hint(std::move(job).error(), batch.paths[0]);
+        jobs.push_back(TRY(std::move(job)));
     }
     return jobs;
 }
@@ -231,6 +236,12 @@ void tell_undo(Context& context, const Client& client, const std::vector<std::st
     }
 }
 
+// The latest revision does not have what was deleted before it.
+void hint_at_history(Context& context, const std::vector<Batch>& batches) {
+    if (context.json() || batches.empty() || batches[0].paths.size() != 1) return;
+    context.note("  " + history_hint(batches[0].paths[0]));
+}
+
 char ask_conflict() {
     return ask_letter(
         "Now [k]eep both, [s]kip these, replace [o]lder ones, [r]eplace all, or [a]bort?", "aksor");
@@ -267,11 +278,14 @@ Result<ExitCode> run(Context& context) {
     if (!context.interactive() || args.flag("--on-conflict"))
         follow.conflict_help = conflict_help(in_place);
     Target target = TRY(open_target(context, *client));
+    if (!target.path.empty()) follow.target = TRY(absolute_here(target.path));
+    if (follow.target == "/") follow.target.clear();
     auto carry_out = [&]() -> Result<ExitCode> {
         if (batches.size() > 1) target.keep();  // one may run when another cannot begin
         auto jobs = TRY(start(context, *client, batches, target, mode, context.dry_run()));
         auto ended = follow_jobs(context, jobs, follow);
         if (ended.ok() && !context.dry_run()) tell_undo(context, *client, jobs);
+        if (ended.ok() && *ended == ExitCode::not_found) hint_at_history(context, batches);
         if (!follow.wait || !ended.ok() || may_have_written(*ended)) target.keep();
         return ended;
     };
@@ -342,7 +356,9 @@ Command restore_command() {
              {.name = "--delete",
               .help = "remove what the revision does not have, below the paths; asks first"},
              {.name = "--verify", .help = "read back what was written and compare"},
-             {.name = "--full-paths", .help = "with --to: keep the whole path below DIR"}},
+             {.name = "--full-paths", .help = "with --to: keep the whole path below DIR"},
+             kAllUsers,
+             kAsRoot},
         .examples = {{"backupctl restore ~/Documents/letter.odt",
                       "the latest version of a file that is gone"},
                      {"backupctl restore ~/Documents --at yesterday --to /tmp/old",

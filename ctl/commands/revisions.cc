@@ -202,6 +202,7 @@ Command revisions_command() {
                      .help = "those of this set",
                      .completion = Completion::set},
                     {.name = "--since", .value = "TIME", .help = "not older"},
+                    kAllUsers,
                     {.name = "--until", .value = "TIME", .help = "not newer"},
                     {.name = "--limit", .value = "N", .help = "the newest N of each set"}},
         .examples = {{"backupctl revisions home", "those of one set"},

@@ -131,7 +131,8 @@ Command show_command() {
             .options = {{.name = "--set",
                          .value = "SET",
                          .help = "the set that the number belongs to",
-                         .completion = Completion::set}},
+                         .completion = Completion::set},
+                        kAllUsers},
             .examples = {{"backupctl show latest", "the newest revision"},
                          {"backupctl show home/7", "revision 7 of the set home"}},
             .run = run};

@@ -74,7 +74,9 @@ Result<ExitCode> resume(Context& context) {
     TRY(client->watch_jobs());
     FollowOptions follow;
     follow.wait = context.wait_mode() != WaitMode::no_wait;
-    return follow_jobs(context, {TRY(client->resume_restore(id))}, follow);
+    Dict options;
+    if (context.args().flag("--as-root")) options.set("as-root", Value(true));
+    return follow_jobs(context, {TRY(client->resume_restore(id, options))}, follow);
 }
 
 }  // namespace
@@ -106,6 +108,7 @@ Command resume_command() {
             "what was written already, is not fetched again. One that ended with the daemon "
             "goes on by itself, a minute after the daemon is back.",
         .positionals = {{"JOB", false, false, Completion::job}},
+        .options = {kAllUsers, kAsRoot},
         .examples = {{"backupctl resume", "after backupctl pause"},
                      {"backupctl resume 12", "a restore, after a crash or a cancel"}},
         .stream = true,

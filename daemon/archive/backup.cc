@@ -76,6 +76,8 @@ Snapshot describe(const BackupRequest& request, GoRules rules, Timestamp begin,
     tags.exceptions = exceptions.count();
     name_missing(exceptions, tags);
     tags.has_gap = request.has_gap;
+    if (std::string machine = machine_tag(); !machine.empty())
+        tags.others.push_back(std::move(machine));
     snapshot.tags = make_tags(tags);
     snapshot.program_version = own_version(rules);
     return snapshot;

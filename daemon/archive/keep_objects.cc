@@ -39,7 +39,10 @@ Snapshot describe(const KeepRequest& request, Timestamp begin) {
     snapshot.username = self.username;
     snapshot.uid = self.uid;
     snapshot.gid = self.gid;
-    snapshot.tags = make_tags(request.tags);
+    RevisionTags tags = request.tags;
+    if (std::string machine = machine_tag(); !machine.empty())
+        tags.others.push_back(std::move(machine));
+    snapshot.tags = make_tags(tags);
     snapshot.program_version = "backupd " BACKUPD_VERSION;
     return snapshot;
 }

@@ -205,7 +205,7 @@ class Search {
         if (!passes) return {};
         (void)path();
         if (problem) return *problem;
-        return each_({path_, std::move(chosen_), deleted_});
+        return each_({path_, std::move(chosen_), deleted_, there_, gone_});
     }
 
     // Which of the stretches is to be told, if any.
@@ -218,9 +218,13 @@ class Search {
         deleted_ = stretches.back().deleted;
         if (query_.deleted_only && !deleted_) return false;
         if (query_.at && deleted_ && !query_.deleted_only) return false;
-        if (deleted_) stretches.pop_back();
+        if (deleted_) {
+            gone_ = line_.point(stretches.back().first);
+            stretches.pop_back();
+        }
         // Told as the newest revision has it: that one will be there the longest.
         chosen_ = std::move(line_.dated({stretches.back()}).front());
+        there_ = query_.at && !deleted_ ? line_.point(*at_ - 1) : chosen_.last;
         return true;
     }
 
@@ -234,6 +238,7 @@ class Search {
     std::string path_;
     PathVersion chosen_;
     bool deleted_ = false;
+    RevisionPoint there_, gone_;
 };
 
 }  // namespace

@@ -92,6 +92,9 @@ struct FoundPath {
     // As `at` has it; else its newest version, be it deleted since.
     PathVersion version;
     bool deleted;  // and the newest revision does not have it
+    // The revision by which it is said to be there (the newest up to `at`), and of a deletion that
+    // by which it is gone: who may not look into these is told neither.
+    RevisionPoint there, gone;
 };
 
 struct HistoryOptions {

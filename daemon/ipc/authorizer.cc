@@ -65,11 +65,11 @@ void Authorizer::answered(std::uint64_t id, sd_bus_message* answer, const std::s
         sd_bus_message_read(answer, "bb", &is_granted, &is_challenge) < 0)
         return finish(id, refused("polkit's answer cannot be understood (" + action + ")"));
     if (is_granted != 0) return finish(id, {});
-    finish(id, refused(is_challenge != 0
-                           ? "polkit wants to see an administrator's password first, and nobody "
-                             "could be asked for it (" +
-                                 action + ")"
-                           : "polkit does not allow it (" + action + ")"));
+    if (is_challenge == 0) return finish(id, refused("polkit does not allow it (" + action + ")"));
+    finish(id, Error(ErrorKind::denied, ErrorCode::consent_needed,
+                     "polkit wants to see an administrator's password first, and nobody could be "
+                     "asked for it (" +
+                         action + ")"));
 }
 
 void Authorizer::finish(std::uint64_t id, Result<> answer) {

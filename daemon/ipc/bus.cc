@@ -12,8 +12,8 @@
 
 #include "common/log.h"
 #include "common/path.h"
+#include "daemon/access/told_error.h"
 #include "daemon/ipc/authorizer.h"
-#include "daemon/ipc/told_error.h"
 
 namespace backup {
 
@@ -108,9 +108,14 @@ Result<UniqueFd> Call::descriptor() {
     return copy;
 }
 
-Result<> Call::no_options() {
+Result<wire::DictReader> Call::options() {
     wire::DictReader options(TRY(dict()));
-    return options.finish();
+    if (access_ == Access::browse || access_ == Access::restore) (void)options.boolean("all");
+    return options;
+}
+
+Result<> Call::no_options() {
+    return TRY(options()).finish();
 }
 
 void Call::reply() {
@@ -160,7 +165,7 @@ std::string printable_lines(std::string_view text) {
 void Call::fail(const Error& error) {
     assert(!answered_);
     answered_ = true;
-    if (error.code() == ErrorCode::access_denied)
+    if (error.code() == ErrorCode::access_denied || error.code() == ErrorCode::consent_needed)
         log_notice("refused to uid " + std::to_string(caller_.uid) + ": " + std::string(member()));
     if (!sd_bus_message_get_expect_reply(message_.get())) return;
     const Error told = told_to(caller_, error);
@@ -487,9 +492,11 @@ struct Bus::Callbacks {
 // looked up again.
 void Bus::dispatch(Registration& registration, const Interface::Method& method,
                    std::shared_ptr<Call> call) {
+    call->access_ = method.access;
     if (scope_ == Scope::user) {
         call->caller_.uid = getuid();
         call->caller_.sees_all = true;
+        call->as_root_ = getuid() == 0;
         return handle(*registration.object, method, call);
     }
     std::string path = sd_bus_message_get_path(call->message_.get());

@@ -51,6 +51,8 @@ class Call {
     std::uint32_t uid() const { return caller_.uid; }
     // Who asks, and whether rule R binds him.
     const Caller& caller() const { return caller_; }
+    // What he asks for is to be done with root's rights: he is root, or was let.
+    bool as_root() const { return as_root_; }
 
     // The arguments, in order.
     Result<std::string> string();
@@ -61,7 +63,9 @@ class Call {
     Result<std::vector<std::string>> strings();
     Result<wire::Dict> dict();
     Result<UniqueFd> descriptor();  // a copy of its own
-    // Options of a method that knows none.
+    // The options of the method. `all`, where there is that, was decided about before.
+    Result<wire::DictReader> options();
+    // Of a method that knows none besides.
     Result<> no_options();
 
     void reply();
@@ -76,6 +80,8 @@ class Call {
     std::unique_ptr<sd_bus_message, BusCloser> message_;
     std::string sender_;
     Caller caller_;
+    Access access_ = Access::root;
+    bool as_root_ = false;
     bool answered_ = false;
     bool is_counted_ = false;  // in pending_of_
 };

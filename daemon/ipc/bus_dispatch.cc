@@ -46,9 +46,39 @@ Result<Caller> read_caller(sd_bus_message* answer) {
     return caller;
 }
 
-const char* action_of(Access access) {
+// What a request that shows or gives back asks for besides.
+struct Besides {
+    bool all = false, as_root = false;
+};
+
+// Reads the options, which are the last argument, and leaves the message as it was. What cannot be
+// read asks for nothing: the handler says what is wrong with it.
+Besides besides(sd_bus_message* message, const Interface::Method& method) {
+    Besides asked;
+    constexpr std::string_view kOptions = "a{sv}";
+    if ((method.access != Access::browse && method.access != Access::restore) ||
+        !method.in.ends_with(kOptions))
+        return asked;
+    const std::string before = method.in.substr(0, method.in.size() - kOptions.size());
+    if (before.empty() || sd_bus_message_skip(message, before.c_str()) >= 0) {
+        if (auto options = wire::read_dict(message); options.ok()) {
+            wire::DictReader reader(std::move(*options));
+            asked.all = reader.boolean("all").value_or(false);
+            asked.as_root =
+                method.access == Access::restore && reader.boolean("as-root").value_or(false);
+        }
+    }
+    if (sd_bus_message_rewind(message, 1) < 0) return {};
+    return asked;
+}
+
+const char* action_of(Access access, const Besides& asked) {
+    if (asked.as_root) return "restore-all";
+    if (asked.all) return "browse-all";
     switch (access) {
+        case Access::own:
         case Access::browse:
+        case Access::restore:
             return "browse";
         case Access::start_backup:
             return "start-backup";
@@ -77,6 +107,7 @@ void Bus::judge(const std::string& path, const Interface& interface,
         return call->fail(Error(ErrorKind::not_found, "the object " + path + " is gone"));
     const bool is_own =
         method.access == Access::requester && object->is_own(call->uid(), method.name);
+    call->as_root_ = call->uid() == 0;
     if (call->uid() == 0 || method.access == Access::anyone || is_own)
         return handle(*object, method, call);
     if (method.access == Access::root)
@@ -84,9 +115,10 @@ void Bus::judge(const std::string& path, const Interface& interface,
                                 "only root may call " + method.name));
     const bool interactive =
         sd_bus_message_get_allow_interactive_authorization(call->message_.get()) > 0;
-    const std::string action = action_of(method.access);
+    const Besides asked = besides(call->message_.get(), method);
+    const std::string action = action_of(method.access, asked);
     authorizer_->ask(call->sender_, action, interactive,
-                     [this, call, path, &interface, &method, action](Result<> answer) {
+                     [this, call, path, &interface, &method, action, asked](Result<> answer) {
                          const std::string what = "uid " + std::to_string(call->uid()) + ", " +
                                                   method.name + " of " + path + " (" + action +
                                                   "): ";
@@ -95,7 +127,8 @@ void Bus::judge(const std::string& path, const Interface& interface,
                              return call->fail(answer.error());
                          }
                          log_info(what + "allowed by polkit");
-                         call->caller_.sees_all = action == "manage";
+                         call->caller_.sees_all = action == "manage" || asked.all || asked.as_root;
+                         call->as_root_ = asked.as_root;
                          BusObject* now = find(path, interface);
                          if (now != nullptr) return handle(*now, method, call);
                          call->fail(Error(ErrorKind::not_found, "the object " + path + " is gone"));

@@ -34,7 +34,9 @@ class BusObject {
 // Who may call on the system bus; on a session bus everybody there is the owner. Root always may.
 enum class Access : std::uint8_t {
     anyone,        // plain status
-    browse,        // whom polkit lets; what he gets to see is up to rule R
+    own,           // whom polkit lets look at his files; answers with what is his
+    browse,        // the same; what he gets to see is up to rule R, but for the option `all`
+    restore,       // the same; as root with the option `as-root`
     start_backup,  // whom polkit lets, as all that follow
     pause,
     requester,  // whoever asked for the job, and else whoever may manage

@@ -113,9 +113,9 @@ const Interface& ManagerObject::interface() {
             .method("ListRepositories", "a{sv}", "options", "a(so)", "repositories", anyone,
                     &Self::list_repositories)
             .method("ListJobs", "a{sv}", "options", "a(tos)", "jobs", anyone, &Self::list_jobs)
-            .method("ListJobHistory", "a{sv}", "options", "h", "stream", Access::browse,
+            .method("ListJobHistory", "a{sv}", "options", "h", "stream", Access::own,
                     &Self::list_job_history)
-            .method("ReadLog", "a{sv}", "options", "h", "stream", Access::browse, &Self::read_log)
+            .method("ReadLog", "a{sv}", "options", "h", "stream", Access::own, &Self::read_log)
             .method("CreateSet", "sa{sv}a{sv}", "id,config,options", "o", "set", manage,
                     &Self::create_set)
             .method("Simulate", "sa{sv}a{sv}", "id,config,options", "h", "stream", manage,

@@ -4,11 +4,18 @@
 #include <vector>
 
 #include "daemon/jobs/tasks.h"
+#include "daemon/repository/identity.h"
 
 namespace backup {
 
 namespace {
 constexpr std::size_t kMostKnown = 20'000;
+}
+
+bool is_of_this_machine(const Snapshot& snapshot, const BackupSet& set) {
+    if (const auto says = is_made_here(snapshot.tags)) return *says;
+    // One that was found in a repository has the name that it had where it was made.
+    return snapshot.hostname == host_of(set.is_found ? BackupSet{} : set);
 }
 
 Result<bool> begins_at_root(Repository& repository, const Snapshot& snapshot) {
@@ -80,7 +87,7 @@ Result<PastSight::Directory> PastSight::look(const RevisionId& revision, const P
     Directory found;
     if (path.is_root()) {
         const Snapshot snapshot = TRY(repository_->repository->load_revision(revision));
-        found.passable = found.listable = snapshot.hostname == host_of(set_) &&
+        found.passable = found.listable = is_of_this_machine(snapshot, set_) &&
                                           TRY(begins_at_root(*repository_->repository, snapshot));
         found.tree = snapshot.tree;
     } else {
@@ -97,6 +104,33 @@ Result<PastSight::Sight> PastSight::by_name(const RevisionId& revision, const Pa
     TRY(open());
     const Directory parent = TRY(look(revision, path.parent()));
     return parent.passable || parent.gone ? Sight::open : Sight::closed;
+}
+
+Result<const std::vector<RevisionPoint>*> PastSight::points_of(const LineName& line) {
+    auto [known, is_new] = points_.try_emplace(line.key());
+    if (!is_new) return &known->second;
+    TRY(open());
+    for (const Revision& one : all_revisions(TRY(repository_->repository->list_revisions()))) {
+        const Snapshot& snapshot = one.snapshot();
+        if (is_pre_restore(one) || one.is_trashed() || one.tags.set != line.set ||
+            snapshot.hostname != line.host)
+            continue;
+        known->second.push_back({one.id(), one.tags.number, snapshot.time});
+    }
+    return &known->second;
+}
+
+Result<std::optional<RevisionPoint>> PastSight::newest_seen(const LineName& line,
+                                                            const RevisionPoint& first,
+                                                            const RevisionPoint& last,
+                                                            const Sees& sees) {
+    if (TRY(sees(last.id))) return std::optional(last);
+    if (line.set.empty()) return std::optional<RevisionPoint>();
+    const std::vector<RevisionPoint>* points = TRY(points_of(line));
+    for (const RevisionPoint& point : *points)
+        if (point.number >= first.number && point.number < last.number && TRY(sees(point.id)))
+            return std::optional(point);
+    return std::optional<RevisionPoint>();
 }
 
 Result<bool> PastSight::by_listing(const RevisionId& revision, const Path& path, const Path& from) {

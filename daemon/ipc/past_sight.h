@@ -4,16 +4,24 @@
 // bounds.
 #pragma once
 
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/path.h"
 #include "common/result.h"
 #include "daemon/access/access_rule.h"
+#include "daemon/history/history_index.h"
 #include "daemon/ipc/set_object.h"
 
 namespace backup {
+
+// Whether this machine made it: numbers of people and groups are those of one. What does not say so
+// is judged by the host name that the set has here.
+bool is_of_this_machine(const Snapshot& snapshot, const BackupSet& set);
 
 // Whether the tree of a revision begins at the root of its machine, as ours do. Another program may
 // have been given a relative path: nothing says then who could have come to what is in it.
@@ -34,6 +42,12 @@ class PastSight {
     Result<Sight> by_name(const RevisionId& revision, const Path& path);
     // What could have been come upon: every directory from `from` on could be listed too.
     Result<bool> by_listing(const RevisionId& revision, const Path& path, const Path& from);
+    // The newest revision of those that have the version, up to `last`, in which `sees` holds:
+    // where it is not the last one, whether the path is still there behind the door must not show.
+    using Sees = std::function<Result<bool>(const RevisionId&)>;
+    Result<std::optional<RevisionPoint>> newest_seen(const LineName& line,
+                                                     const RevisionPoint& first,
+                                                     const RevisionPoint& last, const Sees& sees);
 
   private:
     struct Directory {
@@ -45,12 +59,14 @@ class PastSight {
     Result<Directory> look(const RevisionId& revision, const Path& path);
     Result<Directory> look_below(const Directory& parent, std::string_view name);
     Result<> open();
+    Result<const std::vector<RevisionPoint>*> points_of(const LineName& line);
 
     RepositoryPool& pool_;
     const BackupSet& set_;
     const AccessRule& rule_;
     RepositoryHandle repository_;
     std::map<std::pair<RevisionId, std::string>, Directory> known_;
+    std::map<std::string, std::vector<RevisionPoint>> points_;  // by line, newest first
 };
 
 }  // namespace backup

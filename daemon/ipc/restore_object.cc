@@ -108,14 +108,25 @@ struct RestoreObject::Asked {
     RestoreTask task;
     bool in_place = false;
 
-    Result<> read_options(wire::Dict dict, bool may_choose_paths) {
-        wire::DictReader options(std::move(dict));
+    void take_caller(const Caller& caller, bool as_root, bool on_system_bus) {
+        task.place.caller = caller;
+        task.place.as_root = as_root;
+        // A person's own daemon has his rights itself.
+        if (on_system_bus)
+            task.place.written_with =
+                caller.uid == 0 || as_root ? writer::Rights::root : writer::Rights::caller;
+    }
+    Result<> read_options(const Call& call, wire::DictReader options, bool may_choose_paths) {
         std::string mode = options.text("on-conflict").value_or("fail");
         task.dry_run = options.boolean("dry-run").value_or(false);
         task.verify = options.boolean("verify").value_or(false);
         task.delete_others = options.boolean("delete").value_or(false);
         if (may_choose_paths) task.full_paths = options.boolean("full-paths").value_or(false);
+        const bool as_root = options.boolean("as-root").value_or(false);
         TRY(options.finish());
+        if (as_root && !call.as_root())
+            return Error(ErrorKind::invalid, ErrorCode::unsupported,
+                         "as-root: an instance of a user writes with that user's rights only");
         task.on_conflict = TRY_DURING(parse_conflict_mode(mode), "on-conflict");
         return {};
     }
@@ -126,12 +137,12 @@ const Interface& RestoreObject::interface() {
     static bool once = [] {
         table
             .method("RestoreTo", "ssaayha{sv}", "set,revision,paths,directory,options", "o", "job",
-                    Access::browse, &RestoreObject::restore_to)
+                    Access::restore, &RestoreObject::restore_to)
             .method("RestoreInPlace", "ssaaya{sv}", "set,revision,paths,options", "o", "job",
-                    Access::browse, &RestoreObject::restore_in_place)
+                    Access::restore, &RestoreObject::restore_in_place)
             .method("Undo", "ta{sv}", "restore,options", "o", "job", Access::root,
                     &RestoreObject::undo)
-            .method("Resume", "ta{sv}", "restore,options", "o", "job", Access::browse,
+            .method("Resume", "ta{sv}", "restore,options", "o", "job", Access::restore,
                     &RestoreObject::resume);
         return true;
     }();
@@ -151,15 +162,15 @@ wire::Value RestoreObject::property(std::string_view) const {
 
 Result<> RestoreObject::restore_to(std::shared_ptr<Call> call) {
     Asked asked;
-    asked.task.place.caller = call->caller();
+    asked.take_caller(call->caller(), call->as_root(), served_.on_system_bus());
     std::string set = TRY(call->string());
     asked.task.place.set = *TRY(served_.service.find_set(set));
     asked.revision = TRY(call->string());
     asked.task.paths = TRY(call->file_names());
     TRY(check_count(*call, asked.task.paths));
     asked.task.target = TRY(call->descriptor());
-    wire::Dict options = TRY(call->dict());
-    TRY(asked.read_options(std::move(options), true));
+    wire::DictReader options = TRY(call->options());
+    TRY(asked.read_options(*call, std::move(options), true));
     // Without asking the file system, which may be one that the caller serves.
     struct statx status {};
     if (::statx(asked.task.target.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
@@ -176,26 +187,20 @@ Result<> RestoreObject::restore_to(std::shared_ptr<Call> call) {
 
 Result<> RestoreObject::restore_in_place(std::shared_ptr<Call> call) {
     Asked asked;
-    asked.task.place.caller = call->caller();
+    asked.take_caller(call->caller(), call->as_root(), served_.on_system_bus());
     std::string set = TRY(call->string());
     asked.task.place.set = *TRY(served_.service.find_set(set));
     asked.revision = TRY(call->string());
     asked.task.paths = TRY(call->file_names());
     TRY(check_count(*call, asked.task.paths));
-    wire::Dict options = TRY(call->dict());
-    TRY(asked.read_options(std::move(options), false));
+    wire::DictReader options = TRY(call->options());
+    TRY(asked.read_options(*call, std::move(options), false));
     asked.task.full_paths = true;
     asked.in_place = true;
     asked.task.target = UniqueFd(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!asked.task.target) return Error::from_errno(errno, "open /");
     asked.task.target_path = "/";
     return start(std::move(asked), answer_with_job(call));
-}
-
-// A person's own daemon has his rights itself.
-std::optional<writer::Rights> RestoreObject::rights_for(const Caller& caller) const {
-    if (!served_.on_system_bus()) return std::nullopt;
-    return caller.uid == 0 ? writer::Rights::root : writer::Rights::caller;
 }
 
 // The revision is resolved once, here, and recorded: "latest" does not move while the job waits.
@@ -206,7 +211,6 @@ Result<> RestoreObject::start(Asked asked, Started started) {
     }
     asked.task.place.policy = served_.service.shared_policy();
     asked.task.place.undo_folder = served_.service.undo_folder();
-    asked.task.place.written_with = rights_for(asked.task.place.caller);
     asked.task.place.precedence = &served_.service.precedence();
     auto shared = std::make_shared<Asked>(std::move(asked));
     auto resolve = [&pool = served_.service.pool(), shared,
@@ -239,7 +243,7 @@ Result<> RestoreObject::start(Asked asked, Started started) {
         RestoreTask& task = shared->task;
         // From here on, so that many requests at once are no more than one after the other.
         Places::Permit permit;
-        if (!task.place.caller.sees_all) {
+        if (task.place.written_with == writer::Rights::caller) {
             auto taken = running_.take(task.place.caller.uid);
             if (!taken.ok()) return started(taken.error());
             permit = std::move(*taken);
@@ -311,7 +315,7 @@ void RestoreObject::undo_job(std::uint64_t id, bool dry_run, bool verify, std::u
     shared->place.undo_folder = served_.service.undo_folder();
     shared->place.precedence = &served_.service.precedence();
     shared->place.policy = served_.service.shared_policy();
-    shared->place.written_with = rights_for(shared->place.caller);
+    if (served_.on_system_bus()) shared->place.written_with = writer::Rights::root;
     auto read = [&store = served_.service.store(), &pool = served_.service.pool(), shared,
                  id]() -> Result<> {
         const auto job = TRY(store.job(id));
@@ -344,23 +348,26 @@ void RestoreObject::undo_job(std::uint64_t id, bool dry_run, bool verify, std::u
 
 Result<> RestoreObject::resume(std::shared_ptr<Call> call) {
     const std::uint64_t id = TRY(call->u64());
-    TRY(call->no_options());
+    wire::DictReader options = TRY(call->options());
+    (void)options.boolean("as-root");  // what was asked for then counts
+    TRY(options.finish());
     TRY(ended_restore(id));
-    resume_job(id, call->caller(), answer_with_job(call));
+    resume_job(id, Resumer{call->caller(), call->as_root()}, answer_with_job(call));
     return {};
 }
 
 // The same request once more: what is right already is found and not fetched again.
-void RestoreObject::resume_job(std::uint64_t id, std::optional<Caller> caller, Started started) {
+void RestoreObject::resume_job(std::uint64_t id, std::optional<Resumer> resumer, Started started) {
     struct Begun {
         UndoRecord record;
         Caller caller;
     };
     auto read = [&store = served_.service.store(), folder = served_.service.undo_folder(), id,
-                 caller = std::move(caller),
+                 resumer = std::move(resumer),
                  on_system_bus = served_.on_system_bus()]() -> Result<Begun> {
         const auto job = TRY(store.job(id));
-        if (caller && !caller->sees_all && (!job || job->uid != caller->uid))
+        const bool is_his = resumer && (!job || job->uid == resumer->caller.uid);
+        if (resumer && !resumer->as_root && !is_his)
             return Error(ErrorKind::denied, ErrorCode::access_denied,
                          "job " + std::to_string(id) + " is not yours to go on with");
         UndoRecord record = TRY(read_undo(folder, id));
@@ -372,15 +379,21 @@ void RestoreObject::resume_job(std::uint64_t id, std::optional<Caller> caller, S
         if (job && job->outcome == "complete")
             return Error(ErrorKind::conflict, ErrorCode::conflict,
                          "job " + std::to_string(id) + " is complete: nothing is left to do");
+        // What he was let do once he is let do again, or not.
+        if (resumer && !resumer->as_root && on_system_bus &&
+            (record.as_root || (record.all && !resumer->caller.sees_all)))
+            return Error(ErrorKind::denied, ErrorCode::access_denied,
+                         "job " + std::to_string(id) +
+                             " was begun with an administrator's consent: go on with " +
+                             (record.as_root ? "--as-root" : "--all-users"));
         TRY(check_volumes(record));
-        // It goes on with the rights of whoever began it.
-        const bool is_his = caller && (!job || job->uid == caller->uid);
-        if (is_his || !on_system_bus)
-            return Begun{
-                std::move(record),
-                caller.value_or(Caller{.uid = job ? job->uid : 0, .gids = {}, .sees_all = true})};
-        if (job && job->uid != 0) return Begun{std::move(record), caller_of(job->uid)};
-        return Begun{std::move(record), Caller{.uid = 0, .gids = {}, .sees_all = true}};
+        // It goes on with the rights of whoever began it, and shows what it showed.
+        Caller caller{.uid = job ? job->uid : 0, .gids = {}, .sees_all = true};
+        if (!on_system_bus) return Begun{std::move(record), caller};
+        if (is_his) caller = resumer->caller;
+        if (!is_his && caller.uid != 0) caller = caller_of(caller.uid);
+        caller.sees_all = caller.uid == 0 || record.all || record.as_root;
+        return Begun{std::move(record), std::move(caller)};
     };
     auto begin = [this, started = std::move(started)](Result<Begun> begun) {
         if (!begun.ok()) return started(std::move(begun).error());
@@ -393,7 +406,7 @@ void RestoreObject::resume_job(std::uint64_t id, std::optional<Caller> caller, S
 Result<> RestoreObject::resume_from(const UndoRecord& record, const Caller& caller,
                                     const Started& started) {
     Asked asked;
-    asked.task.place.caller = caller;
+    asked.take_caller(caller, record.as_root || caller.uid == 0, served_.on_system_bus());
     asked.task.place.set = TRY(set_of(record));
     asked.revision = record.revision;
     asked.task.paths = record.paths;
@@ -405,7 +418,7 @@ Result<> RestoreObject::resume_from(const UndoRecord& record, const Caller& call
     asked.task.on_conflict = TRY(parse_conflict_mode(record.on_conflict));
     // Whoever writes finds it again with his own rights, or does not.
     asked.task.target_path = record.target;
-    if (caller.uid != 0 && served_.on_system_bus()) {
+    if (asked.task.place.written_with == writer::Rights::caller) {
         asked.task.target = UniqueFd(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (!asked.task.target) return Error::from_errno(errno, "open /");
         return start(std::move(asked), started);

@@ -37,8 +37,12 @@ class RestoreObject final : public BusObject {
     Result<> undo(std::shared_ptr<Call> call);
     Result<> resume(std::shared_ptr<Call> call);
     void undo_job(std::uint64_t id, bool dry_run, bool verify, std::uint32_t uid, Started started);
-    // `caller`: whose restore it may be; none: it goes on by itself.
-    void resume_job(std::uint64_t id, std::optional<Caller> caller, Started started);
+    // Who asks for it; none: it goes on by itself.
+    struct Resumer {
+        Caller caller;
+        bool as_root = false;
+    };
+    void resume_job(std::uint64_t id, std::optional<Resumer> resumer, Started started);
     Result<> resume_from(const UndoRecord& record, const Caller& caller, const Started& started);
     void go_on();
     void go_on_with(const Interrupted& one);
@@ -46,7 +50,6 @@ class RestoreObject final : public BusObject {
     void look_for_interrupted(std::function<void(std::vector<Interrupted>)> done);
     Result<const Job*> ended_restore(std::uint64_t id) const;
     Result<BackupSet> set_of(const UndoRecord& record) const;
-    std::optional<writer::Rights> rights_for(const Caller& caller) const;
     static JobRequest restore_request(const RestorePlace& place, std::uint32_t uid);
     Result<> start(Asked asked, Started started);
 

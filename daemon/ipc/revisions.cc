@@ -75,6 +75,9 @@ wire::Dict revision_summary(const Revision& revision) {
     const Snapshot& snapshot = revision.snapshot();
     SnapshotSummary summary = snapshot.summary.value_or(SnapshotSummary{});
     std::uint64_t directories = summary.dirs_new + summary.dirs_changed + summary.dirs_unmodified;
+    // Those that people gave it.
+    std::vector<std::string> others = revision.tags.others;
+    std::erase_if(others, [](const std::string& tag) { return tag.starts_with("backupd:"); });
     return {
         {"id", revision.id().hex()},
         {"number", revision.tags.number},
@@ -98,7 +101,7 @@ wire::Dict revision_summary(const Revision& revision) {
          is_pre_restore(revision) ? to_usec(snapshot.time + kUndoKept) : std::uint64_t{0}},
         {"host", snapshot.hostname},
         {"program", snapshot.program_version},
-        {"tags", revision.tags.others},
+        {"tags", others},
     };
 }
 

@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "common/log.h"
+#include "daemon/access/told_error.h"
 #include "daemon/ipc/bus.h"
 #include "daemon/ipc/stream.h"
-#include "daemon/ipc/told_error.h"
 #include "daemon/jobs/catalog.h"
 #include "daemon/jobs/service.h"
 #include "daemon/tracking/tracker.h"

@@ -110,7 +110,7 @@ Result<> SetObject::list_files(std::shared_ptr<Call> call) {
     std::string revision = TRY(call->string());
     std::string name = TRY(call->file_name());
     Path path = TRY(Path::parse(name));
-    wire::DictReader options(TRY(call->dict()));
+    wire::DictReader options = TRY(call->options());
     bool recursive = options.boolean("recursive").value_or(false);
     std::uint64_t limit = options.number("limit").value_or(0);
     TRY(options.finish());
@@ -152,13 +152,21 @@ Result<> SetObject::export_tree(std::shared_ptr<Call> call) {
                                                                                 Opened opened) {
         JobRequest request = export_request(id, opened.found, uid);
         auto shared = std::make_shared<Opened>(std::move(opened));
-        request.body = [shared, permit](JobContext& job) {
+        request.body = [shared, permit, caller = call->caller()](JobContext& job) {
             PipeWriter writer(std::move(shared->pipe.writer), job.stop);
+            Progress unseen;
+            ExceptionLog met(unseen);
             auto done = backup::export_tree(
                 *shared->found.repository->repository, shared->source,
-                [&](std::string_view bytes) { return writer.write(bytes); }, job.progress,
-                job.exceptions, job.stop);
+                [&](std::string_view bytes) { return writer.write(bytes); }, job.progress, met,
+                job.stop);
             if (done.ok()) done = writer.flush();
+            for (Exception& one : met.list())
+                job.exceptions.add(std::move(one.path),
+                                   told_and_logged(caller, one.error, "an archive"));
+            const std::uint64_t unlisted = met.count() - met.list().size();
+            job.progress.exceptions += unlisted;
+            if (!done.ok()) done = told_and_logged(caller, done.error(), "an archive");
             JobOutcome outcome;
             outcome.revision = shared->found.revision.id().hex();
             outcome.counts = {{"bytes", job.progress.bytes_done.load()},
@@ -218,7 +226,7 @@ Result<> SetObject::open_file(std::shared_ptr<Call> call) {
                              static_cast<std::int64_t>(shared->node.mtime.nanoseconds)},
             {"mode", std::uint32_t{shared->node.unix_mode() & 07777}},
         };
-        request.body = [shared, permit](JobContext& job) {
+        request.body = [shared, permit, caller = call->caller()](JobContext& job) {
             job.progress.bytes_total = shared->node.size;
             job.progress.phase = Phase::restoring;
             PipeWriter writer(std::move(shared->pipe.writer), job.stop);
@@ -233,7 +241,7 @@ Result<> SetObject::open_file(std::shared_ptr<Call> call) {
             if (read.ok()) read = writer.flush();
             JobOutcome outcome;
             outcome.counts = {{"bytes", job.progress.bytes_done.load()}};
-            if (!read.ok()) outcome.error = std::move(read).error();
+            if (!read.ok()) outcome.error = told_and_logged(caller, read.error(), "a file");
             return outcome;
         };
         served.service.jobs().start(

@@ -134,11 +134,23 @@ struct VersionList {
     // A version is seen in the last revision that has it, and only there if not in the first: since
     // when it was there is not told then. That it was deleted is seen by whoever saw it and could
     // still look where it was. What was before that he did not see is no change to him.
-    Result<> keep_seen(PastSight& sight, std::vector<PathVersion>& versions) const {
+    Result<> keep_seen(PastSight& sight, const LineName& line,
+                       std::vector<PathVersion>& versions) const {
+        const auto sees = [&](const RevisionId& id) -> Result<bool> {
+            return TRY(sight.by_name(id, path)) == PastSight::Sight::open;
+        };
         bool is_older_seen = false;
         for (auto version = versions.rbegin(); version != versions.rend(); ++version) {
-            const RevisionPoint& point = version->deleted ? version->first : version->last;
-            const bool open = TRY(sight.by_name(point.id, path)) == PastSight::Sight::open;
+            bool open = false;
+            if (version->deleted) {
+                open = TRY(sees(version->first.id));
+            } else if (auto last =
+                           TRY(sight.newest_seen(line, version->first, version->last, sees))) {
+                open = true;
+                version->revisions -= std::min<std::uint64_t>(version->revisions - 1,
+                                                              version->last.number - last->number);
+                version->last = *last;
+            }
             const bool seen = open && (!version->deleted || is_older_seen);
             if (!seen) version->revisions = 0;
             if (seen && !version->deleted) {
@@ -178,7 +190,7 @@ struct VersionList {
                         return std::move(versions).error();
                     Found one{name, {}};
                     if (versions.ok()) one.versions = std::move(*versions);
-                    if (!rule.sees_all()) TRY(keep_seen(sight, one.versions));
+                    if (!rule.sees_all()) TRY(keep_seen(sight, name, one.versions));
                     if (auto status = TRY(history.index().status(name)))
                         one.last_number = status->last_number;
                     all.push_back(std::move(one));
@@ -282,18 +294,36 @@ struct Finding {
         const auto each_of = [&](const LineName& name) {
             return [&](const FoundPath& found) -> Result<> {
                 if (full()) return Error(ErrorKind::cancelled, "enough");
+                PathVersion version = found.version;
+                bool deleted = found.deleted;
                 if (!rule.sees_all()) {
                     const Path path = TRY(Path::parse(found.path));
-                    if (!TRY(sight.by_listing(found.version.last.id, path,
-                                              query.below.value_or(Path()))))
-                        return {};
+                    const Path from = query.below.value_or(Path());
+                    const auto seen = TRY(sight.newest_seen(
+                        name, query.at ? found.there : version.first, found.there,
+                        [&](const RevisionId& id) { return sight.by_listing(id, path, from); }));
+                    if (!seen) return {};
+                    // Neither that it went is told to whoever could not look any more, nor since
+                    // when it was there to whoever could not look then.
+                    const bool sees_end = !deleted || TRY(sight.by_name(found.gone.id, path)) ==
+                                                          PastSight::Sight::open;
+                    if (!sees_end && (query.deleted_only || query.since)) return {};
+                    const bool sees_all_of_it =
+                        TRY(sight.by_name(version.first.id, path)) == PastSight::Sight::open &&
+                        TRY(sight.by_name(version.last.id, path)) == PastSight::Sight::open;
+                    if (query.since && !deleted && !sees_all_of_it) return {};
+                    if (!sees_all_of_it) {
+                        version.last = *seen;
+                        version.revisions = 1;
+                    }
+                    deleted = deleted && sees_end;
                 }
-                line.name("path", found.path).boolean("deleted", found.deleted);
-                put_version(line, found.version.version);
-                line.text("revision", found.version.last.id.hex())
-                    .number("number", found.version.last.number)
-                    .number("time", to_usec(found.version.last.time))
-                    .number("revisions", found.version.revisions);
+                line.name("path", found.path).boolean("deleted", deleted);
+                put_version(line, version.version);
+                line.text("revision", version.last.id.hex())
+                    .number("number", version.last.number)
+                    .number("time", to_usec(version.last.time))
+                    .number("revisions", version.revisions);
                 put_line_name(line, name);
                 ++told;
                 return lines.write(line);
@@ -332,7 +362,7 @@ struct Finding {
 Result<> SetObject::list_versions(std::shared_ptr<Call> call) {
     std::string name = TRY(call->file_name());
     Path path = TRY(Path::parse(name));
-    wire::DictReader options(TRY(call->dict()));
+    wire::DictReader options = TRY(call->options());
     LineWish wish = read_wish(options);
     TRY(options.finish());
     BackupSet set = *TRY(served_.service.find_set(id_));
@@ -348,7 +378,7 @@ Result<> SetObject::list_versions(std::shared_ptr<Call> call) {
 
 Result<> SetObject::find(std::shared_ptr<Call> call) {
     std::string pattern = TRY(call->file_name());
-    wire::DictReader options(TRY(call->dict()));
+    wire::DictReader options = TRY(call->options());
     Finding finding{served_.service.history(),
                     served_.service.pool(),
                     {},

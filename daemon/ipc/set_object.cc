@@ -23,11 +23,6 @@ namespace {
 // by runs of a set.
 constexpr std::array kTriggers = {"change", "schedule", "catchup", "user", "resume"};
 
-// Numbers of people and groups are those of one machine.
-bool is_of_this_machine(const Revision& revision, const BackupSet& set) {
-    return revision.snapshot().hostname == host_of(set);
-}
-
 struct Listed {
     Page page;
     std::optional<wire::Dict> incomplete;
@@ -71,7 +66,7 @@ Result<FoundRevision> find_revision(RepositoryPool& pool, const BackupSet& set,
                                     const std::string& text, const AccessRule& rule) {
     FoundRevision found = TRY(find_revision(pool, set, text));
     if (rule.sees_all()) return found;
-    if (!is_of_this_machine(found.revision, set))
+    if (!is_of_this_machine(found.revision.snapshot(), set))
         return Error(ErrorKind::denied, ErrorCode::access_denied,
                      "revisions of other machines are for administrators");
     if (!TRY(begins_at_root(*found.repository->repository, found.revision.snapshot())))
@@ -332,7 +327,7 @@ Result<> SetObject::start_backup(std::shared_ptr<Call> call) {
 }
 
 Result<> SetObject::list_revisions(std::shared_ptr<Call> call) {
-    wire::DictReader options(TRY(call->dict()));
+    wire::DictReader options = TRY(call->options());
     RevisionFilter filter = TRY(read_revision_filter(options));
     TRY(options.finish());
     BackupSet set = *TRY(served_.service.find_set(id_));
@@ -347,7 +342,7 @@ Result<> SetObject::list_revisions(std::shared_ptr<Call> call) {
             std::vector<Revision> revisions = all_revisions(TRY(repository.list_revisions()), now);
             if (!sees_all)
                 std::erase_if(revisions, [&](const Revision& revision) {
-                    return !is_of_this_machine(revision, set);
+                    return !is_of_this_machine(revision.snapshot(), set);
                 });
             Listed listed;
             listed.page = TRY(backup::list_revisions(std::move(revisions), line_of(set), filter));

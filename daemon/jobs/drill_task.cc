@@ -167,8 +167,10 @@ Result<> Drill::choose_revision() {
     const std::vector<Revision> revisions = all_revisions(TRY(repository_.list_revisions()));
     revision_ = TRY(resolve_revision(revisions, line_of(task_.set), "latest"));
     BackupSet plain;
-    is_own_machine_ = !task_.set.is_found && (revision_->snapshot().hostname == host_of(plain) ||
-                                              revision_->snapshot().hostname == task_.set.hostname);
+    const Snapshot& snapshot = revision_->snapshot();
+    is_own_machine_ = !task_.set.is_found && is_made_here(snapshot.tags)
+                                                 .value_or(snapshot.hostname == host_of(plain) ||
+                                                           snapshot.hostname == task_.set.hostname);
     return {};
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/failpoint.h"
+#include "daemon/access/told_error.h"
 #include "daemon/archive/keep_objects.h"
 #include "daemon/jobs/last_good.h"
 
@@ -91,7 +92,8 @@ bool is_intact(Repository& repository, const Node& node) {
 // The newest older revision of the line in which the file has other content that is whole.
 std::optional<Revision> older_intact(Repository& repository,
                                      const std::vector<Revision>& newest_first,
-                                     const Revision& from, const std::string& path) {
+                                     const Revision& from, const std::string& path,
+                                     const AccessRule& rule) {
     const SetOnHost line{from.tags.set, from.snapshot().hostname};
     auto damaged = find_node(repository, from.snapshot().tree, path);
     std::set<std::vector<BlobId>> seen;
@@ -103,8 +105,8 @@ std::optional<Revision> older_intact(Repository& repository,
         if (!belongs_to(revision, line) || revision.is_trashed() ||
             revision.tags.number >= from.tags.number)
             continue;
-        auto node = find_node(repository, revision.snapshot().tree, path);
-        if (!node.ok()) continue;
+        auto node = find_node(repository, revision.snapshot().tree, path, rule);
+        if (!node.ok() || !rule.may_open(node->node)) continue;
         if (node->node.type != NodeType::file && node->node.type != NodeType::dir) continue;
         if (!seen.insert(parts_of(node->node)).second) continue;
         if (is_intact(repository, node->node)) return revision;
@@ -112,10 +114,17 @@ std::optional<Revision> older_intact(Repository& repository,
     return std::nullopt;
 }
 
+// Where we write is not told to everybody.
+Result<std::unique_ptr<UndoLog>> begin_log(const RestorePlace& place, const UndoRecord& record) {
+    auto log = UndoLog::begin(place.undo_folder, record);
+    if (!log.ok()) return told_and_logged(place.caller, log.error(), "a restore");
+    return log;
+}
+
 }  // namespace
 
 void name_older(Repository& repository, const RevisionId& id, JobContext& job, JobOutcome& outcome,
-                Timestamp now) {
+                Timestamp now, const AccessRule& rule) {
     const std::vector<Exception> list = job.exceptions.list();
     const bool any = std::ranges::any_of(
         list, [](const Exception& one) { return one.error.kind() == ErrorKind::corrupt; });
@@ -130,7 +139,7 @@ void name_older(Repository& repository, const RevisionId& id, JobContext& job, J
     for (const Exception& one : list) {
         if (one.error.kind() != ErrorKind::corrupt) continue;
         if (job.stop.stop_requested() || ++looked > kMostLookedFor) return;
-        if (auto older = older_intact(repository, revisions, *from, one.path))
+        if (auto older = older_intact(repository, revisions, *from, one.path, rule))
             outcome.findings.push_back(
                 {now, "finding", "hint", one.path, "",
                  "an older version is intact: --revision " + name_of(*older)});
@@ -259,13 +268,17 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
             record.full_paths = shared->full_paths;
             record.verify = shared->verify;
             record.delete_others = shared->delete_others;
+            if (place.caller.uid != 0) {
+                record.all = place.written_with == writer::Rights::caller && place.caller.sees_all;
+                record.as_root = place.as_root;
+            }
             record.resumes = shared->resumes;
             record.target = shared->target_path.empty()
                                 ? TRY(path_of_directory(shared->target.get()))
                                 : shared->target_path;
             std::unique_ptr<UndoLog> log;
             if (!shared->dry_run)
-                log = TRY_DURING(UndoLog::begin(place.undo_folder, record),
+                log = TRY_DURING(begin_log(place, record),
                                  "write down how the restore can be taken back");
 
             RestoreRequest request;
@@ -296,7 +309,8 @@ JobBody restore_body(const Clock& clock, RestoreTask task) {
             JobOutcome outcome;
             outcome.counts = counts_of(result);
             add_plan(result, outcome, clock.now());
-            name_older(repository, shared->revision, job, outcome, clock.now());
+            name_older(repository, shared->revision, job, outcome, clock.now(),
+                       rule_for(place.caller));
             return outcome;
         };
         auto ran = run();

@@ -31,6 +31,7 @@ struct RestorePlace {
     // Whose rights the process has that writes; none: this one writes, the daemon of the person
     // himself.
     std::optional<writer::Rights> written_with;
+    bool as_root = false;  // an administrator let him be root for this
     RepositoryHandle repository;
     std::shared_ptr<const Policy> policy;
     BackupSet set;  // whose revision it is; its line keeps what is replaced
@@ -90,8 +91,9 @@ std::size_t longest_kept(const std::string& target);
 
 // For what could not be had because of damage (exceptions of the job): where an older version of
 // each is whole, as hints of the outcome.
+// Only what the rule shows.
 void name_older(Repository& repository, const RevisionId& revision, JobContext& job,
-                JobOutcome& outcome, Timestamp now);
+                JobOutcome& outcome, Timestamp now, const AccessRule& rule = {});
 
 std::vector<std::pair<std::string, std::uint64_t>> counts_of(const RestoreResult& result);
 void add_plan(const RestoreResult& result, JobOutcome& outcome, Timestamp now);

@@ -102,6 +102,8 @@ void take_line(std::string_view line, UndoRecord& record) {
     if (name == "full-paths") record.full_paths = words[1] == "1";
     if (name == "verify") record.verify = words[1] == "1";
     if (name == "delete") record.delete_others = words[1] == "1";
+    if (name == "all") record.all = words[1] == "1";
+    if (name == "as-root") record.as_root = words[1] == "1";
     if (name == "resumes") record.resumes = number(words[1]);
     if (name == "undoes") record.undoes = number(words[1]);
     if (name == "kept") record.kept.push_back(plain(words[1]));
@@ -141,6 +143,8 @@ Result<std::unique_ptr<UndoLog>> UndoLog::begin(const std::string& folder,
     if (request.full_paths) log->add("full-paths 1");
     if (request.verify) log->add("verify 1");
     if (request.delete_others) log->add("delete 1");
+    if (request.all) log->add("all 1");
+    if (request.as_root) log->add("as-root 1");
     if (request.resumes != 0) log->add("resumes " + std::to_string(request.resumes));
     if (request.undoes != 0) log->add("undoes " + std::to_string(request.undoes));
     log->note_volume_of(request.target);

@@ -34,6 +34,8 @@ struct UndoRecord {
     std::vector<std::string> paths;  // none: everything
     std::string on_conflict = "fail";
     bool full_paths = false, verify = false, delete_others = false;
+    // Of people other than root: what an administrator consented to.
+    bool all = false, as_root = false;
     std::uint64_t resumes = 0;  // the job that this one goes on with
     std::uint64_t undoes = 0;   // the job that this one takes back
 

@@ -6,9 +6,34 @@
 
 #include <pwd.h>
 #include <signal.h>
+#include <systemd/sd-id128.h>
 #include <unistd.h>
 
 namespace backup {
+
+namespace {
+
+constexpr std::string_view kMachineTag = "backupd:machine=";
+// Ours alone: the same machine-id makes another number for every program.
+constexpr sd_id128_t kApplication =
+    SD_ID128_MAKE(5b, 1e, 8c, 07, d4, 63, 4f, 0a, 9d, 2c, 71, e5, 36, ab, f8, 14);
+
+}  // namespace
+
+std::string machine_tag() {
+    sd_id128_t id{};
+    if (::sd_id128_get_machine_app_specific(kApplication, &id) < 0) return {};
+    char text[SD_ID128_STRING_MAX];
+    return std::string(kMachineTag) + ::sd_id128_to_string(id, text);
+}
+
+std::optional<bool> is_made_here(const std::vector<std::string>& tags) {
+    const std::string own = machine_tag();
+    if (own.empty()) return std::nullopt;
+    for (const std::string& tag : tags)
+        if (tag.starts_with(kMachineTag)) return tag == own;
+    return std::nullopt;
+}
 
 Identity own_identity() {
     Identity self;

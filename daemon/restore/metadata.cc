@@ -58,6 +58,18 @@ bool is_managed(std::string_view name) {
            name.starts_with("system.posix_acl_") || name == "security.capability";
 }
 
+constexpr char kAsRootOnly[] = ": as root only (--as-root)";
+
+bool is_left_off(std::string_view name, const RestoreBatch& batch) {
+    return batch.leaves_privileges &&
+           (name.starts_with("security.") || name.starts_with("trusted."));
+}
+
+// Setgid of a directory says whose group new files get, and gives nobody anything.
+mode_t bits_left_off(NodeType type, const RestoreBatch& batch) {
+    return batch.leaves_privileges && type != NodeType::dir ? S_ISUID | S_ISGID : 0;
+}
+
 bool is_wanted(std::string_view name, const PlanMetadata& metadata, const RestoreBatch& batch) {
     for (std::uint32_t i = 0; i < metadata.attribute_count; ++i)
         if (batch.text(batch.attributes[metadata.first_attribute + i].name) == name) return true;
@@ -67,12 +79,13 @@ bool is_wanted(std::string_view name, const PlanMetadata& metadata, const Restor
 bool has_attributes(int fd, const PlanMetadata& metadata, const RestoreBatch& batch) {
     const ProcPath path(fd);
     for (const std::string& name : attribute_names(fd, false))
-        if (is_managed(name) && !is_wanted(name, metadata, batch)) return false;
+        if (is_managed(name) && !is_left_off(name, batch) && !is_wanted(name, metadata, batch))
+            return false;
     std::string value;
     for (std::uint32_t i = 0; i < metadata.attribute_count; ++i) {
         const PlanAttribute& attribute = batch.attributes[metadata.first_attribute + i];
         const std::string name(batch.text(attribute.name));
-        if (!is_managed(name)) continue;
+        if (!is_managed(name) || is_left_off(name, batch)) continue;
         // Attributes that only a privileged process sees cannot be compared by another.
         if (name.starts_with("trusted.") && !may_change_owner()) continue;
         value.resize(attribute.value.length + 1);
@@ -125,7 +138,8 @@ struct Setter {
         const bool by_fd = is_open_for_calls(type);
         const ProcPath proc(fd);
         for (const std::string& name : attribute_names(fd, by_fd)) {
-            if (!is_managed(name) || is_wanted(name, metadata, batch)) continue;
+            if (!is_managed(name) || is_left_off(name, batch) || is_wanted(name, metadata, batch))
+                continue;
             const int rc = by_fd ? ::fremovexattr(fd, name.c_str())
                                  : ::removexattr(proc.c_str(), name.c_str());
             if (rc != 0 && errno != ENODATA)
@@ -135,6 +149,10 @@ struct Setter {
             const PlanAttribute& attribute = batch.attributes[metadata.first_attribute + i];
             const std::string name(batch.text(attribute.name));
             const std::string_view value = batch.text(attribute.value);
+            if (is_left_off(name, batch)) {
+                fail("extended attribute " + printable(name.substr(0, 255)) + kAsRootOnly, EPERM);
+                continue;
+            }
             const int rc =
                 by_fd ? ::fsetxattr(fd, name.c_str(), value.data(), value.size(), 0)
                       : ::setxattr(proc.c_str(), name.c_str(), value.data(), value.size(), 0);
@@ -155,7 +173,8 @@ struct Setter {
 
     void mode() const {
         if (type == NodeType::symlink) return;
-        mode_t bits = metadata.mode;
+        mode_t bits = metadata.mode & ~bits_left_off(type, batch);
+        if (bits != metadata.mode) fail(std::string("setuid or setgid") + kAsRootOnly, EPERM);
         if ((bits & (S_ISUID | S_ISGID)) != 0) {
             struct stat status {};
             if (::fstat(fd, &status) != 0) return fail("mode", errno);
@@ -217,7 +236,9 @@ void note_limits(NodeType type, const PlanMetadata& metadata, const RestoreBatch
     const bool is_root = may_change_owner();
     const bool is_foreign = metadata.uid != ::geteuid();
     if (!is_root && is_foreign) record.cannot_hold("owner");
-    if (!is_root && is_foreign && (metadata.mode & 06000) != 0)
+    if ((metadata.mode & bits_left_off(type, batch)) != 0)
+        record.cannot_hold("setuid and setgid, as root only");
+    else if (!is_root && is_foreign && (metadata.mode & 06000) != 0)
         record.cannot_hold("setuid and setgid without the owner");
     if (!is_root && (type == NodeType::dev || type == NodeType::chardev))
         record.cannot_hold("device nodes");
@@ -241,7 +262,7 @@ bool has_metadata(int fd, const struct stat& status, NodeType type, const PlanMe
         return false;
     const bool is_privileged_bit_lost =
         status.st_uid != metadata.uid || status.st_gid != metadata.gid;
-    const mode_t compared = is_privileged_bit_lost ? 01777 : 07777;
+    const mode_t compared = (is_privileged_bit_lost ? 01777 : 07777) & ~bits_left_off(type, batch);
     if (type != NodeType::symlink && (status.st_mode & compared) != (metadata.mode & compared))
         return false;
     if (FileTime{status.st_mtim.tv_sec, static_cast<std::uint32_t>(status.st_mtim.tv_nsec)} !=

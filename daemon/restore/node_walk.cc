@@ -266,9 +266,15 @@ Result<> NodeWalk::take_object(DirectoryIndex parent, const Node& node) {
                 return {};
             }
             return add_object(parent, node);
-        case NodeType::symlink:
         case NodeType::dev:
         case NodeType::chardev:
+            if (options_.leaves_privileges) {
+                refuse(parent, node.name,
+                       unsupported("device nodes come back as root only (--as-root)"));
+                return {};
+            }
+            return add_object(parent, node);
+        case NodeType::symlink:
         case NodeType::fifo:
             return add_object(parent, node);
         case NodeType::socket:
@@ -308,8 +314,14 @@ Result<> NodeWalk::leave(DirectoryIndex directory, const Node& node, bool passag
 Result<> NodeWalk::flush_if_full() {
     if (!batch_->is_full(options_.limits)) return {};
     std::unique_ptr<RestoreBatch> full = std::move(batch_);
-    batch_ = std::make_unique<RestoreBatch>();
+    batch_ = new_batch();
     return sink_(std::move(full));
+}
+
+std::unique_ptr<RestoreBatch> NodeWalk::new_batch() const {
+    auto batch = std::make_unique<RestoreBatch>();
+    batch->leaves_privileges = options_.leaves_privileges;
+    return batch;
 }
 
 void NodeWalk::refuse(DirectoryIndex parent, std::string_view name, Error error) {

@@ -39,6 +39,7 @@ class NodeWalk {
   public:
     struct Options {
         bool full_paths = false;
+        bool leaves_privileges = false;  // see RestoreRequest
         BatchLimits limits;
         // What it does not let be opened is refused.
         const AccessRule* rule = nullptr;
@@ -57,7 +58,7 @@ class NodeWalk {
           directories_(directories),
           options_(std::move(options)),
           sink_(std::move(sink)),
-          batch_(std::make_unique<RestoreBatch>()) {}
+          batch_(new_batch()) {}
 
     Result<> run(const std::vector<Selected>& selected, std::stop_token stop);
 
@@ -93,6 +94,7 @@ class NodeWalk {
     Result<> add_object(DirectoryIndex parent, const Node& node);
     Result<> leave(DirectoryIndex directory, const Node& node, bool passage);
     Result<> flush_if_full();
+    std::unique_ptr<RestoreBatch> new_batch() const;
     void refuse(DirectoryIndex parent, std::string_view name, Error error);
 
     BlobSource& blobs_;

@@ -189,6 +189,7 @@ Result<RestoreResult> Restore::plan(bool counts_all) {
     BatchWriter looker(options, blobs, directories, unseen, told);
     NodeWalk::Options walk_options;
     walk_options.full_paths = request.full_paths;
+    walk_options.leaves_privileges = request.leaves_privileges;
     walk_options.rule = &rule;
     if (request.dry_run)
         walk_options.refuse = [&](std::string path, Error error) {
@@ -403,6 +404,7 @@ Result<> Restore::carry_out(DirectoryTable& directories, BatchWriter& writer) {
     std::jthread planner([&] {
         NodeWalk::Options options;
         options.full_paths = request.full_paths;
+        options.leaves_privileges = request.leaves_privileges;
         options.rule = &rule;
         options.refuse = [&](std::string path, Error error) {
             writer.refuse(std::move(path), std::move(error));

@@ -65,6 +65,9 @@ struct RestoreRequest {
     ConflictMode on_conflict = ConflictMode::fail;
     bool dry_run = false;
     bool verify = false;  // read back after writing
+    // What gives rights to whoever runs it, or is the system's: setuid and setgid of files, device
+    // nodes, security.* and trusted.* attributes. Neither given back nor compared, but listed.
+    bool leaves_privileges = false;
     // One that was cut off: what it left takes room that is used again, so a lack of space is no
     // reason not to begin.
     bool goes_on = false;

@@ -86,6 +86,7 @@ class RestoreBatch {
     std::vector<PlanAttribute> attributes;
     std::vector<BlobId> blobs;
     std::uint64_t content_bytes = 0;
+    bool leaves_privileges = false;  // see RestoreRequest
 
     std::string_view text(TextRef ref) const {
         return std::string_view(text_).substr(ref.begin, ref.length);

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "daemon/access/told_error.h"
+
 namespace backup::writer {
 
 namespace {
@@ -87,8 +89,8 @@ namespace {
 
 class Server {
   public:
-    Server(Channel& channel, BlobSource& blobs, Grants& grants, Pace* pace)
-        : channel_(channel), blobs_(blobs), grants_(grants), pace_(pace) {}
+    Server(Channel& channel, BlobSource& blobs, Grants& grants, Pace* pace, const Caller& caller)
+        : channel_(channel), blobs_(blobs), grants_(grants), pace_(pace), caller_(caller) {}
 
     Result<> answer(const Frame& frame) {
         Unpacker from(frame.payload);
@@ -113,7 +115,7 @@ class Server {
         Result<Bytes> loaded = grants_.may_have(handle) ? blobs_.load(handle) : not_shown();
         Packer packer;
         if (!loaded.ok()) {
-            packer.outcome(std::move(loaded).error());
+            packer.outcome(told(loaded.error()));
             return channel_.send(kLoad, packer.data());
         }
         if (!passes(loaded->size()))
@@ -193,7 +195,7 @@ class Server {
             done = loaded.ok() ? tell(at, ByteView(*loaded)) : tell(at, std::move(loaded).error());
         }
         Packer packer;
-        packer.outcome(done);
+        packer.outcome(done.ok() ? std::move(done) : told(done.error()));
         return channel_.send(kEnd, packer.data());
     }
 
@@ -203,22 +205,25 @@ class Server {
         if (plaintext.ok())
             packer.outcome({}).bytes(*plaintext);
         else
-            packer.outcome(plaintext.error());
+            packer.outcome(told(plaintext.error()));
         return channel_.send(kBlob, packer.data());
     }
 
+    Error told(const Error& error) const { return told_and_logged(caller_, error, "a restore"); }
     bool passes(std::size_t bytes) const { return pace_ == nullptr || pace_->pass(bytes); }
 
     Channel& channel_;
     BlobSource& blobs_;
     Grants& grants_;
     Pace* const pace_;
+    const Caller& caller_;
 };
 
 }  // namespace
 
-void serve_blobs(Channel& channel, BlobSource& blobs, Grants& grants, Pace* pace) {
-    Server server(channel, blobs, grants, pace);
+void serve_blobs(Channel& channel, BlobSource& blobs, Grants& grants, Pace* pace,
+                 const Caller& caller) {
+    Server server(channel, blobs, grants, pace, caller);
     for (;;) {
         auto frame = channel.receive();
         if (!frame.ok() || !*frame || !server.answer(**frame).ok()) break;

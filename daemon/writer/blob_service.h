@@ -35,8 +35,10 @@ class Grants {
 };
 
 // Answers one channel until its other end closes it; several may run beside each other. `pace`: of
-// what is read from the repository, or nullptr.
-void serve_blobs(Channel& channel, BlobSource& blobs, Grants& grants, Pace* pace);
+// what is read from the repository, or nullptr. How reading fails is told as far as it is the
+// caller's business.
+void serve_blobs(Channel& channel, BlobSource& blobs, Grants& grants, Pace* pace,
+                 const Caller& caller);
 
 // The other end: a BlobSource that asks. As many requests at once as it has channels but for one;
 // at least two are needed. While a pack is read, locate() may be called, and nothing else.

@@ -227,12 +227,14 @@ void tell_exceptions(Conversation& daemon, const ExceptionLog& log) {
     }
 }
 
-Result<RestoreResult> carry_out(Order& order, int target, BlobSource& blobs, Conversation& daemon,
-                                Progress& progress, ExceptionLog& exceptions) {
+Result<RestoreResult> carry_out(Order& order, bool keeps_rights, int target, BlobSource& blobs,
+                                Conversation& daemon, Progress& progress,
+                                ExceptionLog& exceptions) {
     SystemClock clock;
     RemoteLog log(daemon);
     RestoreRequest& request = order.request;
     request.target_fd = target;
+    request.leaves_privileges = !keeps_rights;
     request.clock = &clock;
     if (order.has_change_log) request.change_log = &log;
     if (order.has_spares)
@@ -346,7 +348,8 @@ Result<> serve(UniqueFd control, bool keeps_rights) {
                 wake.wait_for(lock, over, kTellEvery, [] { return false; });
             }
         });
-        result = carry_out(*order, target->get(), blobs, daemon, progress, exceptions);
+        result =
+            carry_out(*order, keeps_rights, target->get(), blobs, daemon, progress, exceptions);
     }
     daemon.tell(Word::progress, pack_progress(progress));
     tell_exceptions(daemon, exceptions);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/path.h"
+#include "daemon/access/told_error.h"
 #include "daemon/writer/blob_service.h"
 #include "daemon/writer/order.h"
 #include "daemon/writer/serve.h"
@@ -130,9 +131,13 @@ Result<Writer> start_writer(const std::string& program, Rights rights) {
 // One restore, told and answered.
 class Listener {
   public:
-    Listener(Channel& channel, const RestoreRequest& request, Progress& progress,
-             ExceptionLog& exceptions)
-        : channel_(channel), request_(request), progress_(progress), exceptions_(exceptions) {}
+    Listener(Channel& channel, const RestoreRequest& request, const Caller& caller,
+             Progress& progress, ExceptionLog& exceptions)
+        : channel_(channel),
+          request_(request),
+          caller_(caller),
+          progress_(progress),
+          exceptions_(exceptions) {}
 
     // Something once the writer has told how it ended.
     Result<std::optional<Result<RestoreResult>>> hear(const Frame& frame) {
@@ -192,9 +197,11 @@ class Listener {
     Heard protect(std::string_view payload) {
         auto touched = TRY(unpack_touched(payload));
         for (const TouchedObject& one : touched) TRY(check(one.path));
-        return answer(pack_unsettled(request_.protect
-                                         ? request_.protect(touched)
-                                         : Result<Unsettled>(Error(ErrorKind::io, "not kept"))));
+        Result<Unsettled> kept = Error(ErrorKind::io, "not kept");
+        if (request_.protect) kept = request_.protect(touched);
+        if (!kept.ok())
+            kept = told_and_logged(caller_, kept.error(), "keeping what a restore replaces");
+        return answer(pack_unsettled(kept));
     }
 
     Heard spares(Unpacker& from) {
@@ -246,6 +253,7 @@ class Listener {
 
     Channel& channel_;
     const RestoreRequest& request_;
+    const Caller& caller_;
     Progress& progress_;
     ExceptionLog& exceptions_;
 };
@@ -319,7 +327,9 @@ Result<RestoreResult> run_restore_as(const Caller& caller, Rights rights,
     order.sees_all = caller.sees_all;
     if (!order.sees_all) order.named = identify(caller);
     const AccessRule rule = order.rule();
-    RestoreSource source = TRY(open_source(request, repository, rule, stop));
+    auto opened = open_source(request, repository, rule, stop);
+    if (!opened.ok()) return told_and_logged(caller, opened.error(), "a restore");
+    RestoreSource source = std::move(*opened);
     order.request.revision = request.revision;
     order.request.paths = request.paths;
     order.request.target_path = request.target_path;
@@ -368,10 +378,10 @@ Result<RestoreResult> run_restore_as(const Caller& caller, Rights rights,
 
     std::vector<std::jthread> servers;
     for (auto& one : blob_channels)
-        servers.emplace_back([&repository, &grants, &request, blobs = one.get()] {
-            serve_blobs(*blobs, repository.blobs(), grants, request.pace.get());
+        servers.emplace_back([&repository, &grants, &request, &caller, blobs = one.get()] {
+            serve_blobs(*blobs, repository.blobs(), grants, request.pace.get(), caller);
         });
-    Listener listener(channel, request, progress, exceptions);
+    Listener listener(channel, request, caller, progress, exceptions);
     Result<RestoreResult> result = listen(channel, listener, writer.process, stop, silence);
     // Its descriptors close with it; a server that waits for it wakes up then, or by this.
     for (auto& one : blob_channels) one->shut_down();

@@ -3,6 +3,7 @@
 import grp
 import json
 import os
+import pty
 import pwd
 import subprocess
 import sys
@@ -305,6 +306,173 @@ def _(m):
     reply = m.run(call(m, ALICE, "/org/backupd1/set/home", "Set", "ExportTree", "saaya{sv}", "latest", str(len(many)), *encoded, "0"))
     contains(reply.err, "paths")
     check("No such" not in reply.err and "no such path" not in reply.err, reply)
+
+
+def found(m, uid, *args):
+    return sorted((line["path"].rpartition("/")[2], line["deleted"]) for line in m.as_user(uid, "--json", "find", *args).expect(0).lines if "path" in line)
+
+
+def next_second():
+    now = int(time.time())
+    wait_for("the next second", lambda: int(time.time()) > now + 1, every=0.05)
+
+
+@promise("that something went behind a door that had been closed is not told, and nothing of the time before it was opened")
+def _(m):
+    den, vault = m.path("people/bob/den"), m.path("people/bob/vault")
+    m.write_tree("people/bob", {"den/goes-late": "x\n", "den/stays-late": "y\n", "vault/was-early": "z\n"})
+    for name in ("den", "den/goes-late", "den/stays-late", "vault", "vault/was-early"):
+        m.own(BOB, "people/bob/" + name)
+    os.chmod(vault, 0o700)
+    m.backup("home")
+    early = m.json("revisions", "home")["revisions"][0]["time"]
+    next_second()
+    os.chmod(vault, 0o755)
+    m.backup("home")
+    next_second()
+    closed = m.json("revisions", "home")["revisions"][0]["time"]
+    os.chmod(den, 0o700)
+    os.unlink(den + "/goes-late")
+    m.backup("home")
+    equal(found(m, ALICE, "*-late"), [("goes-late", False), ("stays-late", False)])
+    equal(found(m, ALICE, "*-late", "--deleted"), [])
+    equal(found(m, ALICE, "*-late", "--since", closed), [])
+    equal(found(m, ALICE, "*", "--deleted", "--below", den), [])
+    gone, there = ([v["kind"] for v in m.as_user(ALICE, "--json", "history", f"{den}/{name}-late").expect(0).lines[-1]["versions"]] for name in ("goes", "stays"))
+    equal(gone, there)
+    listed = [m.as_user(ALICE, "ls", "--deleted", path) for path in (den, m.path("people/bob/closed"))]
+    equal((listed[0].code, listed[0].out), (listed[1].code, listed[1].out))
+    equal(found(m, BOB, "*-late"), [("goes-late", True), ("stays-late", False)])
+    equal(found(m, ALICE, "was-early"), [("was-early", False)])
+    equal(found(m, ALICE, "was-early", "--at", early), [])
+    equal(found(m, BOB, "was-early", "--at", early), [("was-early", False)])
+
+
+@promise("what another machine made is for administrators, under whatever host name")
+def _(m):
+    def machine_tags():
+        newest = json.loads(m.restic("snapshots", "--json").expect(0).out)[-1]
+        return newest["id"], [t for t in newest["tags"] if t.startswith("backupd:machine=")]
+
+    m.write("people/alice/moved", "hers\n")
+    m.own(ALICE, "people/alice/moved")
+    m.backup("home")
+    snapshot, tags = machine_tags()
+    equal(len(tags), 1)
+    with open("/etc/machine-id", encoding="ascii") as f:
+        check(f.read().strip()[:12] not in tags[0], tags)
+    moved = m.path("people/alice/moved")
+    m.as_user(ALICE, "cat", moved).expect(0)
+    check("machine=" not in m.ctl("--json", "show", "latest", "--set", "home").expect(0).out)
+    before = m.json("revisions", "home")["revisions"]
+    m.restic("tag", "--remove", tags[0], "--add", "backupd:machine=" + "0" * 32, snapshot).expect(0)
+    number = before[0]["number"]
+    reply = m.as_user(ALICE, "cat", f"home/{number}:" + moved).expect(4)
+    contains(reply.err, "other machines")
+    check(number not in [r["number"] for r in m.as_user(ALICE, "--json", "revisions", "home").expect(0).lines[-1]["revisions"]])
+    m.ctl("cat", f"home/{number}:" + moved).expect(0)
+    # It stays in its line: the next one follows it.
+    m.write("people/alice/moved", "hers again\n")
+    m.own(ALICE, "people/alice/moved")
+    m.backup("home")
+    after = m.json("revisions", "home")["revisions"]
+    equal((after[0]["number"], after[0]["parent"]), (number + 1, after[1]["id"]))
+    # One that does not say is judged by its host name.
+    newest, tags = machine_tags()
+    m.restic("tag", "--remove", tags[0], newest).expect(0)
+    equal(m.as_user(ALICE, "cat", moved).expect(0).out, "hers again\n")
+
+
+@promise("with an administrator's consent he sees everybody's files, for that request alone, and each decision is logged")
+def _(m):
+    plans = m.path("people/bob/closed/plans-of-bob")
+    asks = [
+        ["cat", "home/1:" + plans],
+        ["ls", "home/1:" + m.path("people/bob/closed")],
+        ["ls", "--deleted", m.path("people/bob/closed"), "--set", "home"],
+        ["find", "*plans-of-bob"],
+        ["history", plans],
+        ["diff", "home/1:" + m.path("people/bob/closed"), "home/2"],
+        ["revisions", "home"],
+        ["show", "home/1"],
+        ["cat", "--tar", "home/1:" + m.path("people/bob/closed")],
+    ]
+    m.allow("browse", "restore-all")  # of which none is enough
+    for args in asks:
+        m.as_user(ALICE, *args, "--all-users").expect(4)
+    m.allow("browse", "browse-all")
+    for args in asks:
+        reply = m.as_user(ALICE, *args, "--all-users").expect(0)
+        check(args[0] in ("revisions", "show") or b"plans-of-bob" in reply.raw or "hidden" in reply.out, reply)
+    log = m.daemon_log()
+    contains(log, f"uid {ALICE}, OpenFile", "(browse-all): allowed by polkit", "(browse-all): refused")
+    m.as_user(ALICE, "cat", "home/1:" + plans).expect(5)
+    check(m.as_user(ALICE, "--json", "revisions", "home", "--all-users").expect(0).lines[-1]["revisions"][-1]["items"] > 0)
+    m.allow("browse")
+    # Root needs nobody, and there the word means nothing.
+    equal(m.ctl("cat", "home/1:" + plans, "--all-users").expect(0).out, "hidden\n")
+
+
+AGENT = """#!/bin/sh
+# Stands in for polkit's: says how it was called, that it listens, and waits for its end.
+echo "$@" >{told}
+trap 'exit 0' TERM
+eval "exec $4>&-"
+while :; do sleep 0.1; done
+"""
+
+
+@promise("where a password is wanted polkit's agent asks on the terminal; without one nobody is asked, and the exit code is 4")
+def _(m):
+    authority = "org.freedesktop.PolicyKit1.Authority"
+    m.allow()
+    m.mock("AddMethod", "sssss", authority, "CheckAuthorization", "(sa{sv})sa{ss}us", "(bba{ss})", "ret = (False, True, {})")
+    told = os.path.join(m.write_tree("agent", {}), "told")
+    os.chmod(m.path("agent"), 0o777)
+    m.write("agent/pkttyagent", AGENT.format(told=told), mode=0o755)
+    command = ["cat", "home/1:" + m.path("people/bob/closed/plans-of-bob"), "--all-users"]
+    path = m.path("agent") + ":" + m.env["PATH"]
+    reply = m.as_user(ALICE, *command, env={"PATH": path}).expect(4)
+    contains(reply.err, "password")
+    check(not os.path.exists(told))
+    pid, terminal = pty.fork()
+    if pid == 0:
+        argv = [*m.user(ALICE), m.theirs, "--system", *command]
+        os.execvpe(argv[0], argv, {**m.env, "PATH": path})
+    said = b""
+    while True:
+        try:
+            some = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not some:
+            break
+        said += some
+    equal(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 4, said)
+    os.close(terminal)
+    with open(told, encoding="ascii") as f:
+        words = f.read().split()
+    equal((words[0], words[2], words[4]), ("--process", "--notify-fd", "--fallback"))
+    # Which set covers a path is nothing to type a password for: the configuration is asked for without.
+    asked = m.daemon_log()
+    contains(asked, "(browse-all): refused: polkit wants to see an administrator's password")
+    m.restart_polkit()
+    m.allow("browse")
+    m.as_user(ALICE, "cat", "home/1:" + m.path("people/alice/private/diary")).expect(0)
+
+
+@promise("the option is one of those requests alone, and a truth value")
+def _(m):
+    m.allow("browse", "browse-all", "start-backup")
+    set_path = "/org/backupd1/set/home"
+    for args in (
+        ["Set", "ListRevisions", "a{sv}", "1", "all", "s", "yes"],
+        ["Set", "StartBackup", "a{sv}", "1", "all", "b", "true"],
+        ["Set", "ListFiles", "saya{sv}", "latest", "1", "47", "1", "as-root", "b", "true"],
+    ):
+        reply = m.run(call(m, ALICE, set_path, *args))
+        check(reply.code != 0 and ("all" in reply.err or "as-root" in reply.err), reply)
+    m.allow("browse")
 
 
 @promise("when the repository cannot be reached, where it is stays with administrators")

@@ -79,6 +79,14 @@ def _(m):
     os.remove(path)
 
 
+@promise("asked for what the last revision does not have any more, each verb says how to find when it was there")
+def _(m):
+    for verb in (["restore"], ["restore", "-n"], ["cat"], ["ls"]):
+        reply = m.ctl(*verb, m.path("src/letters/ada.txt")).expect(5)
+        command = re.search(r"backupctl (history .*)", reply.err).group(1)
+        contains(m.ctl(*shlex.split(command)).expect(0).out, "deleted", "backupctl restore")
+
+
 @promise("an earlier version comes back beside what is there, as the hint says")
 def _(m):
     m.write("src/letters/ada.txt", "what I did not mean\n")

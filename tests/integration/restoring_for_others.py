@@ -336,5 +336,124 @@ def status(pid, key):
     return []
 
 
+def caps(path):
+    try:
+        return os.getxattr(path, "security.capability")
+    except OSError:
+        return None
+
+
+@promise("what gives rights comes back as root only: bits, capabilities and devices are left off her files, and listed")
+def _(m):
+    tools = m.path("people/alice/tools")
+    m.write_tree("people/alice/tools", {"suid": "x\n", "capable": "y\n", "plain": "z\n", "team/of": "all\n"})
+    give(m, ALICE, "people/alice/tools")
+    os.chmod(tools + "/suid", 0o6755)
+    os.chmod(tools + "/team", 0o2775)
+    net = bytes.fromhex("0100000200200000000000000000000000000000")
+    os.setxattr(tools + "/capable", "security.capability", net)
+    os.mknod(tools + "/device", 0o666 | 0o020000, os.makedev(1, 3))
+    os.chown(tools + "/device", ALICE.pw_uid, ALICE.pw_gid)
+    m.backup("home")
+    out = room(m, ALICE, "bits")
+    reply = m.as_user(ALICE.pw_uid, "restore", tools, "--to", out).expect(3)
+    contains(reply.out + reply.err, "setuid", "security.capability", "device", "--as-root")
+    equal(oct(os.lstat(out + "/tools/suid").st_mode), oct(0o100755))
+    equal(oct(os.lstat(out + "/tools/team").st_mode), oct(0o042775))
+    equal(caps(out + "/tools/capable"), None)
+    check(not os.path.exists(out + "/tools/device"))
+    equal(m.read("bits/tools/plain"), b"z\n")
+    # In place they are as they were, and that is no conflict.
+    m.as_user(ALICE.pw_uid, "restore", tools + "/suid", tools + "/capable").expect(0)
+    equal((oct(os.lstat(tools + "/suid").st_mode), caps(tools + "/capable")), (oct(0o106755), net))
+    planned = m.as_user(ALICE.pw_uid, "restore", "-n", tools + "/suid", "--to", m.path("bits/new"))
+    contains(planned.out + planned.err, "cannot hold: setuid")
+
+
+@promise("as root she restores if an administrator consents: owners, privileges and places that are not hers")
+def _(m):
+    tools, secret = m.path("people/alice/tools"), m.path("people/bob/secret")
+    out = room(m, ALICE, "as-root")
+    m.allow("browse", "browse-all")
+    m.as_user(ALICE.pw_uid, "restore", secret, "--to", out, "--as-root").expect(4)
+    equal(os.listdir(out), [])
+    m.allow("browse", "restore-all")
+    m.as_user(ALICE.pw_uid, "restore", secret, tools, "--to", out, "--as-root", "--verify").expect(0)
+    equal(facts(out + "/secret"), facts(secret))
+    equal((oct(os.lstat(out + "/tools/suid").st_mode), caps(out + "/tools/capable")), (oct(0o106755), caps(tools + "/capable")))
+    equal(os.lstat(out + "/tools/device").st_rdev, os.makedev(1, 3))
+    contains(m.daemon_log(), f"uid {ALICE.pw_uid}, RestoreTo", "(restore-all): allowed by polkit", "(restore-all): refused")
+    # In place, where she may not write.
+    os.unlink(secret)
+    m.as_user(ALICE.pw_uid, "restore", secret).expect(4)
+    check(not os.path.exists(secret))
+    m.as_user(ALICE.pw_uid, "restore", secret, "--as-root").expect(0)
+    equal((m.read("people/bob/secret"), os.lstat(secret).st_uid), (b"for bob\n", BOB.pw_uid))
+
+
+@promise("what she may see by an administrator's consent is still written with her rights")
+def _(m):
+    secret, out = m.path("people/bob/secret"), room(m, ALICE, "seen")
+    m.allow("browse", "browse-all")
+    reply = m.as_user(ALICE.pw_uid, "restore", secret, "--to", out, "--all-users")
+    check(reply.code in (0, 3), reply)
+    equal((m.read("seen/secret"), os.lstat(out + "/secret").st_uid), (b"for bob\n", ALICE.pw_uid))
+    os.unlink(secret)
+    m.as_user(ALICE.pw_uid, "restore", secret, "--all-users")
+    check(not os.path.exists(secret))
+    m.allow("browse")
+    m.ctl("restore", secret).expect(0)
+
+
+@promise("what was begun by consent goes on by consent")
+def _(m):
+    m.allow("browse", "restore-all")
+    out = room(m, ALICE, "again")
+    os.makedirs(out + "/secret")  # in the way: it ends with a conflict
+    m.as_user(ALICE.pw_uid, "restore", m.path("people/bob/secret"), "--to", out, "--as-root").expect(7)
+    last = str(m.json("jobs")["jobs"][0]["id"])
+    m.allow("browse", "browse-all")
+    os.rmdir(out + "/secret")
+    for words in ([], ["--all-users"], ["--as-root"]):
+        m.as_user(ALICE.pw_uid, "resume", last, *words).expect(4)
+    m.allow("browse", "restore-all")
+    m.as_user(ALICE.pw_uid, "resume", last, "--as-root").expect(0)
+    equal(facts(out + "/secret"), facts(m.path("people/bob/secret")))
+    m.allow("browse")
+
+
+@promise("of a storage that fails she hears that it does, and not where it is or how")
+def _(m):
+    for n in range(3):
+        m.write(f"people/alice/fails/{n}", os.urandom(1 << 20))
+    give(m, ALICE, "people/alice/fails")
+    m.backup("home")
+    all_packs = [os.path.join(d, f) for d, _, files in os.walk(m.path("repo/data")) for f in files]
+    packs = [p for p in all_packs if os.path.getsize(p) > 500_000]  # content, no trees: it fails within the job
+    m.restart()
+    places = [m.path("repo"), m.path("state"), m.path("config"), "data/", *(os.path.basename(p) for p in packs)]
+    fails, out = m.path("people/alice/fails"), room(m, ALICE, "of-fails")
+    for p in packs:
+        os.rename(p, p + ".away")
+    try:
+        for args in (["restore", fails, "--to", out], ["cat", fails + "/1"], ["cat", "--tar", fails], ["restore", "-n", fails, "--to", out]):
+            reply = m.as_user(ALICE.pw_uid, *args)
+            check(reply.code != 0 or "-n" in args, reply)
+            told = [reply.out + reply.err]
+            last = str(m.json("jobs")["jobs"][0]["id"])
+            for more in (["log", last], ["--json", "log", last], ["jobs", last], ["--json", "jobs"], ["attach", last]):
+                more = m.as_user(ALICE.pw_uid, *more)
+                told.append(more.out + more.err)
+            told.append(m.busctl("call", "org.backupd1", "/org/backupd1/job/" + last, "org.freedesktop.DBus.Properties", "GetAll", "s", "org.backupd1.Job").out)
+            for text in told:
+                check(not any(place in text for place in places), args, text)
+        contains(m.daemon_log(), m.path("repo"))
+    finally:
+        for p in packs:
+            os.rename(p + ".away", p)
+    m.restart()
+    m.as_user(ALICE.pw_uid, "restore", fails, "--to", room(m, ALICE, "whole")).expect(0)
+
+
 if __name__ == "__main__":
     main(fixture)

@@ -55,6 +55,12 @@ class SystemMachine(Machine):
             self.serve_polkit()
         self.mock("SetAllowed", "as", str(len(actions)), *("org.backupd1." + action for action in actions))
 
+    def restart_polkit(self):
+        self.polkit.terminate()
+        self.polkit.wait()
+        wait_for("it to go", lambda: POLKIT not in self.busctl("list", "--no-legend").out, seconds=20)
+        self.polkit = None
+
     def own(self, uid, *names, mode=None):
         for name in names:
             os.chown(self.path(name), uid, uid, follow_symlinks=False)

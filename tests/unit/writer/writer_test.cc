@@ -263,7 +263,7 @@ class BlobService : public testing::Test {
         remote_ = std::make_unique<RemoteBlobs>(std::move(handed));
         for (auto& channel : channels_)
             servers_.emplace_back([this, &channel] {
-                serve_blobs(*channel, maker_.repository().blobs(), grants_, nullptr);
+                serve_blobs(*channel, maker_.repository().blobs(), grants_, nullptr, alice_);
             });
     }
     void TearDown() override {
@@ -276,6 +276,7 @@ class BlobService : public testing::Test {
     static BlobHandle content(const Node& node) { return {BlobType::data, node.content.at(0)}; }
     static BlobHandle tree(const Node& node) { return {BlobType::tree, *node.subtree}; }
 
+    const Caller alice_{.uid = 1001, .gids = {}, .sees_all = false};
     RevisionMaker maker_;
     Node hers_, his_, in_closed_, closed_, top_;
     const AccessRule rule_{kAlice};

@@ -1,4 +1,6 @@
-#include "daemon/ipc/told_error.h"
+#include "daemon/access/told_error.h"
+
+#include "common/log.h"
 
 namespace backup {
 
@@ -32,6 +34,7 @@ bool speaks_of_storage(const Error& error) {
         case ErrorCode::cancelled:
         case ErrorCode::invalid_arguments:
         case ErrorCode::access_denied:
+        case ErrorCode::consent_needed:
         case ErrorCode::limits_exceeded:
         case ErrorCode::daemon_unreachable:
             break;
@@ -43,8 +46,18 @@ bool speaks_of_storage(const Error& error) {
 
 Error told_to(const Caller& caller, const Error& error) {
     if (caller.sees_all || !speaks_of_storage(error)) return error;
+    if (error.kind() == ErrorKind::corrupt)
+        return {error.kind(), error.code(),
+                "what is stored of it is damaged: an administrator finds more in backupd's log"};
     return {error.kind(), error.code(),
             "what is stored cannot be read now: an administrator finds more in backupd's log"};
+}
+
+Error told_and_logged(const Caller& caller, const Error& error, const std::string& what) {
+    Error told = told_to(caller, error);
+    if (told.message() != error.message())
+        log_warning(what + " for uid " + std::to_string(caller.uid) + ": " + error.message());
+    return told;
 }
 
 }  // namespace backup
