@@ -65,7 +65,7 @@ def _(m):
 @promise("with --to a plan names what will be there in full")
 def _(m):
     reply = m.ctl("restore", "-n", m.path("src"), "--to", m.path("planned")).expect(0)
-    steps = [line.split(" ", 3)[-1] for line in reply.out.splitlines() if line.strip().startswith("would ")]
+    steps = [line.split(maxsplit=2)[2] for line in reply.out.splitlines() if line.strip().startswith("would ")]
     check(steps and all(step.startswith(m.path("planned") + "/") for step in steps), reply)
     check(not os.path.exists(m.path("planned")))
 
