@@ -60,8 +60,11 @@ Result<std::vector<Drilled>> plan(const Context& context, Client& client) {
     if (!list.empty()) return list;
     for (const SetRef& set : all) {
         auto properties = client.properties(set.object, "Set");
-        // One that has nothing yet has nothing to try.
-        if (properties.ok() && properties->number("RevisionCount") > 0) add(set, "");
+        // One that has nothing yet has nothing to try. How many revisions there are is not known
+        // yet right after the daemon's start.
+        if (properties.ok() &&
+            (properties->number("RevisionCount") > 0 || properties->number("LastSuccessUSec") > 0))
+            add(set, "");
     }
     if (list.empty())
         return Error(ErrorKind::not_found, ErrorCode::no_such_revision,

@@ -58,8 +58,8 @@ struct RestoreRequest {
     std::vector<std::string> paths;  // absolute paths within the revision; empty: everything
     // Directory below which is written. In place: "/" and full_paths. The descriptor is borrowed.
     int target_fd = -1;
-    // For a writer, which finds the target at this path, with its own rights and without following a
-    // link. Empty: target_fd is it.
+    // For a writer, which finds the target at this path, with its own rights and without following
+    // a link. Empty: target_fd is it.
     std::string target_path;
     bool full_paths = false;  // false: /home/a/x lands as TARGET/x; true: as TARGET/home/a/x
     ConflictMode on_conflict = ConflictMode::fail;

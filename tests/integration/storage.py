@@ -87,7 +87,7 @@ def _(m):
     m.ctl("run", "home", "--wait").expect(1, "full")  # who asks is told at once
     m.ctl("run", "home", "--ignore", "low-space").expect(2)
     m.small("free", m.path("disk"))
-    wait_for("a run by itself", lambda: len(m.revisions()) > before, seconds=60)
+    wait_for("a run by itself", lambda: len(m.revisions()) > before, seconds=150)  # it looks each minute
     equal(m.ctl("cat", m.path("src/c")).expect(0).out, "waits\n")
     equal(home()["waiting_for"], [])
 
