@@ -6,6 +6,7 @@
 //     CPU s bare_programs drain DIR                      the daemon's fanotify mark, and nothing
 //     but
 //                                                  reading the queue, until SIGTERM
+//     bare_programs copy FROM TO THREADS           the tree FROM once more as TO
 //     bare_programs latency FILE SNAPSHOTS         changes FILE; prints ms until a file appears in
 //                                                  SNAPSHOTS
 #include <algorithm>
@@ -30,6 +31,7 @@
 #include <unistd.h>
 
 #include "common/unique_fd.h"
+#include "tests/bench/bare_copy.h"
 #include "tests/bench/bare_walk.h"
 
 namespace backup {
@@ -201,6 +203,10 @@ int run(int argc, char** argv) {
     if (is("tree", 3)) return make_tree(argv[2], std::atoi(argv[3]), std::atoi(argv[4]));
     if (is("kernel", 2)) return make_kernel(argv[2], std::atoi(argv[3]));
     if (is("walk", 2)) return walk(argv[2], static_cast<unsigned>(std::atoi(argv[3])));
+    if (is("copy", 3)) {
+        BareCopy().run(argv[2], argv[3], static_cast<unsigned>(std::atoi(argv[4])));
+        return 0;
+    }
     if (is("drain", 1)) return drain(argv[2]);
     if (is("latency", 2)) return latency(argv[2], argv[3]);
     std::fprintf(stderr, "usage: bare_programs tree|kernel|walk|drain|latency ...\n");
