@@ -28,6 +28,11 @@ std::string Handle::text() const {
     return text;
 }
 
+Result<ByteView> Backend::read(const Handle& handle, ByteRange range, Bytes& buffer) {
+    buffer = TRY(get(handle, range));
+    return ByteView(buffer);
+}
+
 Result<> Backend::put_paced(const Handle& handle, ByteView content, Pace& pace) {
     for (std::size_t asked = 0; asked < content.size();) {
         const std::size_t piece = std::min(pace.piece(), content.size() - asked);

@@ -64,6 +64,9 @@ class Backend {
     // The whole file or a range of it. `not_found` if it is missing, `corrupt` if it is shorter
     // than asked for.
     virtual Result<Bytes> get(const Handle& handle, ByteRange range = {}) = 0;
+    // The same by way of a buffer that the caller uses again and again: fresh memory costs as much
+    // as the reading. A view into it, good until it is used again.
+    virtual Result<ByteView> read(const Handle& handle, ByteRange range, Bytes& buffer);
     virtual Result<FileInfo> stat(const Handle& handle) = 0;
     // Every file of the type, in no order. Names that are not 64 lower case hex digits are skipped.
     // A listing that was cut short is an error, never a short list. A missing directory lists as

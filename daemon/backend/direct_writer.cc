@@ -4,24 +4,16 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "common/direct_io.h"
+
 namespace backup {
 
 namespace {
-
-constexpr std::size_t kAlignment = 4096;  // of memory, offset and length: enough for every device
-constexpr std::size_t kLeastDirect = std::size_t{256} << 10;
-constexpr std::size_t kBounceBytes = std::size_t{1} << 20;
-
-struct Free {
-    void operator()(std::uint8_t* memory) const { std::free(memory); }
-};
 
 // Writes all of it; `done` tells how much got there.
 int write_at(int fd, ByteView content, std::size_t offset, std::size_t& done) {
@@ -53,20 +45,19 @@ int write_all(int fd, ByteView content, std::size_t offset, std::size_t& done, c
 }
 
 bool is_aligned(const void* memory) {
-    return reinterpret_cast<std::uintptr_t>(memory) % kAlignment == 0;
+    return reinterpret_cast<std::uintptr_t>(memory) % kDirectAlignment == 0;
 }
 
 // From memory that the device cannot read from directly, through an aligned buffer.
 int write_bounced(int fd, ByteView content, std::size_t& done, const Paced* paced) {
-    static thread_local const std::unique_ptr<std::uint8_t, Free> bounce(
-        static_cast<std::uint8_t*>(std::aligned_alloc(kAlignment, kBounceBytes)));
+    const MutableByteView bounce = bounce_buffer();
     done = 0;
-    if (!bounce) return ENOMEM;
+    if (bounce.empty()) return ENOMEM;
     while (done < content.size()) {
-        std::size_t piece = std::min(kBounceBytes, content.size() - done);
-        std::memcpy(bounce.get(), content.data() + done, piece);
+        std::size_t piece = std::min(bounce.size(), content.size() - done);
+        std::memcpy(bounce.data(), content.data() + done, piece);
         std::size_t wrote = 0;
-        int problem = write_all(fd, {bounce.get(), piece}, done, wrote, paced);
+        int problem = write_all(fd, bounce.first(piece), done, wrote, paced);
         done += wrote;
         if (problem != 0) return problem;
     }
@@ -79,7 +70,7 @@ int write_direct(int fd, ByteView content, bool prefer_direct, const Paced* pace
     std::size_t done = 0;
     int flags = prefer_direct && content.size() >= kLeastDirect ? fcntl(fd, F_GETFL) : -1;
     if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0) {
-        ByteView aligned = content.first(content.size() / kAlignment * kAlignment);
+        ByteView aligned = content.first(content.size() / kDirectAlignment * kDirectAlignment);
         int problem = is_aligned(aligned.data()) ? write_all(fd, aligned, 0, done, paced)
                                                  : write_bounced(fd, aligned, done, paced);
         // EINVAL: it was promised, but not like this. The rest is written in the ordinary way.

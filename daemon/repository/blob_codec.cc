@@ -88,15 +88,16 @@ bool is_possible(std::size_t payload, std::uint32_t uncompressed_length) {
 }
 
 Result<> open_blob(const MasterKey& key, ByteView sealed, std::uint32_t uncompressed_length,
-                   Bytes& out) {
+                   Bytes& out, std::size_t lead) {
     if (sealed.size() < kSealOverhead) return Error(ErrorKind::corrupt, "shorter than any blob");
     const std::size_t payload = sealed.size() - kSealOverhead;
-    if (uncompressed_length == 0) return key.unseal_into(room(out, payload), sealed);
+    if (uncompressed_length == 0)
+        return key.unseal_into(room(out, lead + payload).subspan(lead), sealed);
     MutableByteView opened = scratch_room(scratch().opened, payload);
     TRY(key.unseal_into(opened, sealed));
     if (!is_possible(payload, uncompressed_length))
         return Error(ErrorKind::corrupt, "impossible uncompressed length");
-    return decompress_to(room(out, uncompressed_length), opened);
+    return decompress_to(room(out, lead + uncompressed_length).subspan(lead), opened);
 }
 
 Result<> expect_sum(const PlaintextSum& found, std::uint64_t sum) {
@@ -157,9 +158,9 @@ Result<EncodedBlob> encode_blob(const MasterKey& key, const BlobHandle& handle, 
 }
 
 Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,
-                     std::uint32_t uncompressed_length, Bytes& out) {
-    TRY(open_blob(key, sealed, uncompressed_length, out));
-    if (blob_id(out) != handle.id)
+                     std::uint32_t uncompressed_length, Bytes& out, std::size_t lead) {
+    TRY(open_blob(key, sealed, uncompressed_length, out, lead));
+    if (blob_id(ByteView(out).subspan(lead)) != handle.id)
         return Error(ErrorKind::corrupt, "content does not match its id");
     return {};
 }

@@ -45,9 +45,9 @@ Result<EncodedBlob> encode_blob(const MasterKey& key, const BlobHandle& handle, 
                                 std::uint64_t sum, const EncodeOptions& options);
 
 // Verifies MAC, decompressed length and id. `out` becomes the plaintext; it is only meaningful on
-// success. `corrupt` otherwise.
+// success. `corrupt` otherwise. With a `lead` it begins that many bytes into `out`.
 Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,
-                     std::uint32_t uncompressed_length, Bytes& out);
+                     std::uint32_t uncompressed_length, Bytes& out, std::size_t lead = 0);
 
 // The same for whoever does not want the plaintext: a blob that unpacks to gigabytes costs no more
 // memory than its sealed form.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "common/direct_io.h"
 #include "daemon/repository/blob_codec.h"
 
 namespace backup {
@@ -10,12 +11,28 @@ namespace backup {
 namespace {
 
 constexpr std::uint64_t kMostRead = std::uint64_t{8} << 20;
+constexpr std::uint64_t kMostKept = kMostRead + (std::uint64_t{1} << 16);
 constexpr std::uint64_t kMostGap = std::uint64_t{1} << 20;
 constexpr std::size_t kMostGone = 10'000;
 
 std::string name_of(const BlobHandle& handle) {
     return std::string(handle.type == BlobType::tree ? "tree " : "data blob ") +
            handle.id.short_hex();
+}
+
+// Of the thread, which reads run after run: fresh memory for each costs as much as decrypting it.
+// Freed with the thread; a job has threads of its own.
+struct Scratch {
+    Bytes read, plain;
+};
+
+Scratch& scratch() {
+    thread_local Scratch mine;
+    return mine;
+}
+
+void shrink(Bytes& buffer) {
+    if (buffer.capacity() > kMostKept) Bytes().swap(buffer);
 }
 
 // An error about the bytes that are stored, as opposed to one of reaching them.
@@ -123,7 +140,8 @@ Result<> BlobReader::load_from_pack(const PackId& pack, std::span<const Wanted> 
     std::ranges::sort(order, {}, [&](std::size_t i) { return wanted[i].location.offset; });
 
     const Handle file{FileType::pack, retag<struct FileTag>(pack)};
-    Bytes plain;
+    // Moved out while it is in use: `each` may read other blobs on this thread.
+    Bytes read = std::move(scratch().read), plain = std::move(scratch().plain);
     for (std::size_t first = 0; first < order.size();) {
         const std::uint64_t begin = wanted[order[first]].location.offset;
         std::uint64_t end = begin;
@@ -135,18 +153,19 @@ Result<> BlobReader::load_from_pack(const PackId& pack, std::span<const Wanted> 
                 break;
             end = std::max(end, place_end);
         }
-        Result<Bytes> read = backend_.get(file, {begin, end - begin});
-        const bool is_whole = read.ok() && read->size() == end - begin;
+        const Result<ByteView> got = backend_.read(file, {begin, end - begin}, read);
+        const bool is_whole = got.ok() && got->size() == end - begin;
         for (; first < last; ++first) {
             const Wanted& want = wanted[order[first]];
+            const std::size_t lead = want.file_offset % kDirectAlignment;
             Result<> decoded =
-                is_whole ? decode_blob(key_, want.handle,
-                                       ByteView(*read).subspan(want.location.offset - begin,
-                                                               want.location.length),
-                                       want.location.uncompressed_length, plain)
-                         : Error(ErrorKind::corrupt, "not read");
+                is_whole
+                    ? decode_blob(key_, want.handle,
+                                  got->subspan(want.location.offset - begin, want.location.length),
+                                  want.location.uncompressed_length, plain, lead)
+                    : Error(ErrorKind::corrupt, "not read");
             if (decoded.ok()) {
-                TRY(each(order[first], ByteView(plain)));
+                TRY(each(order[first], ByteView(plain).subspan(lead)));
                 continue;
             }
             Result<Bytes> other = load(want.handle);
@@ -156,6 +175,9 @@ Result<> BlobReader::load_from_pack(const PackId& pack, std::span<const Wanted> 
                 TRY(each(order[first], std::move(other).error()));
         }
     }
+    shrink(read);
+    shrink(plain);
+    scratch() = {std::move(read), std::move(plain)};
     return {};
 }
 

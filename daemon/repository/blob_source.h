@@ -31,6 +31,9 @@ class BlobSource {
     struct Wanted {
         BlobHandle handle;
         BlobLocation location;
+        // Where in a file it goes to: its memory is aligned alike, so that it can be written from
+        // there past the page cache.
+        std::uint64_t file_offset = 0;
     };
     using EachBlob = std::function<Result<>(std::size_t index, Result<ByteView> plaintext)>;
     virtual Result<> load_from_pack(const PackId& pack, std::span<const Wanted> wanted,

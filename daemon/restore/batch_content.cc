@@ -1,5 +1,6 @@
 // The objects of a batch are made: blobs fetched pack by pack and written to all their places,
 // links and nodes.
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 
@@ -82,7 +83,8 @@ Result<> BatchWriter::fetch_run(BatchInFlight& batch, const PackRun& run, std::s
             continue;
         first_piece.push_back(i);
         wanted.push_back({{BlobType::data, batch.plan->blobs[piece.blob]},
-                          {pack, piece.offset, piece.length, piece.uncompressed_length}});
+                          {pack, piece.offset, piece.length, piece.uncompressed_length},
+                          piece.file_offset});
     }
     first_piece.push_back(pieces.size());
     return blobs_.load_from_pack(
@@ -150,18 +152,48 @@ Result<> BatchWriter::write_piece(BatchInFlight& batch, const Piece& piece, Byte
                 open_files_.fetch_sub(1);
         }
     }
-    const bool ends_in_data = TRY(write_sparse(fd, piece.file_offset, content));
+    UniqueFd own_direct;
+    int direct_fd = -1;
+    if (wants_direct(content.size())) {
+        if (own) own_direct = open_direct(fd);
+        direct_fd = own ? own_direct.get() : direct_fd_of(batch, piece.object, fd);
+    }
+    std::unique_lock turn(write_locks_[piece.object % kLocks], std::defer_lock);
+    if (direct_fd >= 0) turn.lock();
+    const bool ends_in_data = TRY(write_sparse(fd, direct_fd, piece.file_offset, content));
     if (ends_in_data && piece.file_offset + content.size() == object.size)
         state.reaches_end.store(true, std::memory_order_relaxed);
     return {};
+}
+
+int BatchWriter::direct_fd_of(BatchInFlight& batch, std::uint32_t index, int fd) {
+    ObjectState& state = batch.states[index];
+    int direct_fd = state.direct_fd.load(std::memory_order_acquire);
+    if (direct_fd == -1) {
+        std::lock_guard lock(file_locks_[index % kLocks]);
+        direct_fd = state.direct_fd.load(std::memory_order_acquire);
+        if (direct_fd == -1) {
+            UniqueFd opened = open_direct(fd);
+            direct_fd = opened ? opened.release() : ObjectState::kNoDirect;
+            state.direct_fd.store(direct_fd, std::memory_order_release);
+        }
+    }
+    return std::max(direct_fd, -1);
+}
+
+// All descriptors of it but the one that is returned are closed.
+UniqueFd BatchWriter::take_open_file(ObjectState& state) {
+    UniqueFd(state.direct_fd.exchange(-1)).reset();
+    UniqueFd fd(state.fd.exchange(-1));
+    if (fd) open_files_.fetch_sub(1);
+    return fd;
 }
 
 // All pieces were taken, by whichever thread: the file is completed, or what there is of it
 // removed.
 Result<> BatchWriter::end_of_pieces(BatchInFlight& batch, std::uint32_t index) {
     ObjectState& state = batch.states[index];
-    UniqueFd fd(state.fd.exchange(-1));
-    if (fd) open_files_.fetch_sub(1);
+    UniqueFd fd = take_open_file(state);
     if (state.has_failed) {
         discard_temp(batch, index);
         return {};

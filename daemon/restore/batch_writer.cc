@@ -158,7 +158,7 @@ std::vector<std::string> BatchWriter::conflicts() const {
 
 void BatchWriter::discard_temp(BatchInFlight& batch, std::uint32_t index) {
     ObjectState& state = batch.states[index];
-    if (UniqueFd fd(state.fd.exchange(-1)); fd) open_files_.fetch_sub(1);
+    take_open_file(state).reset();
     if (state.temp_name.empty()) return;
     if (Result<SharedFd> directory = directories_.open(batch.plan->objects[index].parent);
         directory.ok())

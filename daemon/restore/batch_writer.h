@@ -61,6 +61,8 @@ struct ObjectState {
     std::atomic<bool> has_failed{false};
     std::atomic<bool> reaches_end{false};  // the last byte was written, not left as a hole
     std::atomic<int> fd{-1};               // shared by the threads that write pieces
+    static constexpr int kNoDirect = -2;   // tried in vain
+    std::atomic<int> direct_fd{-1};        // the same file, written past the page cache
     ino_t inode = 0;                       // of what was made, in a link group
     std::unique_ptr<struct stat> there;    // what is in its place and will be touched
 };
@@ -196,6 +198,9 @@ class BatchWriter {
     Result<> fetch_run(BatchInFlight& batch, const PackRun& run, std::stop_token stop);
     Result<> take_piece(BatchInFlight& batch, const Piece& piece, const Result<ByteView>& content);
     Result<> write_piece(BatchInFlight& batch, const Piece& piece, ByteView content);
+    // Of a file that is open for all threads; -1: none.
+    int direct_fd_of(BatchInFlight& batch, std::uint32_t index, int fd);
+    UniqueFd take_open_file(ObjectState& state);
     Result<> end_of_pieces(BatchInFlight& batch, std::uint32_t index);
     Result<> make_without_content(BatchInFlight& batch, std::uint32_t index);
     Result<> make_empty_file(BatchInFlight& batch, std::uint32_t index);
@@ -245,6 +250,8 @@ class BatchWriter {
     std::atomic<int> open_files_{0};
     std::uint32_t batch_count_ = 0;              // of write()
     std::array<std::mutex, kLocks> file_locks_;  // by object: guard making its temporary file
+    // By object: who writes directly waits here, for the kernel's lock of the inode spins.
+    std::array<std::mutex, kLocks> write_locks_;
 
     mutable std::mutex mutex_;  // guards all below
     std::map<LinkGroup, GroupHead> groups_;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "common/direct_io.h"
 #include "common/path.h"
 
 namespace backup {
@@ -35,6 +36,43 @@ Result<> write_all(int fd, std::uint64_t offset, ByteView content) {
     return {};
 }
 
+// How much of `content` got there; the rest is left to ordinary writes. 0 at the least: that a
+// descriptor takes O_DIRECT is no promise that it takes this length or this memory.
+Result<std::size_t> write_past_cache(int direct_fd, std::uint64_t offset, ByteView content) {
+    const bool is_aligned =
+        reinterpret_cast<std::uintptr_t>(content.data()) % kDirectAlignment == 0;
+    const MutableByteView bounce = is_aligned ? MutableByteView() : bounce_buffer();
+    std::size_t done = 0;
+    while ((is_aligned || !bounce.empty()) && done < content.size()) {
+        ByteView piece = content.subspan(done);
+        if (!is_aligned) {
+            piece = piece.first(std::min(bounce.size(), piece.size()));
+            std::memcpy(bounce.data(), piece.data(), piece.size());
+            piece = ByteView(bounce).first(piece.size());
+        }
+        const ssize_t wrote =
+            ::pwrite(direct_fd, piece.data(), piece.size(), static_cast<off_t>(offset + done));
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote < 0 && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOMEM)
+            return Error::from_errno(errno, "write");
+        if (wrote <= 0) break;
+        done += static_cast<std::size_t>(wrote);
+        if (done % kDirectAlignment != 0) break;
+    }
+    return done;
+}
+
+Result<> write_run(int fd, int direct_fd, std::uint64_t offset, ByteView content) {
+    const std::size_t head = std::min<std::size_t>(
+        (kDirectAlignment - offset % kDirectAlignment) % kDirectAlignment, content.size());
+    const std::size_t aligned = (content.size() - head) / kDirectAlignment * kDirectAlignment;
+    if (direct_fd < 0 || aligned < kLeastDirect) return write_all(fd, offset, content);
+    TRY(write_all(fd, offset, content.first(head)));
+    const std::size_t done =
+        TRY(write_past_cache(direct_fd, offset + head, content.subspan(head, aligned)));
+    return write_all(fd, offset + head + done, content.subspan(head + done));
+}
+
 }  // namespace
 
 Result<UniqueFd> create_temp(int directory_fd, const std::string& name) {
@@ -50,7 +88,18 @@ Result<UniqueFd> reopen_temp(int directory_fd, const std::string& name, int flag
     return fd;
 }
 
-Result<bool> write_sparse(int fd, std::uint64_t offset, ByteView content) {
+UniqueFd open_direct(int fd) {
+    if (!takes_direct(fd)) return {};
+    // By descriptor: what has its name by now may be something else.
+    return UniqueFd(
+        ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC));
+}
+
+bool wants_direct(std::size_t length) {
+    return length >= kLeastDirect;
+}
+
+Result<bool> write_sparse(int fd, int direct_fd, std::uint64_t offset, ByteView content) {
     std::size_t written = 0;                               // up to here
     std::size_t at = (kBlock - offset % kBlock) % kBlock;  // first block border
     bool ends_in_data = true;
@@ -60,13 +109,13 @@ Result<bool> write_sparse(int fd, std::uint64_t offset, ByteView content) {
             continue;
         }
         if (at > written)
-            TRY(write_all(fd, offset + written, content.subspan(written, at - written)));
+            TRY(write_run(fd, direct_fd, offset + written, content.subspan(written, at - written)));
         while (at + kBlock <= content.size() && is_zero(content.data() + at, kBlock)) at += kBlock;
         written = at;
         ends_in_data = false;
     }
     if (written < content.size()) {
-        TRY(write_all(fd, offset + written, content.subspan(written)));
+        TRY(write_run(fd, direct_fd, offset + written, content.subspan(written)));
         ends_in_data = true;
     }
     return ends_in_data;

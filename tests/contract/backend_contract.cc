@@ -101,6 +101,27 @@ TEST_P(BackendContract, RangesAreExact) {
     EXPECT_EQ(rest->size(), 10u);
 }
 
+TEST_P(BackendContract, ReadingByWayOfABufferGivesTheSameRanges) {
+    const Bytes content = pattern(5000001);
+    ASSERT_TRUE(backend().put(pack(1), content).ok());
+    Bytes buffer;  // one for all: what it held before must not show
+    for (ByteRange range : {ByteRange{}, ByteRange{0, 1}, ByteRange{4096, 2 << 20},
+                            ByteRange{4095, 2 << 20}, ByteRange{1, 5000000}, ByteRange{777, 4097},
+                            ByteRange{3000001, 2000000}, ByteRange{5000001, 0}}) {
+        const auto read = backend().read(pack(1), range, buffer);
+        ASSERT_TRUE(read.ok()) << range.offset << "+" << range.length;
+        const std::size_t length = std::min<std::uint64_t>(range.length, 5000001 - range.offset);
+        EXPECT_TRUE(std::ranges::equal(*read, ByteView(content).subspan(range.offset, length)))
+            << range.offset << "+" << range.length;
+    }
+    for (ByteRange range : {ByteRange{3000001, 2000001}, ByteRange{5000002, 2 << 20}}) {
+        const auto read = backend().read(pack(1), range, buffer);
+        ASSERT_FALSE(read.ok()) << range.offset << "+" << range.length;
+        EXPECT_EQ(read.error().kind(), ErrorKind::corrupt);
+    }
+    EXPECT_EQ(backend().read(pack(2), {}, buffer).error().kind(), ErrorKind::not_found);
+}
+
 TEST_P(BackendContract, RangeBeyondTheEndIsCorrupt) {
     ASSERT_TRUE(backend().put(pack(1), pattern(1000)).ok());
     for (ByteRange range :
