@@ -393,6 +393,7 @@ JobBody check_body(RepositoryPool& pool, CheckTask task) {
         request.revisions = task.revisions;
         request.data_percent = task.data_percent;
         job.progress.phase = Phase::verifying;
+        (void)failpoint("verify.begun");
         auto result = check_repository(*(*opened)->repository, request, job.progress, job.stop);
         if (!result.ok()) return failed(std::move(result).error());
         JobOutcome outcome;

@@ -22,7 +22,7 @@ FAIL_CALL_HITS; non-zero there fails the sweep, as do a CMD that times out or di
 the injected kill (--crash-ok allows that).  Programs that make raw system calls (Go, static, io_uring)
 are not seen: use strace -f -e inject= for those.  Needs cc.
 """
-import argparse, ctypes, errno, hashlib, json, os, signal, struct, subprocess, sys, tempfile
+import argparse, ctypes, errno, hashlib, json, os, shlex, signal, struct, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 STATE = struct.Struct("<QQQQIIII512s512s512s")
@@ -42,7 +42,7 @@ def lib(calls=""):
         tmp = "%s.%d" % (so, os.getpid())
         subprocess.run(
             [
-                os.environ.get("CC", "cc"),
+                *shlex.split(os.environ.get("CC", "cc")),
                 "-shared",
                 "-fPIC",
                 "-O1",
@@ -166,6 +166,7 @@ def selftest():
     open(prog, "w").write(
         f"""
 import os
+import shlex
 def save(name, data):
     fd = os.open(name + ".tmp", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
     v = memoryview(data)
