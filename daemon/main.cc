@@ -87,10 +87,11 @@ void set_up_process(bool debuggable) {
         ::setrlimit(RLIMIT_NOFILE, &files);
     }
     // Few arenas and a fixed threshold: chunks (up to 8 MiB) and packs (16 MiB) are mapped, and
-    // are gone when they are freed. From the heap they would leave holes in every arena: backing up
-    // large files then peaks at 285 MiB instead of 134, and takes as long.
+    // are gone when they are freed. From the heap they would leave holes in every arena, and take
+    // as long: with a threshold of 1 MiB backing up large files peaks at 138 MiB instead of 112,
+    // and restoring them at 100 instead of 57.
     ::mallopt(M_ARENA_MAX, 4);
-    ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    ::mallopt(M_MMAP_THRESHOLD, 256 << 10);
     ::mallopt(M_TRIM_THRESHOLD, 16 << 20);
 #if !defined(__SANITIZE_ADDRESS__)
     // No core file and no debugger sees the master key. (The leak check of a sanitizer must

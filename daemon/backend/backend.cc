@@ -28,9 +28,9 @@ std::string Handle::text() const {
     return text;
 }
 
-Result<ByteView> Backend::read(const Handle& handle, ByteRange range, Bytes& buffer) {
+Result<MutableByteView> Backend::read(const Handle& handle, ByteRange range, Bytes& buffer) {
     buffer = TRY(get(handle, range));
-    return ByteView(buffer);
+    return MutableByteView(buffer);
 }
 
 Result<> Backend::put_paced(const Handle& handle, ByteView content, Pace& pace) {

@@ -65,8 +65,8 @@ class Backend {
     // than asked for.
     virtual Result<Bytes> get(const Handle& handle, ByteRange range = {}) = 0;
     // The same by way of a buffer that the caller uses again and again: fresh memory costs as much
-    // as the reading. A view into it, good until it is used again.
-    virtual Result<ByteView> read(const Handle& handle, ByteRange range, Bytes& buffer);
+    // as the reading. A view into it, the caller's to change, good until it is used again.
+    virtual Result<MutableByteView> read(const Handle& handle, ByteRange range, Bytes& buffer);
     virtual Result<FileInfo> stat(const Handle& handle) = 0;
     // Every file of the type, in no order. Names that are not 64 lower case hex digits are skipped.
     // A listing that was cut short is an error, never a short list. A missing directory lists as

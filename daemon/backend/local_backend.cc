@@ -271,7 +271,7 @@ namespace {
 
 // Past the page cache, where a pack that is restored from or checked would only push out what the
 // machine works with. Anything but `length` bytes: to be read in the ordinary way.
-ByteView read_direct(int fd, std::uint64_t offset, std::uint64_t length, Bytes& buffer) {
+MutableByteView read_direct(int fd, std::uint64_t offset, std::uint64_t length, Bytes& buffer) {
     const int flags = fcntl(fd, F_GETFL);
     if (!takes_direct(fd) || flags < 0 || fcntl(fd, F_SETFL, flags | O_DIRECT) != 0) return {};
     const std::uint64_t lead = offset % kDirectAlignment;
@@ -288,7 +288,7 @@ ByteView read_direct(int fd, std::uint64_t offset, std::uint64_t length, Bytes& 
         if (done % kDirectAlignment != 0) break;  // the end of the file
     }
     (void)fcntl(fd, F_SETFL, flags);
-    return done < wanted ? ByteView() : ByteView(buffer).subspan(lead, length);
+    return done < wanted ? MutableByteView() : MutableByteView(buffer).subspan(lead, length);
 }
 
 }  // namespace
@@ -299,12 +299,12 @@ Result<Bytes> LocalBackend::get(const Handle& handle, ByteRange range) {
     return content;
 }
 
-Result<ByteView> LocalBackend::read(const Handle& handle, ByteRange range, Bytes& buffer) {
+Result<MutableByteView> LocalBackend::read(const Handle& handle, ByteRange range, Bytes& buffer) {
     return read_range(handle, range, buffer, true);
 }
 
-Result<ByteView> LocalBackend::read_range(const Handle& handle, ByteRange range, Bytes& buffer,
-                                          bool may_have_lead) {
+Result<MutableByteView> LocalBackend::read_range(const Handle& handle, ByteRange range,
+                                                 Bytes& buffer, bool may_have_lead) {
     Place place = place_of(handle);
     std::string what = "read " + handle.text() + " in " + printable(root_.text());
     UniqueFd file(open(place.file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -320,7 +320,7 @@ Result<ByteView> LocalBackend::read_range(const Handle& handle, ByteRange range,
     if (range.offset > size || (!to_end && range.length > size - range.offset)) return too_short();
     std::uint64_t length = to_end ? size - range.offset : range.length;
     if (may_have_lead && length >= kReadAheadFrom)
-        if (const ByteView content = read_direct(file.get(), range.offset, length, buffer);
+        if (const MutableByteView content = read_direct(file.get(), range.offset, length, buffer);
             content.size() == length)
             return content;
     // Otherwise the kernel reads ahead in small steps, each begun when the last one is done.
@@ -337,7 +337,7 @@ Result<ByteView> LocalBackend::read_range(const Handle& handle, ByteRange range,
         if (got == 0) return too_short();
         done += static_cast<std::uint64_t>(got);
     }
-    return ByteView(buffer);
+    return MutableByteView(buffer);
 }
 
 Result<FileInfo> LocalBackend::stat(const Handle& handle) {

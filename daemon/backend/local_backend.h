@@ -32,7 +32,7 @@ class LocalBackend final : public Backend, public DeletingBackend {
     Result<> put(const Handle& handle, ByteView content) override;
     Result<> put_paced(const Handle& handle, ByteView content, Pace& pace) override;
     Result<Bytes> get(const Handle& handle, ByteRange range = {}) override;
-    Result<ByteView> read(const Handle& handle, ByteRange range, Bytes& buffer) override;
+    Result<MutableByteView> read(const Handle& handle, ByteRange range, Bytes& buffer) override;
     Result<FileInfo> stat(const Handle& handle) override;
     Result<> list(FileType type, const std::function<void(const FileInfo&)>& each) override;
     Result<> remove_lock(const LockId& id) override;
@@ -49,7 +49,7 @@ class LocalBackend final : public Backend, public DeletingBackend {
     };
     Place place_of(const Handle& handle) const;
     // With a lead the content may begin further on in `buffer`.
-    Result<ByteView> read_range(const Handle& handle, ByteRange range, Bytes& buffer,
+    Result<MutableByteView> read_range(const Handle& handle, ByteRange range, Bytes& buffer,
                                 bool may_have_lead);
 
     // Whether a file that exists is what is to be put; nothing if none exists.

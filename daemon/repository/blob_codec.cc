@@ -87,6 +87,12 @@ bool is_possible(std::size_t payload, std::uint32_t uncompressed_length) {
     return uncompressed_length <= (payload / 4 + 1) * (std::size_t{128} << 10);
 }
 
+Result<> unpack(ByteView opened, std::uint32_t uncompressed_length, Bytes& out, std::size_t lead) {
+    if (!is_possible(opened.size(), uncompressed_length))
+        return Error(ErrorKind::corrupt, "impossible uncompressed length");
+    return decompress_to(room(out, lead + uncompressed_length).subspan(lead), opened);
+}
+
 Result<> open_blob(const MasterKey& key, ByteView sealed, std::uint32_t uncompressed_length,
                    Bytes& out, std::size_t lead) {
     if (sealed.size() < kSealOverhead) return Error(ErrorKind::corrupt, "shorter than any blob");
@@ -95,9 +101,13 @@ Result<> open_blob(const MasterKey& key, ByteView sealed, std::uint32_t uncompre
         return key.unseal_into(room(out, lead + payload).subspan(lead), sealed);
     MutableByteView opened = scratch_room(scratch().opened, payload);
     TRY(key.unseal_into(opened, sealed));
-    if (!is_possible(payload, uncompressed_length))
-        return Error(ErrorKind::corrupt, "impossible uncompressed length");
-    return decompress_to(room(out, lead + uncompressed_length).subspan(lead), opened);
+    return unpack(opened, uncompressed_length, out, lead);
+}
+
+Result<> expect_id(const BlobHandle& handle, ByteView plaintext) {
+    if (blob_id(plaintext) != handle.id)
+        return Error(ErrorKind::corrupt, "content does not match its id");
+    return {};
 }
 
 Result<> expect_sum(const PlaintextSum& found, std::uint64_t sum) {
@@ -160,9 +170,18 @@ Result<EncodedBlob> encode_blob(const MasterKey& key, const BlobHandle& handle, 
 Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,
                      std::uint32_t uncompressed_length, Bytes& out, std::size_t lead) {
     TRY(open_blob(key, sealed, uncompressed_length, out, lead));
-    if (blob_id(ByteView(out).subspan(lead)) != handle.id)
-        return Error(ErrorKind::corrupt, "content does not match its id");
-    return {};
+    return expect_id(handle, ByteView(out).subspan(lead));
+}
+
+Result<> decode_blob_in_place(const MasterKey& key, const BlobHandle& handle,
+                              MutableByteView sealed, std::uint32_t uncompressed_length, Bytes& out,
+                              std::size_t lead) {
+    // What is not compressed goes to `out` all the same, where it is aligned.
+    if (uncompressed_length == 0) return decode_blob(key, handle, sealed, 0, out, lead);
+    if (sealed.size() < kSealOverhead) return Error(ErrorKind::corrupt, "shorter than any blob");
+    const MutableByteView opened = TRY(key.unseal_in_place(sealed));
+    TRY(unpack(opened, uncompressed_length, out, lead));
+    return expect_id(handle, ByteView(out).subspan(lead));
 }
 
 Result<> check_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,

@@ -49,6 +49,12 @@ Result<EncodedBlob> encode_blob(const MasterKey& key, const BlobHandle& handle, 
 Result<> decode_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,
                      std::uint32_t uncompressed_length, Bytes& out, std::size_t lead = 0);
 
+// The same, decrypting where the sealed form is: one buffer less for what is compressed. What
+// `sealed` holds afterwards, also when it fails, is of no use.
+Result<> decode_blob_in_place(const MasterKey& key, const BlobHandle& handle,
+                              MutableByteView sealed, std::uint32_t uncompressed_length, Bytes& out,
+                              std::size_t lead = 0);
+
 // The same for whoever does not want the plaintext: a blob that unpacks to gigabytes costs no more
 // memory than its sealed form.
 Result<> check_blob(const MasterKey& key, const BlobHandle& handle, ByteView sealed,

@@ -11,7 +11,8 @@ namespace backup {
 namespace {
 
 constexpr std::uint64_t kMostRead = std::uint64_t{8} << 20;
-constexpr std::uint64_t kMostKept = kMostRead + (std::uint64_t{1} << 16);
+// Of a thread's memory between runs: one long blob does not hold as much for the rest of a job.
+constexpr std::uint64_t kMostKept = (std::uint64_t{4} << 20) + (std::uint64_t{1} << 16);
 constexpr std::uint64_t kMostGap = std::uint64_t{1} << 20;
 constexpr std::size_t kMostGone = 10'000;
 
@@ -153,17 +154,17 @@ Result<> BlobReader::load_from_pack(const PackId& pack, std::span<const Wanted> 
                 break;
             end = std::max(end, place_end);
         }
-        const Result<ByteView> got = backend_.read(file, {begin, end - begin}, read);
+        const Result<MutableByteView> got = backend_.read(file, {begin, end - begin}, read);
         const bool is_whole = got.ok() && got->size() == end - begin;
         for (; first < last; ++first) {
             const Wanted& want = wanted[order[first]];
             const std::size_t lead = want.file_offset % kDirectAlignment;
             Result<> decoded =
-                is_whole
-                    ? decode_blob(key_, want.handle,
-                                  got->subspan(want.location.offset - begin, want.location.length),
-                                  want.location.uncompressed_length, plain, lead)
-                    : Error(ErrorKind::corrupt, "not read");
+                is_whole ? decode_blob_in_place(
+                               key_, want.handle,
+                               got->subspan(want.location.offset - begin, want.location.length),
+                               want.location.uncompressed_length, plain, lead)
+                         : Error(ErrorKind::corrupt, "not read");
             if (decoded.ok()) {
                 TRY(each(order[first], ByteView(plain).subspan(lead)));
                 continue;

@@ -95,35 +95,44 @@ class Writer {
     Bytes pack_;
 };
 
-// A hole is not read: the next data is looked for where zeros would be.
-void save_file(const File& file, Bytes& buffer, Chunker& chunker, Writer& writer) {
-    UniqueFd fd(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (fd.get() < 0) die(file.path);
+void save_range(int fd, const File& file, std::uint64_t at, std::uint64_t end, Bytes& buffer,
+                Chunker& chunker, Writer& writer) {
     std::size_t filled = 0;
-    std::uint64_t at = 0;
     chunker.reset();
-    for (bool end = false; !end || filled != 0;) {
-        if (!end && filled == 0) {
-            const off_t data = ::lseek(fd.get(), static_cast<off_t>(at), SEEK_DATA);
-            if (data > 0) at = static_cast<std::uint64_t>(data);
-        }
-        if (!end) {
+    while (at < end || filled != 0) {
+        if (at < end && filled < kMaxChunk) {  // more than one chunk is copied once for each cut
             if (buffer.size() < filled + kReadAtOnce) buffer.resize(filled + kReadAtOnce);
-            const ssize_t got =
-                ::pread(fd.get(), buffer.data() + filled, kReadAtOnce, static_cast<off_t>(at));
+            const std::size_t most = std::min<std::uint64_t>(kReadAtOnce, end - at);
+            const ssize_t got = ::pread(fd, buffer.data() + filled, most, static_cast<off_t>(at));
             if (got < 0) die(file.path);
             filled += static_cast<std::size_t>(got);
-            at += static_cast<std::uint64_t>(got);
-            end = got == 0 || at >= file.bytes;
+            at = got == 0 ? end : at + static_cast<std::uint64_t>(got);
         }
+        const bool is_last = at >= end;
         const ByteView read = ByteView(buffer).first(filled);
-        const std::size_t cut = end && filled < kMinChunk ? filled : chunker.next_cut(read, end);
+        const std::size_t cut =
+            is_last && filled < kMinChunk ? filled : chunker.next_cut(read, is_last);
         if (cut == 0) continue;
         writer.save(read.first(cut));
         std::copy(buffer.begin() + static_cast<std::ptrdiff_t>(cut),
                   buffer.begin() + static_cast<std::ptrdiff_t>(filled), buffer.begin());
         filled -= cut;
         chunker.reset();
+    }
+}
+
+// Holes of large files are not read: each range of data is cut on its own.
+void save_file(const File& file, Bytes& buffer, Chunker& chunker, Writer& writer) {
+    UniqueFd fd(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (fd.get() < 0) die(file.path);
+    if (file.bytes <= kMinChunk)
+        return save_range(fd.get(), file, 0, file.bytes, buffer, chunker, writer);
+    for (std::uint64_t at = 0; at < file.bytes;) {
+        const off_t data = ::lseek(fd.get(), static_cast<off_t>(at), SEEK_DATA);
+        if (data < 0) break;
+        const off_t hole = ::lseek(fd.get(), data, SEEK_HOLE);
+        at = hole < 0 ? file.bytes : static_cast<std::uint64_t>(hole);
+        save_range(fd.get(), file, static_cast<std::uint64_t>(data), at, buffer, chunker, writer);
     }
 }
 

@@ -1,5 +1,7 @@
 #include "daemon/repository/blob_codec.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "daemon/repository/crypto.h"
@@ -34,6 +36,28 @@ struct CheckedBlobs : testing::TestWithParam<std::size_t> {
 
 TEST_P(CheckedBlobs, AreGoodWhenTheyAre) {
     EXPECT_TRUE(check_blob(key, handle, sealed, length).ok());
+}
+
+TEST_P(CheckedBlobs, ComeOutTheSameWhenDecryptedInPlace) {
+    Bytes out;
+    for (std::uint32_t lead : {0U, 777U}) {
+        Bytes copy = sealed;
+        ASSERT_TRUE(decode_blob_in_place(key, handle, copy, length, out, lead).ok());
+        EXPECT_TRUE(std::ranges::equal(ByteView(out).subspan(lead), plain));
+    }
+    Bytes copy = sealed;
+    copy[copy.size() / 2] ^= 1;
+    EXPECT_EQ(decode_blob_in_place(key, handle, copy, length, out).error().kind(),
+              ErrorKind::corrupt);
+    EXPECT_EQ(decode_blob_in_place(key, handle, MutableByteView(copy).first(31), length, out)
+                  .error()
+                  .kind(),
+              ErrorKind::corrupt);
+    BlobHandle other = handle;
+    other.id.bytes[3] ^= 1;
+    copy = sealed;
+    EXPECT_EQ(decode_blob_in_place(key, other, copy, length, out).error().kind(),
+              ErrorKind::corrupt);
 }
 
 TEST_P(CheckedBlobs, AreRefusedWithAnotherLength) {
