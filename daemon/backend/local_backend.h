@@ -50,7 +50,7 @@ class LocalBackend final : public Backend, public DeletingBackend {
     Place place_of(const Handle& handle) const;
     // With a lead the content may begin further on in `buffer`.
     Result<MutableByteView> read_range(const Handle& handle, ByteRange range, Bytes& buffer,
-                                bool may_have_lead);
+                                       bool may_have_lead);
 
     // Whether a file that exists is what is to be put; nothing if none exists.
     Result<bool> is_stored(const Handle& handle, const Place& place, ByteView content);

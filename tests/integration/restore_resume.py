@@ -10,7 +10,8 @@ from machine import ready, tree_diff  # noqa: E402
 from promises import check, equal, main, promise, skip, wait_for  # noqa: E402
 
 MIB = 1 << 20
-LARGE, SMALL = 24 * MIB, 60
+# A chunk has 8 MiB at most and mostly 1 to 2: the large file has far more than ten.
+LARGE, SMALL = 96 * MIB, 60
 SMALL_FS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support", "small_fs.sh")
 
 
@@ -195,7 +196,7 @@ def _(m):
 @promise("while the file system that it wrote to is not mounted it waits, and writes nothing into the empty place")
 def _(m):
     place = m.path("volume")
-    made = m.run([SMALL_FS, "make", place, "--size", "64M"])
+    made = m.run([SMALL_FS, "make", place, "--size", "256M"])
     if made.code == 77:
         skip("no file system of our own here")
     made.expect(0)

@@ -68,16 +68,15 @@ def written(m):
 
 @promise("outside of its windows a set waits, and says for what, since when, until when")
 def _(m):
-    wait_for("the set to wait", lambda: home(m)["waiting_for"] == ["window"], seconds=30)
-    facts = home(m)
+    # An event that arrives late moves the run once more: until the set has settled again nothing waits.
+    wait_for("the last event to have settled", lambda: "no window is open" in m.ctl("explain", m.path("src/a")).out, seconds=30)
+    facts = wait_for("the set to wait", lambda: next((f for f in [home(m)] if f["waiting_for"] == ["window"]), None), seconds=30)
     equal([w["condition"] for w in facts["waiting"]], ["window"])
     check(facts["waiting"][0]["until"].startswith("2026-11-24T22:00:00"), facts["waiting"])
     check(facts["waiting"][0]["since"].startswith("2026-11-24T12:0"), facts["waiting"])
     check(facts["next_run"].startswith("2026-11-24T22:00:00"), facts["next_run"])
     check(facts["deferred_since"], facts)
     check(not is_backed_up(m))
-    # An event that arrives late moves the run once more: until the set has settled again nothing waits.
-    wait_for("the last event to have settled", lambda: "no window is open" in m.ctl("explain", m.path("src/a")).out, seconds=30)
     m.ctl("status").expect(0, "home waits", "no window is open", "22:00")
     m.ctl("explain", m.path("src/a")).expect(0, "no window is open", "22:00")
     equal([w["condition"] for w in m.json("explain", m.path("src/a"))["sets"][0]["waiting"]], ["window"])
