@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::uint64_t kMostRead = std::uint64_t{8} << 20;
 // Of a thread's memory between runs: one long blob does not hold as much for the rest of a job.
-constexpr std::uint64_t kMostKept = (std::uint64_t{4} << 20) + (std::uint64_t{1} << 16);
+constexpr std::size_t kMostReadKept = (std::size_t{4} << 20) + (std::size_t{1} << 16);
+constexpr std::size_t kMostPlainKept = std::size_t{4} << 20;
 constexpr std::uint64_t kMostGap = std::uint64_t{1} << 20;
 constexpr std::size_t kMostGone = 10'000;
 
@@ -32,8 +33,11 @@ Scratch& scratch() {
     return mine;
 }
 
-void shrink(Bytes& buffer) {
-    if (buffer.capacity() > kMostKept) Bytes().swap(buffer);
+// With room for `bytes`. Claimed whole before its first use, for growing is new memory each time;
+// what is never written to costs nothing.
+void prepare(Bytes& buffer, std::uint64_t bytes, std::size_t most_kept) {
+    if (bytes > most_kept || buffer.capacity() > most_kept) Bytes().swap(buffer);
+    if (bytes <= most_kept) buffer.reserve(most_kept);
 }
 
 // An error about the bytes that are stored, as opposed to one of reaching them.
@@ -154,11 +158,14 @@ Result<> BlobReader::load_from_pack(const PackId& pack, std::span<const Wanted> 
                 break;
             end = std::max(end, place_end);
         }
+        // A read past the page cache begins and ends at a border.
+        prepare(read, end - begin + 2 * kDirectAlignment, kMostReadKept);
         const Result<MutableByteView> got = backend_.read(file, {begin, end - begin}, read);
         const bool is_whole = got.ok() && got->size() == end - begin;
         for (; first < last; ++first) {
             const Wanted& want = wanted[order[first]];
             const std::size_t lead = want.file_offset % kDirectAlignment;
+            prepare(plain, lead + want.location.plain_length(), kMostPlainKept);
             Result<> decoded =
                 is_whole ? decode_blob_in_place(
                                key_, want.handle,
@@ -176,8 +183,8 @@ Result<> BlobReader::load_from_pack(const PackId& pack, std::span<const Wanted> 
                 TRY(each(order[first], std::move(other).error()));
         }
     }
-    shrink(read);
-    shrink(plain);
+    prepare(read, 0, kMostReadKept);
+    prepare(plain, 0, kMostPlainKept);
     scratch() = {std::move(read), std::move(plain)};
     return {};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -87,7 +88,8 @@ Result<> BatchWriter::fetch_run(BatchInFlight& batch, const PackRun& run, std::s
                           piece.file_offset});
     }
     first_piece.push_back(pieces.size());
-    return blobs_.load_from_pack(
+    JoinedPieces joined;
+    Result<> loaded = blobs_.load_from_pack(
         pack, wanted, [&](std::size_t index, Result<ByteView> plaintext) -> Result<> {
             if (!plaintext.ok() && ends_restore(plaintext.error()))
                 return std::move(plaintext).error();
@@ -96,39 +98,68 @@ Result<> BatchWriter::fetch_run(BatchInFlight& batch, const PackRun& run, std::s
             // Who comes too fast waits here, before the next is fetched.
             if (options_.pace && !options_.pace->pass(wanted[index].location.length))
                 return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
-            for (std::size_t i = first_piece[index]; i < first_piece[index + 1]; ++i) {
+            const std::size_t next = first_piece[index + 1];
+            // Zeros may have thousands of places, and are looked at once.
+            const bool is_hole = plaintext.ok() && is_zero(*plaintext);
+            for (std::size_t i = first_piece[index]; i < next; ++i) {
                 if (stop.stop_requested())
                     return Error(ErrorKind::cancelled, ErrorCode::cancelled, "cancelled");
-                TRY(take_piece(batch, pieces[i], plaintext));
+                const bool goes_on = i + 1 == next && next < pieces.size() &&
+                                     pieces[next].object == pieces[i].object;
+                TRY(take_piece(batch, pieces[i], {plaintext, is_hole, goes_on}, joined));
             }
             return {};
         });
+    if (!loaded.ok()) return loaded;
+    return write_joined(batch, joined);
 }
 
-Result<> BatchWriter::take_piece(BatchInFlight& batch, const Piece& piece,
-                                 const Result<ByteView>& content) {
+Result<> BatchWriter::take_piece(BatchInFlight& batch, const Piece& piece, const Taken& taken,
+                                 JoinedPieces& joined) {
+    const Result<ByteView>& content = taken.content;
+    const bool is_sound = content.ok() && content->size() == batch.content.blob_lengths[piece.blob];
+    const bool may_join = is_sound && !taken.is_hole;
+    if (may_join && !joined.pieces().empty() && joined.take(piece, *content)) return {};
+    TRY(write_joined(batch, joined));
+    if (may_join && taken.goes_on && joined.take(piece, *content)) return {};
+
+    if (!content.ok()) return end_of_piece(batch, piece, false, as_damage(content.error()));
+    if (batch.states[piece.object].has_failed) return end_of_piece(batch, piece, false, {});
+    if (!is_sound)
+        return end_of_piece(batch, piece, true,
+                            Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
+                                  "a blob has another length than the index says"));
+    return end_of_piece(batch, piece, true, write_content(batch, piece, *content, taken.is_hole));
+}
+
+Result<> BatchWriter::write_joined(BatchInFlight& batch, JoinedPieces& joined) {
+    if (joined.pieces().empty()) return {};
+    const Piece& first = *joined.pieces().front();
+    const bool is_wanted = !batch.states[first.object].has_failed;
     Result<> done;
-    if (!content.ok()) {
-        done = fail(batch, piece.object, as_damage(content.error()));
-    } else if (!batch.states[piece.object].has_failed) {
-        if (content->size() != batch.content.blob_lengths[piece.blob])
-            done = fail(batch, piece.object,
-                        Error(ErrorKind::corrupt, ErrorCode::repository_damaged,
-                              "a blob has another length than the index says"));
-        else
-            done = write_piece(batch, piece, *content);
+    if (is_wanted) done = write_content(batch, first, joined.content(), false);
+    for (const Piece* piece : joined.pieces())
+        TRY(end_of_piece(batch, *piece, is_wanted, std::exchange(done, {})));
+    joined.clear();
+    return {};
+}
+
+Result<> BatchWriter::end_of_piece(BatchInFlight& batch, const Piece& piece, bool was_wanted,
+                                   Result<> done) {
+    if (was_wanted) {
         note_first_byte(progress_);
         if (failpoint("restore.piece")) done = Error(ErrorKind::io, "failpoint restore.piece");
-        if (!done.ok()) done = fail(batch, piece.object, std::move(done).error());
-        progress_.bytes_done.fetch_add(content->size(), std::memory_order_relaxed);
+        progress_.bytes_done.fetch_add(batch.content.blob_lengths[piece.blob],
+                                       std::memory_order_relaxed);
     }
-    if (!done.ok()) return done;
+    if (!done.ok()) TRY(fail(batch, piece.object, std::move(done).error()));
     if (batch.states[piece.object].pieces_left.fetch_sub(1, std::memory_order_acq_rel) == 1)
         return end_of_pieces(batch, piece.object);
     return {};
 }
 
-Result<> BatchWriter::write_piece(BatchInFlight& batch, const Piece& piece, ByteView content) {
+Result<> BatchWriter::write_content(BatchInFlight& batch, const Piece& piece, ByteView content,
+                                    bool is_hole) {
     const PlanObject& object = batch.plan->objects[piece.object];
     ObjectState& state = batch.states[piece.object];
     int fd = state.fd.load(std::memory_order_acquire);
@@ -152,6 +183,7 @@ Result<> BatchWriter::write_piece(BatchInFlight& batch, const Piece& piece, Byte
                 open_files_.fetch_sub(1);
         }
     }
+    if (is_hole) return {};
     UniqueFd own_direct;
     int direct_fd = -1;
     if (wants_direct(content.size())) {

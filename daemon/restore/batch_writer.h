@@ -29,6 +29,7 @@
 #include "daemon/restore/conflict.h"
 #include "daemon/restore/directory_table.h"
 #include "daemon/restore/existing.h"
+#include "daemon/restore/joined_pieces.h"
 #include "daemon/restore/metadata.h"
 #include "daemon/restore/plan_record.h"
 #include "daemon/restore/removal.h"
@@ -196,8 +197,18 @@ class BatchWriter {
     // content
     Result<> make_objects(BatchInFlight& batch, std::stop_token stop);
     Result<> fetch_run(BatchInFlight& batch, const PackRun& run, std::stop_token stop);
-    Result<> take_piece(BatchInFlight& batch, const Piece& piece, const Result<ByteView>& content);
-    Result<> write_piece(BatchInFlight& batch, const Piece& piece, ByteView content);
+    struct Taken {
+        const Result<ByteView>& content;
+        bool is_hole;  // nothing but zeros
+        bool goes_on;  // more of the same file comes next: it may wait for that
+    };
+    Result<> take_piece(BatchInFlight& batch, const Piece& piece, const Taken& taken,
+                        JoinedPieces& joined);
+    Result<> write_joined(BatchInFlight& batch, JoinedPieces& joined);
+    // `content` goes to where `piece` is; it may be longer than that.
+    Result<> write_content(BatchInFlight& batch, const Piece& piece, ByteView content,
+                           bool is_hole);
+    Result<> end_of_piece(BatchInFlight& batch, const Piece& piece, bool was_wanted, Result<> done);
     // Of a file that is open for all threads; -1: none.
     int direct_fd_of(BatchInFlight& batch, std::uint32_t index, int fd);
     UniqueFd take_open_file(ObjectState& state);

@@ -95,6 +95,12 @@ UniqueFd open_direct(int fd) {
         ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC));
 }
 
+bool is_zero(ByteView content) {
+    return content.size() < sizeof(std::uint64_t)
+               ? std::ranges::all_of(content, [](std::uint8_t byte) { return byte == 0; })
+               : is_zero(content.data(), content.size());
+}
+
 bool wants_direct(std::size_t length) {
     return length >= kLeastDirect;
 }

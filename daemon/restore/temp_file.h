@@ -23,6 +23,9 @@ UniqueFd open_direct(int fd);
 // Whether it is worth that, for a piece of that length.
 bool wants_direct(std::size_t length);
 
+// Nothing but zeros; so is nothing at all.
+bool is_zero(ByteView content);
+
 // Writes all of `content` at `offset`, but for zero blocks of 4 KiB (aligned in the file): in a new
 // file they are holes that read as zeros. Returns true when the last byte was written, so that the
 // file reaches that far. Long runs go through `direct_fd` (of open_direct(), -1: none), all but

@@ -27,6 +27,19 @@ Bytes noise(std::size_t size, unsigned seed) {
     return bytes;
 }
 
+TEST(Zeros, AreToldFromWhatIsNotWhereverTheOtherByteIs) {
+    for (std::size_t size : {0u, 1u, 7u, 8u, 9u, 4096u, 100'000u}) {
+        Bytes bytes(size, 0);
+        EXPECT_TRUE(is_zero(bytes)) << size;
+        for (std::size_t at : {std::size_t{0}, size / 2, size - 1}) {
+            if (size == 0) break;
+            bytes[at] = 1;
+            EXPECT_FALSE(is_zero(bytes)) << size << " " << at;
+            bytes[at] = 0;
+        }
+    }
+}
+
 class TempFile : public ::testing::Test {
   protected:
     void SetUp() override {
